@@ -1,1 +1,5 @@
-
+//! nolapse: an ACME auto-renewal agent whose success is what a TLS handshake returns.
+pub mod codec;
+pub mod config;
+pub mod core;
+pub mod ports;

@@ -1,0 +1,380 @@
+//! One try to get a certificate, as a state machine. [`step`] is the only place that knows the
+//! order of ACME's moves. It never sleeps, asks or stores: it says what to do next, and the
+//! shell stores the attempt before it does that.
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Class, Failure, Fault};
+use super::leaf::Fingerprint;
+use super::name::{IssuerId, SubjectName};
+use super::order::{
+    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, Offer, OrderRequest, OrderStatus,
+    OrderView,
+};
+use super::record::{ChallengeKind, Receipt};
+use super::spec::{KeyKind, Profile};
+use super::time::{Span, Timestamp};
+
+/// A try in progress. All of it survives a crash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Attempt {
+    pub started: Timestamp,
+    /// Past it the order is abandoned.
+    pub deadline: Timestamp,
+    pub issuer: IssuerId,
+    pub names: Vec<SubjectName>,
+    #[serde(default)]
+    pub profile: Option<Profile>,
+    pub key_kind: KeyKind,
+    /// Where the key lies in the store.
+    pub key: Fingerprint,
+    #[serde(default)]
+    pub replaces: Option<String>,
+    pub phase: Phase,
+    #[serde(default)]
+    pub order: Option<String>,
+    #[serde(default)]
+    pub receipts: Vec<Receipt>,
+    /// Looks at the order since something changed; not worth a disk write of its own.
+    #[serde(skip)]
+    pub polls: u32,
+    /// When this sitting's polling began; a resumed attempt gets a fresh sitting.
+    #[serde(skip)]
+    pub waiting_since: Option<Timestamp>,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// The key is stored; nothing went outward.
+    Prepared,
+    /// The CA has the order and we have its URL.
+    Ordered,
+    /// Receipts are stored; answers may stand.
+    Presented,
+    /// The CA was told.
+    Validating,
+    /// The CSR was sent.
+    Finalizing,
+    /// The CA says the certificate is there.
+    Issued,
+}
+
+/// What the shell saw.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// The attempt is picked up, new or after a restart.
+    Started,
+    Order(OrderView),
+    Authorizations {
+        views: Vec<AuthorizationView>,
+        offers: Vec<Offer>,
+    },
+    /// What solvers will need to undo the tasks.
+    Reserved {
+        tasks: Vec<ChallengeTask>,
+        receipts: Vec<Receipt>,
+    },
+    Presented(Vec<ChallengeTask>),
+    /// Answers were looked for from here; advice only, a network may hide them from us alone.
+    Confirmed(Vec<ChallengeTask>),
+    Told,
+    Waited,
+    Failed(Failure),
+}
+
+/// What the core asks for. One at a time.
+#[derive(Clone, Debug)]
+pub enum Action {
+    Order(OrderRequest),
+    View,
+    Authorizations,
+    /// Ask the solvers for receipts.
+    Reserve(Vec<ChallengeTask>),
+    Present(Vec<ChallengeTask>),
+    Confirm(Vec<ChallengeTask>),
+    Tell(Vec<ChallengeTask>),
+    Wait(Timestamp),
+    Finalize,
+    Download,
+    /// Stop for now and keep the attempt: the order is alive.
+    Park(Failure),
+    /// The attempt is over; receipts become debts.
+    GiveUp(Failure),
+}
+
+impl Attempt {
+    /// Longest an attempt lives, under the eight hours that the shortest-lived orders of a
+    /// public CA live.
+    pub const LIFE: Span = Span::hours(6);
+    /// Longest time spent polling before the attempt is parked and looked at by backoff.
+    pub const SITTING: Span = Span::minutes(10);
+    /// First wait before a look; doubles up to [`Attempt::POLL_MOST`].
+    pub const POLL_FIRST: Span = Span::from_millis(5);
+    pub const POLL_MOST: Span = Span::secs(5);
+    /// Every so many looks at a pending order its authorizations are read too: some CAs leave
+    /// the order pending after a failed challenge.
+    const LOOK_CLOSER: u32 = 12;
+
+    fn request(&self) -> OrderRequest {
+        OrderRequest {
+            names: self.names.clone(),
+            profile: self.profile.clone(),
+            replaces: self.replaces.clone(),
+        }
+    }
+
+    fn advance(&mut self, phase: Phase) {
+        if phase > self.phase {
+            self.phase = phase;
+        }
+        self.polls = 0;
+    }
+
+    fn wait(mut self, wish: Option<Span>, now: Timestamp) -> (Self, Action) {
+        let since = *self.waiting_since.get_or_insert(now);
+        if now.since(since) > Self::SITTING {
+            self.waiting_since = None;
+            let failure = Failure::transient(
+                Fault::Ca,
+                "ca-slow",
+                format!(
+                    "the CA is still working on the order after {}; it is kept and asked about later",
+                    now.since(since)
+                ),
+            );
+            return (self, Action::Park(failure));
+        }
+        let doubled = Self::POLL_FIRST.times(1 << self.polls.min(20)).min(Self::POLL_MOST);
+        let left = self.deadline.since(now);
+        let span = match wish {
+            // One wait never takes more than a tenth of what is left (acme.sh #6221: a CA said
+            // 86400), nor is a second too long to ask of us.
+            Some(wish) => wish.between(Span::secs(1), left.over(10).max(Span::secs(1))),
+            None => doubled,
+        };
+        self.polls = self.polls.saturating_add(1);
+        (self, Action::Wait(now + span))
+    }
+}
+
+/// The next move. The returned attempt is stored, where it changed, before the action is done.
+pub fn step(mut attempt: Attempt, seen: Observation, now: Timestamp) -> (Attempt, Action) {
+    if now >= attempt.deadline && !matches!(seen, Observation::Failed(_)) {
+        let failure = Failure::transient(
+            Fault::Ca,
+            "attempt-expired",
+            "the order was not finished in time and is abandoned; a new one follows",
+        );
+        return (attempt, Action::GiveUp(failure));
+    }
+    match seen {
+        Observation::Started => {
+            attempt.polls = 0;
+            attempt.waiting_since = None;
+            match attempt.order {
+                None => {
+                    let request = attempt.request();
+                    (attempt, Action::Order(request))
+                }
+                Some(_) => (attempt, Action::View),
+            }
+        }
+        Observation::Order(view) => on_order(attempt, view, now),
+        Observation::Authorizations { views, offers } => on_authorizations(attempt, &views, &offers, now),
+        Observation::Reserved { tasks, receipts } => {
+            for receipt in receipts {
+                if !attempt.receipts.contains(&receipt) {
+                    attempt.receipts.push(receipt);
+                }
+            }
+            attempt.advance(Phase::Presented);
+            (attempt, Action::Present(tasks))
+        }
+        Observation::Presented(tasks) => (attempt, Action::Confirm(tasks)),
+        Observation::Confirmed(tasks) => {
+            attempt.advance(Phase::Validating);
+            (attempt, Action::Tell(tasks))
+        }
+        Observation::Told => attempt.wait(None, now),
+        Observation::Waited => (attempt, Action::View),
+        Observation::Failed(failure) => on_failure(attempt, failure, now),
+    }
+}
+
+fn on_order(mut attempt: Attempt, view: OrderView, now: Timestamp) -> (Attempt, Action) {
+    if attempt.order.is_none() {
+        attempt.order = Some(view.url);
+        attempt.advance(Phase::Ordered);
+    }
+    match view.status {
+        OrderStatus::Pending if attempt.phase < Phase::Validating || attempt.waiting_since.is_none() => {
+            (attempt, Action::Authorizations)
+        }
+        OrderStatus::Pending if attempt.polls > 0 && attempt.polls.is_multiple_of(Attempt::LOOK_CLOSER) => {
+            (attempt, Action::Authorizations)
+        }
+        OrderStatus::Pending => attempt.wait(view.retry_after, now),
+        OrderStatus::Ready => {
+            attempt.advance(Phase::Finalizing);
+            (attempt, Action::Finalize)
+        }
+        OrderStatus::Processing => {
+            if attempt.phase < Phase::Finalizing {
+                attempt.advance(Phase::Finalizing);
+            }
+            attempt.wait(view.retry_after, now)
+        }
+        OrderStatus::Valid => {
+            attempt.advance(Phase::Issued);
+            (attempt, Action::Download)
+        }
+        OrderStatus::Invalid => match view.error {
+            // The order alone says enough when it failed at issuance.
+            Some(problem) if attempt.phase >= Phase::Finalizing => {
+                let failure = Failure::refused(
+                    Fault::Ca,
+                    &format!("order-{}", problem.kind),
+                    format!("the CA refused to issue: {}", problem.detail),
+                );
+                (attempt, Action::GiveUp(failure))
+            }
+            // Else the authorizations know which name failed, and why.
+            _ => (attempt, Action::Authorizations),
+        },
+    }
+}
+
+fn on_authorizations(
+    attempt: Attempt,
+    views: &[AuthorizationView],
+    offers: &[Offer],
+    now: Timestamp,
+) -> (Attempt, Action) {
+    if let Some(failure) = blame(views) {
+        return (attempt, Action::GiveUp(failure));
+    }
+    let mut tasks = Vec::new();
+    for view in views.iter().filter(|view| view.status == AuthorizationStatus::Pending) {
+        // Told already, by us or before a restart: only waiting is left for this name.
+        let answered = view.challenges.iter().any(|c| c.status != ChallengeStatus::Pending);
+        if answered && attempt.phase >= Phase::Validating && attempt.waiting_since.is_some() {
+            continue;
+        }
+        match choose(view, offers) {
+            Some(task) => tasks.push(task),
+            None => {
+                let offered: Vec<_> =
+                    view.challenges.iter().filter_map(|c| c.kind).map(ChallengeKind::word).collect();
+                let failure = Failure::refused(
+                    Fault::Config,
+                    "no-challenge",
+                    format!(
+                        "no configured solver can prove {}: the CA offers {}; add a solver for one of these",
+                        view.name,
+                        offered.join(", ")
+                    ),
+                )
+                .blaming(Some(view.name.clone()));
+                return (attempt, Action::GiveUp(failure));
+            }
+        }
+    }
+    if tasks.is_empty() {
+        // All proven (or told): the order turns ready by itself.
+        return attempt.wait(None, now);
+    }
+    (attempt, Action::Reserve(tasks))
+}
+
+/// The challenge for one name: solvers in the configured order, kinds in the solver's order.
+fn choose(view: &AuthorizationView, offers: &[Offer]) -> Option<ChallengeTask> {
+    offers.iter().find_map(|offer| {
+        offer.kinds.iter().find_map(|kind| {
+            // RFC 8555 §8.4, RFC 8737 §3, RFC 8738 §7: a star is proven by DNS alone, an address never by DNS.
+            let fits = match kind {
+                ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => !view.name.is_wildcard(),
+                _ => !matches!(view.name, SubjectName::Ip(_)),
+            };
+            let challenge = view.challenges.iter().find(|c| fits && c.kind == Some(*kind))?;
+            Some(ChallengeTask {
+                solver: offer.solver.clone(),
+                kind: *kind,
+                name: view.name.clone(),
+                token: challenge.token.clone()?,
+                key_authorization: challenge.key_authorization.clone(),
+                url: challenge.url.clone(),
+            })
+        })
+    })
+}
+
+/// The first name that can't become valid any more, with the CA's own words.
+fn blame(views: &[AuthorizationView]) -> Option<Failure> {
+    let dead = views
+        .iter()
+        .find(|view| matches!(view.status, AuthorizationStatus::Invalid | AuthorizationStatus::Dead))?;
+    let problem = dead.challenges.iter().find_map(|c| c.error.as_ref());
+    let mut failure = match problem {
+        Some(problem) => Failure::new(
+            if problem.kind == "caa" { Class::Refused } else { Class::Transient },
+            match problem.kind.as_str() {
+                "serverInternal" => Fault::Ca,
+                "caa" | "rejectedIdentifier" | "unsupportedIdentifier" => Fault::Config,
+                _ => Fault::Network,
+            },
+            &format!("challenge-{}", kebab(&problem.kind)),
+            format!("the CA could not validate {}: {}", dead.name, problem.detail),
+        ),
+        None => Failure::transient(
+            Fault::Ca,
+            "authorization-dead",
+            format!("the authorization of {} ended before the order did", dead.name),
+        ),
+    };
+    failure.reached_validation = dead.status == AuthorizationStatus::Invalid;
+    Some(failure.blaming(Some(dead.name.clone())))
+}
+
+fn on_failure(mut attempt: Attempt, failure: Failure, now: Timestamp) -> (Attempt, Action) {
+    match failure.code.as_str() {
+        // RFC 9773 §5: a refused `replaces` is no reason not to renew; asked once without.
+        "replaces-refused" if attempt.replaces.is_some() && attempt.order.is_none() => {
+            attempt.replaces = None;
+            let request = attempt.request();
+            (attempt, Action::Order(request))
+        }
+        "profile-refused"
+            if attempt.order.is_none() && attempt.profile.as_ref().is_some_and(|p| !p.required) =>
+        {
+            attempt.profile = None;
+            let request = attempt.request();
+            (attempt, Action::Order(request))
+        }
+        // The order is not what we thought (RFC 8555 §7.4: read it again).
+        "order-not-ready" if attempt.polls < 3 => attempt.wait(None, now),
+        "order-gone" => (attempt, Action::GiveUp(failure)),
+        _ if now >= attempt.deadline => (attempt, Action::GiveUp(failure)),
+        _ => match failure.class {
+            // A passing trouble does not end a living order.
+            Class::Transient | Class::Limited { .. } if attempt.order.is_some() => {
+                (attempt, Action::Park(failure))
+            }
+            _ => (attempt, Action::GiveUp(failure)),
+        },
+    }
+}
+
+/// `incorrectResponse` as `incorrect-response`.
+fn kebab(camel: &str) -> String {
+    let mut out = String::with_capacity(camel.len() + 4);
+    for c in camel.chars().filter(char::is_ascii_alphanumeric).take(40) {
+        if c.is_ascii_uppercase() && !out.is_empty() {
+            out.push('-');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out
+}

@@ -1,0 +1,157 @@
+//! Where a certificate is seen by clients: `[proto://][SNI@]host:port`, dialled as written.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use super::name::{BadName, SubjectName};
+
+/// How a connection turns into a TLS connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TLS from the first byte (https, smtps, imaps).
+    Tls,
+    /// Plain SMTP, then STARTTLS (RFC 3207).
+    Smtp,
+}
+
+impl Protocol {
+    /// `https` and `tls` mean the same; `None` for an unknown word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "tls" | "https" => Some(Self::Tls),
+            "smtp" => Some(Self::Smtp),
+            _ => None,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Tls => "https",
+            Self::Smtp => "smtp",
+        }
+    }
+}
+
+/// One place to look at with a TLS handshake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Endpoint {
+    pub protocol: Protocol,
+    /// The server name sent in the handshake; the host when left out and the host is a name.
+    pub sni: Option<SubjectName>,
+    /// A DNS name or an address, without brackets.
+    pub host: String,
+    pub port: u16,
+}
+
+impl Endpoint {
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let (protocol, rest) = match text.split_once("://") {
+            Some((word, rest)) => {
+                (Protocol::parse(word).ok_or(BadName("the protocol before :// is https, tls or smtp"))?, rest)
+            }
+            None => (Protocol::Tls, text),
+        };
+        let (sni, address) = match rest.split_once('@') {
+            Some((sni, address)) => {
+                let sni = SubjectName::parse(sni)?;
+                if sni.is_wildcard() {
+                    return Err(BadName("a handshake asks for one name, not for a wildcard"));
+                }
+                (Some(sni), address)
+            }
+            None => (None, rest),
+        };
+        let (host, port) = address.rsplit_once(':').ok_or(BadName("an endpoint ends with :PORT"))?;
+        let port = port
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port != 0)
+            .ok_or(BadName("a port is a number from 1 to 65535"))?;
+        let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(inner) => inner
+                .parse::<Ipv6Addr>()
+                .map_err(|_| BadName("between brackets stands an IPv6 address"))?
+                .to_string(),
+            None if host.contains(':') => {
+                return Err(BadName("an IPv6 address is written in brackets: [::1]:443"));
+            }
+            None => match SubjectName::parse(host)? {
+                SubjectName::Wildcard(_) => {
+                    return Err(BadName("an endpoint is one host, not a wildcard"));
+                }
+                name => name.to_string(),
+            },
+        };
+        Ok(Self { protocol, sni, host, port })
+    }
+
+    /// This endpoint asked for `name`, unless the configuration already says which name.
+    pub fn for_name(&self, name: &SubjectName) -> Self {
+        let sni = self.sni.clone().or_else(|| Some(name.clone()));
+        Self { sni, ..self.clone() }
+    }
+
+    /// The server name for the handshake.
+    pub fn server_name(&self) -> String {
+        self.sni.as_ref().map_or_else(|| self.host.clone(), ToString::to_string)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://", self.protocol.word())?;
+        if let Some(sni) = &self.sni {
+            write!(f, "{sni}@")?;
+        }
+        match self.host.parse::<IpAddr>() {
+            Ok(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            _ => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = BadName;
+    fn try_from(text: String) -> Result<Self, BadName> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Endpoint> for String {
+    fn from(endpoint: Endpoint) -> Self {
+        endpoint.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_read_and_print() {
+        for (text, shown) in [
+            ("127.0.0.1:443", "https://127.0.0.1:443"),
+            ("[::1]:443", "https://[::1]:443"),
+            ("shop.example.com@127.0.0.1:8443", "https://shop.example.com@127.0.0.1:8443"),
+            ("smtp://mail.example.com:25", "smtp://mail.example.com:25"),
+            ("tls://a.example:1", "https://a.example:1"),
+        ] {
+            let endpoint = Endpoint::parse(text).unwrap();
+            assert_eq!(endpoint.to_string(), shown);
+            assert_eq!(Endpoint::parse(shown).unwrap(), endpoint);
+        }
+    }
+
+    #[test]
+    fn wrong_endpoints_are_refused() {
+        for text in
+            ["", "host", "host:0", "host:70000", "::1:443", "ftp://a:1", "*.a.b@c:1", "a@@b:1", "-x:1"]
+        {
+            assert!(Endpoint::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What happened, for logs, metrics and hooks: stable names, plain fields, no secrets.
+
+use serde::Serialize;
+
+use super::endpoint::Endpoint;
+use super::failure::Failure;
+use super::leaf::Leaf;
+use super::name::{HookId, LineageId};
+use super::record::{GenerationNumber, Sight};
+use super::time::Timestamp;
+
+/// One thing that happened to one lineage, or to the agent.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// A decision that differs from the one before it.
+    Decided {
+        lineage: LineageId,
+        verdict: &'static str,
+        reason: String,
+        wake_at: Timestamp,
+    },
+    AttemptStarted {
+        lineage: LineageId,
+        issuer: String,
+        names: Vec<String>,
+    },
+    Ordered {
+        lineage: LineageId,
+        order: String,
+    },
+    AttemptFailed {
+        lineage: LineageId,
+        failure: Failure,
+        count: u32,
+        next_at: Timestamp,
+    },
+    Issued {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        leaf: Box<Leaf>,
+    },
+    Installed {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        path: String,
+        why: &'static str,
+    },
+    HookDone {
+        lineage: LineageId,
+        hook: HookId,
+        generation: GenerationNumber,
+    },
+    HookFailed {
+        lineage: LineageId,
+        hook: HookId,
+        generation: GenerationNumber,
+        words: String,
+        next_at: Timestamp,
+    },
+    Observed {
+        lineage: LineageId,
+        endpoint: Endpoint,
+        sight: Sight,
+        words: Option<String>,
+    },
+    RolledBack {
+        lineage: LineageId,
+        from: GenerationNumber,
+        to: GenerationNumber,
+        words: String,
+    },
+    ForeignFound {
+        lineage: LineageId,
+        path: String,
+        leaf: Box<Leaf>,
+    },
+    CleanUpFailed {
+        lineage: LineageId,
+        place: String,
+        words: String,
+    },
+    Quarantined {
+        key: String,
+        moved_to: String,
+    },
+    TickFailed {
+        lineage: LineageId,
+        words: String,
+    },
+    Retired {
+        lineage: LineageId,
+    },
+}
+
+impl Event {
+    /// The lineage concerned, where there is one.
+    pub fn lineage(&self) -> Option<&LineageId> {
+        match self {
+            Self::Decided { lineage, .. }
+            | Self::AttemptStarted { lineage, .. }
+            | Self::Ordered { lineage, .. }
+            | Self::AttemptFailed { lineage, .. }
+            | Self::Issued { lineage, .. }
+            | Self::Installed { lineage, .. }
+            | Self::HookDone { lineage, .. }
+            | Self::HookFailed { lineage, .. }
+            | Self::Observed { lineage, .. }
+            | Self::RolledBack { lineage, .. }
+            | Self::ForeignFound { lineage, .. }
+            | Self::CleanUpFailed { lineage, .. }
+            | Self::TickFailed { lineage, .. }
+            | Self::Retired { lineage } => Some(lineage),
+            Self::Quarantined { .. } => None,
+        }
+    }
+}
+
+/// What a hook is told about: certificates with a new generation, renewed together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deployment {
+    /// 1; raised when a field changes its meaning.
+    pub version: u32,
+    pub hook: HookId,
+    pub at: Timestamp,
+    pub lineages: Vec<Deployed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Deployed {
+    pub lineage: LineageId,
+    pub generation: GenerationNumber,
+    /// The directory with `fullchain.pem` and the others.
+    pub directory: String,
+    pub names: Vec<String>,
+    pub not_after: Timestamp,
+    pub fingerprint: String,
+    pub serial: String,
+}

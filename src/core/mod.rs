@@ -1,0 +1,21 @@
+//! The floor that thinks. Nothing here asks for the time, draws a number, opens a file or a
+//! socket: what it needs comes in as arguments and what should be done goes out as values.
+//!
+//! Outside crates named here: `serde` (derive), so that values can be stored. Nothing else.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod agenda;
+pub mod attempt;
+pub mod decide;
+pub mod endpoint;
+pub mod event;
+pub mod failure;
+pub mod layout;
+pub mod leaf;
+pub mod name;
+pub mod order;
+pub mod record;
+pub mod retention;
+pub mod spec;
+pub mod time;
+pub mod window;

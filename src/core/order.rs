@@ -1,0 +1,120 @@
+//! What a CA says of an order, in our own words (RFC 8555 §7.1).
+
+use super::name::{SolverId, SubjectName, Token};
+use super::record::ChallengeKind;
+use super::time::Span;
+
+/// What to ask a CA for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderRequest {
+    pub names: Vec<SubjectName>,
+    pub profile: Option<super::spec::Profile>,
+    /// ARI id of the certificate that the order replaces (RFC 9773 §5).
+    pub replaces: Option<String>,
+}
+
+/// An order as last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderView {
+    pub url: String,
+    pub status: OrderStatus,
+    pub error: Option<Problem>,
+    /// The CA's wish for the next look, already clamped.
+    pub retry_after: Option<Span>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderStatus {
+    Pending,
+    Ready,
+    Processing,
+    Valid,
+    Invalid,
+}
+
+/// One name's authorization.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorizationView {
+    /// As ordered: a wildcard keeps its star.
+    pub name: SubjectName,
+    pub status: AuthorizationStatus,
+    pub challenges: Vec<ChallengeView>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizationStatus {
+    Pending,
+    Valid,
+    Invalid,
+    /// Expired, deactivated or revoked.
+    Dead,
+}
+
+/// One way that the CA offers for one name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChallengeView {
+    /// `None` for a kind that we don't know.
+    pub kind: Option<ChallengeKind>,
+    pub url: String,
+    /// `None` where the kind has none (dns-persist-01).
+    pub token: Option<Token>,
+    pub key_authorization: String,
+    pub status: ChallengeStatus,
+    pub error: Option<Problem>,
+}
+
+/// A key authorization is as good as an answer until the order ends: it stays out of logs.
+impl std::fmt::Debug for ChallengeView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChallengeView")
+            .field("kind", &self.kind)
+            .field("status", &self.status)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChallengeStatus {
+    Pending,
+    Processing,
+    Valid,
+    Invalid,
+}
+
+/// A problem document (RFC 8555 §6.7), its texts made safe for printing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Without the `urn:ietf:params:acme:error:` prefix.
+    pub kind: String,
+    pub detail: String,
+    /// HTTP status, 0 where there is none.
+    pub status: u16,
+    /// Problems of single names.
+    pub of_names: Vec<(SubjectName, String)>,
+}
+
+/// One thing to prove, and by whom.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChallengeTask {
+    pub solver: SolverId,
+    pub kind: ChallengeKind,
+    pub name: SubjectName,
+    pub token: Token,
+    pub key_authorization: String,
+    /// Where the CA is told that the answer stands.
+    pub url: String,
+}
+
+impl std::fmt::Debug for ChallengeTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} for {} by {}", self.kind.word(), self.name, self.solver)
+    }
+}
+
+/// What one configured solver can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub solver: SolverId,
+    pub kinds: Vec<ChallengeKind>,
+}

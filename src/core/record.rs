@@ -1,0 +1,325 @@
+//! What is known of a lineage: one record in the store, shared by all nodes, and one note per
+//! node about what that node has deployed. Neither holds a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::attempt::Attempt;
+use super::endpoint::Endpoint;
+use super::failure::Failure;
+use super::leaf::Leaf;
+use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
+use super::spec::KeyKind;
+use super::time::{Interval, Timestamp};
+use super::window::RenewalPoint;
+
+/// The number of a generation; the first is 1.
+pub type GenerationNumber = u64;
+
+/// The store's knowledge of one lineage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LineageRecord {
+    pub id: LineageId,
+    #[serde(default)]
+    pub current: Option<Issued>,
+    #[serde(default)]
+    pub previous: Option<Issued>,
+    /// The highest number ever given out, so that a number is never used twice.
+    #[serde(default)]
+    pub last_number: GenerationNumber,
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+    #[serde(default)]
+    pub trouble: Option<Trouble>,
+    #[serde(default)]
+    pub reading: Option<Reading>,
+    #[serde(default)]
+    pub point: Option<RenewalPoint>,
+    /// What solvers still have to undo.
+    #[serde(default)]
+    pub debts: Vec<Debt>,
+    #[serde(default)]
+    pub pause: Option<Pause>,
+    /// Failed validations of the last day, oldest first, at most [`LineageRecord::VALIDATIONS_MAX`].
+    #[serde(default)]
+    pub failed_validations: Vec<FailedValidation>,
+    /// The names last asked of a CA: a record can say what a lineage is after its entry left the
+    /// configuration.
+    #[serde(default)]
+    pub names: Vec<SubjectName>,
+}
+
+impl LineageRecord {
+    /// At most this many failed validations are remembered, counted over all names.
+    pub const VALIDATIONS_MAX: usize = 200;
+
+    pub fn new(id: LineageId) -> Self {
+        Self {
+            id,
+            current: None,
+            previous: None,
+            last_number: 0,
+            attempt: None,
+            trouble: None,
+            reading: None,
+            point: None,
+            debts: Vec::new(),
+            pause: None,
+            failed_validations: Vec::new(),
+            names: Vec::new(),
+        }
+    }
+
+    pub fn leaf(&self) -> Option<&Leaf> {
+        self.current.as_ref().map(|issued| &issued.leaf)
+    }
+
+    /// The current or the previous generation with this number.
+    pub fn issued(&self, number: GenerationNumber) -> Option<&Issued> {
+        [&self.current, &self.previous].into_iter().flatten().find(|issued| issued.number == number)
+    }
+}
+
+/// A generation that was issued, without its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Issued {
+    pub number: GenerationNumber,
+    pub leaf: Leaf,
+    pub issuer: IssuerId,
+    #[serde(default)]
+    pub profile: Option<String>,
+    pub key_kind: KeyKind,
+    /// The names asked for; the leaf may have more.
+    pub names: Vec<SubjectName>,
+    pub at: Timestamp,
+    pub order: String,
+    /// A revoked generation is never returned to.
+    #[serde(default)]
+    pub revoked: bool,
+}
+
+/// Failures in a row and when the next try may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Trouble {
+    /// From 1.
+    pub count: u32,
+    pub since: Timestamp,
+    pub last_at: Timestamp,
+    pub next_at: Timestamp,
+    pub failure: Failure,
+    /// The names that were asked for; a changed set starts afresh.
+    pub names: Vec<SubjectName>,
+    pub issuer: IssuerId,
+}
+
+/// One answer of the CA's renewal information.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Reading {
+    /// The certificate that was asked about; an answer about another one is void.
+    pub ari_id: String,
+    /// `None` where the CA gave no usable answer.
+    #[serde(default)]
+    pub window: Option<Interval>,
+    #[serde(default)]
+    pub explanation: Option<String>,
+    pub at: Timestamp,
+    /// When to ask again.
+    pub next_at: Timestamp,
+}
+
+/// Something a solver set up and has not undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Debt {
+    pub receipt: Receipt,
+    #[serde(default)]
+    pub failures: u32,
+    /// When to try again.
+    pub next_at: Timestamp,
+}
+
+/// What a solver needs to undo one answer, known before the answer is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Receipt {
+    pub solver: SolverId,
+    pub kind: ChallengeKind,
+    pub name: SubjectName,
+    pub token: Token,
+    /// The file, record or key that was set up, in the solver's own terms.
+    pub place: String,
+}
+
+/// The standard ways of proving control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ChallengeKind {
+    #[serde(rename = "http-01")]
+    Http01,
+    #[serde(rename = "dns-01")]
+    Dns01,
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn01,
+    #[serde(rename = "dns-account-01")]
+    DnsAccount01,
+    #[serde(rename = "dns-persist-01")]
+    DnsPersist01,
+}
+
+impl ChallengeKind {
+    pub const ALL: [Self; 5] =
+        [Self::Http01, Self::Dns01, Self::TlsAlpn01, Self::DnsAccount01, Self::DnsPersist01];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http01 => "http-01",
+            Self::Dns01 => "dns-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
+            Self::DnsAccount01 => "dns-account-01",
+            Self::DnsPersist01 => "dns-persist-01",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    }
+}
+
+/// The operator told us to leave a lineage alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pause {
+    pub until: Timestamp,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct FailedValidation {
+    pub name: SubjectName,
+    pub at: Timestamp,
+}
+
+/// What this node has deployed. Which generation is on disk is read from the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Installed {
+    pub hooks: BTreeMap<HookId, HookNote>,
+    pub endpoints: BTreeMap<Endpoint, EndpointNote>,
+    /// A generation that proved bad here.
+    pub refused: Option<Refused>,
+    /// The foreign pair that was found in our place, kept as it is.
+    pub foreign: Option<Foreign>,
+    /// Files outside `live/` that were there before us and are kept beside our first write.
+    pub backups: Vec<String>,
+}
+
+/// One hook and the generation it was told about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct HookNote {
+    /// The newest generation that this hook is done with; 0 for none.
+    pub done: GenerationNumber,
+    pub done_at: Option<Timestamp>,
+    /// Failures in a row about the generation that is owed.
+    #[serde(default)]
+    pub failures: u32,
+    #[serde(default)]
+    pub next_at: Option<Timestamp>,
+    /// What the last failure said, safe to print.
+    #[serde(default)]
+    pub words: Option<String>,
+    /// Whether the service's check passed just before the pair on disk was changed, and for
+    /// which generation that was asked.
+    #[serde(default)]
+    pub check_before: Option<CheckBefore>,
+}
+
+impl HookNote {
+    pub const fn never() -> Self {
+        Self { done: 0, done_at: None, failures: 0, next_at: None, words: None, check_before: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckBefore {
+    pub generation: GenerationNumber,
+    pub passed: bool,
+}
+
+/// What an endpoint was last seen to serve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EndpointNote {
+    pub sight: Sight,
+    pub at: Timestamp,
+    pub next_at: Timestamp,
+    /// The generation that was looked for.
+    pub generation: GenerationNumber,
+    /// Looks in a row that did not see it.
+    #[serde(default)]
+    pub failures: u32,
+    /// It answered a handshake at least once: from then on silence is owed.
+    #[serde(default)]
+    pub reached: bool,
+    /// The leaf it served, where one was read.
+    #[serde(default)]
+    pub leaf: Option<Leaf>,
+    /// Why the chain is not trusted, or why nothing was read. Safe to print.
+    #[serde(default)]
+    pub words: Option<String>,
+}
+
+/// The five answers of a look at an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sight {
+    /// The leaf of the current generation.
+    New,
+    /// The leaf of an earlier generation of ours.
+    Old,
+    /// Another certificate that is valid for the name.
+    OtherValid,
+    /// A certificate that is not valid for the name, or not now.
+    Wrong,
+    Unreachable,
+}
+
+impl Sight {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Old => "old",
+            Self::OtherValid => "other-valid",
+            Self::Wrong => "wrong",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// A generation not to be installed again unchanged before `until`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Refused {
+    pub generation: GenerationNumber,
+    pub returned_to: GenerationNumber,
+    pub at: Timestamp,
+    pub until: Timestamp,
+    pub count: u32,
+    pub words: String,
+}
+
+/// Somebody else's valid and newer pair in our place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Foreign {
+    pub leaf: Leaf,
+    pub path: String,
+    pub since: Timestamp,
+}

@@ -1,0 +1,253 @@
+//! What the operator wants, resolved: every default filled in, every name looked up.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::endpoint::Endpoint;
+use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+use super::time::Span;
+
+/// One certificate as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineageSpec {
+    pub id: LineageId,
+    /// At least one, without repeats, in the order of the configuration.
+    pub names: Vec<SubjectName>,
+    /// At least one; the first is asked.
+    pub issuers: Vec<IssuerId>,
+    pub profile: Option<Profile>,
+    pub key: KeyKind,
+    /// Keep the key of the current generation instead of making a new one.
+    pub reuse_key: bool,
+    /// Tried in this order; the first that can prove a name by a kind that the CA offers.
+    pub solvers: Vec<SolverId>,
+    /// Told about each new generation, in this order.
+    pub hooks: Vec<HookId>,
+    /// Where the new certificate must be seen. None: the lineage stays `unverified`.
+    pub endpoints: Vec<Endpoint>,
+    pub rights: Rights,
+    /// Renderings outside `live/`, for programs that need them elsewhere.
+    pub outputs: Vec<Output>,
+    /// Where the entry stands: `conf.d/shop.toml:1`.
+    pub origin: String,
+}
+
+impl LineageSpec {
+    /// The issuer that is asked now.
+    pub fn issuer(&self) -> Option<&IssuerId> {
+        self.issuers.first()
+    }
+
+    /// Whether both ask for the same set of names, in any order.
+    pub fn same_names(&self, names: &[SubjectName]) -> bool {
+        let sorted = |names: &[SubjectName]| {
+            let mut names = names.to_vec();
+            names.sort();
+            names.dedup();
+            names
+        };
+        sorted(&self.names) == sorted(names)
+    }
+}
+
+/// A CA's named product (draft-ietf-acme-profiles).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    pub name: String,
+    /// Fail rather than fall back to the CA's default profile.
+    pub required: bool,
+}
+
+/// Kinds of leaf keys. All public CAs take these; none takes P-521 or Ed25519.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum KeyKind {
+    #[default]
+    #[serde(rename = "ecdsa-p256")]
+    EcdsaP256,
+    #[serde(rename = "ecdsa-p384")]
+    EcdsaP384,
+    #[serde(rename = "rsa-2048")]
+    Rsa2048,
+    #[serde(rename = "rsa-3072")]
+    Rsa3072,
+    #[serde(rename = "rsa-4096")]
+    Rsa4096,
+}
+
+impl KeyKind {
+    pub const ALL: [Self; 5] =
+        [Self::EcdsaP256, Self::EcdsaP384, Self::Rsa2048, Self::Rsa3072, Self::Rsa4096];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::EcdsaP256 => "ecdsa-p256",
+            Self::EcdsaP384 => "ecdsa-p384",
+            Self::Rsa2048 => "rsa-2048",
+            Self::Rsa3072 => "rsa-3072",
+            Self::Rsa4096 => "rsa-4096",
+        }
+    }
+}
+
+/// Who may read the key. Users and groups stay names until the disk needs numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rights {
+    pub owner: Option<String>,
+    pub group: Option<String>,
+    /// Mode of every file that holds the key, such as 0o640.
+    pub key_mode: u32,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Self { owner: None, group: None, key_mode: 0o640 }
+    }
+}
+
+/// One extra rendering of a generation at an absolute path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    pub part: Part,
+    pub path: String,
+    pub rights: Rights,
+}
+
+/// Which text of a generation a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// Leaf and intermediates.
+    Fullchain,
+    Privkey,
+    /// The leaf alone.
+    Cert,
+    /// The intermediates alone.
+    Chain,
+    /// Leaf, intermediates and key in one file: the only form that two readers can't tear.
+    Combined,
+}
+
+impl Part {
+    pub const ALL: [Self; 5] = [Self::Fullchain, Self::Privkey, Self::Cert, Self::Chain, Self::Combined];
+
+    /// The fixed file name under `live/NAME/`.
+    pub const fn file_name(self) -> &'static str {
+        match self {
+            Self::Fullchain => "fullchain.pem",
+            Self::Privkey => "privkey.pem",
+            Self::Cert => "cert.pem",
+            Self::Chain => "chain.pem",
+            Self::Combined => "combined.pem",
+        }
+    }
+
+    pub const fn holds_key(self) -> bool {
+        matches!(self, Self::Privkey | Self::Combined)
+    }
+}
+
+/// A CA directory and our terms with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuerSpec {
+    pub id: IssuerId,
+    /// https, or http on loopback where `insecure_http` says so.
+    pub directory: String,
+    /// The CA's rehearsal directory, for `renew --dry-run`.
+    pub staging: Option<String>,
+    /// `mailto:` URLs.
+    pub contact: Vec<String>,
+    pub accept_terms: bool,
+    pub profile: Option<Profile>,
+    pub eab: Option<Eab>,
+    /// PEM file of roots that vouch for the CA's own HTTPS certificate, in place of the system's.
+    pub ca_file: Option<String>,
+    pub proxy: Option<String>,
+    pub insecure_http: bool,
+    pub origin: String,
+}
+
+/// External account binding (RFC 8555 §7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eab {
+    pub kid: String,
+    pub hmac_key: SecretSource,
+}
+
+/// Where a secret is read from when it is needed. Never the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretSource {
+    File(String),
+    Env(String),
+    /// A file of this name in systemd's `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+/// A way to prove control of names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SolverSpec {
+    pub id: SolverId,
+    pub kind: SolverKind,
+    pub origin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SolverKind {
+    /// http-01 by a listener of ours.
+    Http { listen: Listen },
+    /// http-01 by files below a directory that a web server serves.
+    Webroot { root: String },
+}
+
+/// Where the http-01 listener waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `[::]:80`, `127.0.0.1:8089`.
+    Address(std::net::SocketAddr),
+    /// A socket handed over by systemd, by its `FileDescriptorName=`.
+    Systemd(String),
+}
+
+/// A program or call that is told about a new generation and whose success is owed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookSpec {
+    pub id: HookId,
+    /// Run before the call; its failure keeps the call back.
+    pub check: Option<Vec<String>>,
+    pub call: Call,
+    pub timeout: Span,
+    pub origin: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// A program and its arguments; no shell.
+    Run(Vec<String>),
+    Signal {
+        signal: String,
+        target: SignalTarget,
+    },
+    Http {
+        method: String,
+        url: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignalTarget {
+    PidFile(String),
+    /// Every process with this name that this process can see.
+    Process(String),
+}
+
+/// Everything resolved, the broken entries apart: one bad certificate never stops the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub lineages: BTreeMap<LineageId, LineageSpec>,
+    pub issuers: BTreeMap<IssuerId, IssuerSpec>,
+    pub solvers: BTreeMap<SolverId, SolverSpec>,
+    pub hooks: BTreeMap<HookId, HookSpec>,
+    /// Certificates whose entry can't be used, with the reason: kept, never renewed, reported.
+    pub broken: BTreeMap<LineageId, String>,
+}

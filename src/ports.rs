@@ -1,0 +1,243 @@
+//! The few things the agent needs from outside, as traits, and their small types. Floor 3 has
+//! one folder for each; tests bring their own.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::core::endpoint::Endpoint;
+use crate::core::event::{Deployment, Event};
+use crate::core::failure::Failure;
+use crate::core::layout::Content;
+use crate::core::leaf::{Fingerprint, Leaf};
+use crate::core::name::{IssuerId, LineageId, Token};
+use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
+use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
+use crate::core::time::{Interval, Span, Timestamp};
+
+/// What every port answers with; boxed by hand, so no macro crate is needed.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Compare-and-swap on single keys. There is no transaction: a generation is one value, and the
+/// swap of a record is what counts.
+pub trait Store: Send + Sync {
+    fn load<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreError>>;
+
+    /// Writes durably if the entry is as expected; answers with the new revision.
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        expect: Expect,
+        content: Content,
+    ) -> Reply<'a, Result<Revision, StoreError>>;
+
+    /// All keys of one kind, in order.
+    fn list(&self, shelf: Shelf) -> Reply<'_, Result<Vec<Key>, StoreError>>;
+
+    /// No error when it is gone already.
+    fn remove<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<(), StoreError>>;
+
+    /// Politeness between agents: at most one holds a lineage. `None`: somebody else does.
+    fn claim<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>>;
+
+    /// Whether a write would succeed now; asked before an order is placed (F12).
+    fn writable(&self) -> Reply<'_, Result<(), StoreError>>;
+}
+
+/// The answer to a claim.
+pub enum Claim {
+    /// Ours until dropped.
+    Held(Box<dyn Send + Sync>),
+    /// Somebody else's; what is known of the holder, safe to print.
+    Busy(String),
+}
+
+/// Where one value lies.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Lineage(LineageId),
+    Generation(LineageId, GenerationNumber),
+    /// A private key that has no certificate yet, by the hash of its public half.
+    LeafKey(Fingerprint),
+    Account(IssuerId),
+    /// The answer to a challenge, for whichever agent is asked for it.
+    Challenge(Token),
+    /// This node's note; always local.
+    Installed(LineageId),
+}
+
+impl Key {
+    pub const fn shelf(&self) -> Shelf {
+        match self {
+            Self::Lineage(_) => Shelf::Lineages,
+            Self::Generation(..) => Shelf::Generations,
+            Self::LeafKey(_) => Shelf::Keys,
+            Self::Account(_) => Shelf::Accounts,
+            Self::Challenge(_) => Shelf::Challenges,
+            Self::Installed(_) => Shelf::Installed,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lineage(id) => write!(f, "lineages/{id}"),
+            Self::Generation(id, number) => write!(f, "generations/{id}/{number}"),
+            Self::LeafKey(hash) => write!(f, "keys/{hash}"),
+            Self::Account(id) => write!(f, "accounts/{id}"),
+            Self::Challenge(token) => write!(f, "challenges/{token}"),
+            Self::Installed(id) => write!(f, "installed/{id}"),
+        }
+    }
+}
+
+/// One kind of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shelf {
+    Lineages,
+    Generations,
+    Keys,
+    Accounts,
+    Challenges,
+    Installed,
+}
+
+/// A value and the mark to swap it by.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub content: Content,
+    pub revision: Revision,
+}
+
+/// Changes with every write of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision(pub String);
+
+/// What must be true of an entry for a swap to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Absent,
+    At(Revision),
+    /// Last writer wins; only for values that are the same whoever writes them.
+    Anything,
+}
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else wrote first; load again.
+    #[error("{0} was changed by another process")]
+    Conflict(String),
+    /// The entry and its previous copy are unreadable; they were moved aside.
+    #[error("{key} is damaged and was moved to {moved_to}: {why}")]
+    Corrupt { key: String, moved_to: String, why: String },
+    /// Written by a newer release; nothing was touched.
+    #[error(
+        "{key} was written by a newer nolapse (schema {found}, this one knows {known}); upgrade, nothing was changed"
+    )]
+    Newer { key: String, found: u32, known: u32 },
+    #[error("{what}: {why}")]
+    Io { what: String, why: String, kind: std::io::ErrorKind },
+}
+
+/// One CA directory with our account there. Calls are keyed by order URL, so resuming after a
+/// crash is the ordinary path.
+pub trait Ca: Send + Sync {
+    fn order<'a>(&'a self, request: &'a OrderRequest) -> Reply<'a, Result<OrderView, Failure>>;
+
+    fn view<'a>(&'a self, order: &'a str) -> Reply<'a, Result<OrderView, Failure>>;
+
+    fn authorizations<'a>(&'a self, order: &'a str) -> Reply<'a, Result<Vec<AuthorizationView>, Failure>>;
+
+    /// Tells the CA that the answer stands. Telling twice is harmless.
+    fn ready<'a>(&'a self, order: &'a str, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
+
+    fn finalize<'a>(&'a self, order: &'a str, csr: &'a [u8]) -> Reply<'a, Result<OrderView, Failure>>;
+
+    /// The chain as the CA sent it, unchecked.
+    fn download<'a>(&'a self, order: &'a str) -> Reply<'a, Result<String, Failure>>;
+
+    /// When the CA would like the certificate renewed; `None` where it has no such service.
+    fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>>;
+
+    /// A free look: does the directory answer?
+    fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>>;
+
+    /// Gives up an order's open authorizations, best effort.
+    fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>>;
+
+    /// Makes or restores the account, and says which URL it has.
+    fn account(&self) -> Reply<'_, Result<String, Failure>>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewalInfo {
+    pub window: Interval,
+    pub explanation: Option<String>,
+    /// Clamped to [1 minute, 1 day] by the adapter.
+    pub retry_after: Span,
+}
+
+/// What a CA's directory says without an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Greeting {
+    /// The CA's clock, from its `Date` header.
+    pub date: Option<Timestamp>,
+    pub terms: Option<String>,
+    pub profiles: Vec<String>,
+    pub renewal_info: bool,
+    pub eab_required: bool,
+}
+
+/// A way to answer challenges.
+pub trait Solver: Send + Sync {
+    /// Kinds it can answer, the preferred first.
+    fn kinds(&self) -> &[ChallengeKind];
+
+    /// What undoing this task will need; touches nothing, so it can be stored first.
+    fn receipt(&self, task: &ChallengeTask) -> Result<Receipt, Failure>;
+
+    /// Sets the answer up. Doing it twice is harmless.
+    fn present<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
+
+    /// Looks for the answer from here. Advice: an `Err` is logged and the CA is told all the same,
+    /// except where its class is [`Refused`](crate::core::failure::Class::Refused).
+    fn confirm<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
+
+    /// Undoes what the receipt stands for. No error when it is gone already.
+    fn clean_up<'a>(&'a self, receipt: &'a Receipt) -> Reply<'a, Result<(), Failure>>;
+
+    /// A free look: could an answer be set up now?
+    fn able(&self) -> Reply<'_, Result<(), Failure>>;
+}
+
+/// A program or call that is told about new generations.
+pub trait Hook: Send + Sync {
+    /// `None` where no check is configured.
+    fn check(&self) -> Reply<'_, Option<Result<(), Failure>>>;
+
+    fn call<'a>(&'a self, deployment: &'a Deployment) -> Reply<'a, Result<(), Failure>>;
+}
+
+/// Looks at what an endpoint serves.
+pub trait Probe: Send + Sync {
+    fn look<'a>(&'a self, endpoint: &'a Endpoint, within: Span) -> Reply<'a, Sighting>;
+}
+
+#[derive(Clone, Debug)]
+pub enum Sighting {
+    Served {
+        leaf: Box<Leaf>,
+        /// Certificates sent, the leaf included.
+        chain: usize,
+        /// Why the system's roots don't vouch for the chain; reported, not required.
+        distrust: Option<String>,
+    },
+    /// No certificate was seen; why, safe to print.
+    Unreachable(String),
+}
+
+/// Takes events; logs and metrics are sinks. Never fails, never waits.
+pub trait Sink: Send + Sync {
+    fn take(&self, event: &Event);
+}
