@@ -10,6 +10,7 @@ pub mod decide;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+pub mod ladder;
 pub mod layout;
 pub mod leaf;
 pub mod name;
