@@ -41,8 +41,8 @@ pub struct Request {
     pub by_hand: bool,
     /// Renew although nothing is due.
     pub force: bool,
-    /// Pay what is owed to hooks and endpoints now.
-    pub deploy: bool,
+    /// What waits for its next try is tried now: the shell clears the waits, once.
+    pub hurry: bool,
     /// Put our generation back over a foreign pair.
     pub take_back: bool,
     /// Regard this hook as done.
@@ -443,7 +443,7 @@ impl Judge<'_> {
                     return Some(Upkeep::Observe { generation: number, endpoints: unseen });
                 }
             }
-            match note.and_then(|note| note.next_at).filter(|at| *at > s.now && !s.request.deploy) {
+            match note.and_then(|note| note.next_at).filter(|at| *at > s.now) {
                 Some(at) => {
                     self.note(Chain::Deploy, "reload owed?", || {
                         format!("{hook}: yes, next try {}", at.brief())
@@ -465,8 +465,7 @@ impl Judge<'_> {
         for endpoint in &spec.endpoints {
             match s.installed.endpoints.get(endpoint) {
                 Some(note) if note.generation == number => {
-                    let again = note.next_at <= s.now
-                        || (s.request.deploy && note.sight != Sight::New && note.at < s.now);
+                    let again = note.next_at <= s.now;
                     self.note(Chain::Deploy, "observed?", || {
                         format!("{endpoint} {} {}", note.sight.word(), note.at.brief())
                     });
@@ -618,7 +617,7 @@ impl Judge<'_> {
         if key {
             return Some(Reason::KeyKindChanged);
         }
-        let issuer = !spec.issuers.contains(&current.issuer);
+        let issuer = current.issuer.as_ref().is_some_and(|issuer| !spec.issuers.contains(issuer));
         self.note(Chain::Need, "issuer changed?", || yes(issuer));
         if issuer {
             return Some(Reason::IssuerChanged);

@@ -95,7 +95,9 @@ impl LineageRecord {
 pub struct Issued {
     pub number: GenerationNumber,
     pub leaf: Leaf,
-    pub issuer: IssuerId,
+    /// `None` when the record was told anew from the generation alone.
+    #[serde(default)]
+    pub issuer: Option<IssuerId>,
     #[serde(default)]
     pub profile: Option<String>,
     pub key_kind: KeyKind,

@@ -28,7 +28,7 @@ mod tests {
         Issued {
             number,
             leaf: leaf(Timestamp::EPOCH, Span::days(90), 1),
-            issuer: IssuerId::parse("ca").unwrap(),
+            issuer: IssuerId::parse("ca").ok(),
             profile: None,
             key_kind: KeyKind::EcdsaP256,
             names: Vec::new(),
