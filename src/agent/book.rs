@@ -74,14 +74,14 @@ impl<'a> Book<'a> {
 
     pub async fn save_record(&self, held: &mut Held<LineageRecord>) -> Result<(), Failure> {
         let key = Key::Lineage(held.value.id.clone());
-        held.revision = Some(self.swap(&key, held.revision.as_ref(), state::encode_record(&held.value)).await?);
+        held.revision = Some(self.swap(&key, held.revision.as_ref(), encoded(state::encode_record(&held.value))?).await?);
         Ok(())
     }
 
     pub async fn save_installed(&self, id: &LineageId, held: &mut Held<Installed>) -> Result<(), Failure> {
         let key = Key::Installed(id.clone());
         held.revision =
-            Some(self.swap(&key, held.revision.as_ref(), state::encode_installed(&held.value)).await?);
+            Some(self.swap(&key, held.revision.as_ref(), encoded(state::encode_installed(&held.value))?).await?);
         Ok(())
     }
 
@@ -125,6 +125,10 @@ impl<'a> Book<'a> {
         }
         Ok(record)
     }
+}
+
+fn encoded(content: Result<Content, StateError>) -> Result<Content, Failure> {
+    content.map_err(|error| Failure::broken("state-unwritable", error.to_string()))
 }
 
 fn retold(number: GenerationNumber, bundle: &Bundle) -> Option<Issued> {

@@ -84,7 +84,7 @@ impl Agent {
             && current.key_kind == spec.key
             && let Some(kept) = Book::new(&*self.store).generation(&spec.id, current.number).await?
         {
-            return PrivateKey::from_pem(kept.key());
+            return PrivateKey::from_pem(&kept.key_pem());
         }
         self.keys.make(spec.key).await
     }
@@ -215,7 +215,7 @@ impl Agent {
     async fn receive(&self, ca: &dyn Ca, attempt: &Attempt, key: &PrivateKey) -> Result<Bundle, Failure> {
         let chain = ca.download(attempt.order.as_deref().unwrap_or_default()).await?;
         let expected = Expected { names: &attempt.names, now: self.clock.now() };
-        Bundle::receive(&chain, key, &expected)
+        Bundle::receive(&chain, &key.pem(), &expected)
     }
 
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
