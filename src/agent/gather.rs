@@ -113,6 +113,15 @@ impl Eye<'_> {
             }
             Err(error) => return Placement::Drifted(format!("{CURRENT}: {error}")),
         };
+        if shown == Some(layout::PLACEHOLDER) {
+            let read = |part: Part| self.disk.read_through(&dir.join(part.file_name()), FILE_MAX);
+            let pair = read(Part::Fullchain).and_then(|chain| Ok((chain, read(Part::Privkey)?)));
+            return match pair.map(|(chain, key)| bundle::pair_of(chain.bytes(), key.bytes())) {
+                Ok(Ok(leaf)) if leaf.self_signed => Placement::Placeholder(leaf.not_after),
+                Ok(Ok(leaf)) => self.foreign(leaf).unwrap_or(Placement::Missing),
+                _ => Placement::Missing,
+            };
+        }
         let Some(issued) = shown.and_then(|number| self.record.issued(number)) else {
             return self
                 .stranger(dir)

@@ -4,6 +4,7 @@
 mod book;
 mod claim;
 mod clean_up;
+mod count;
 mod daemon;
 mod gather;
 mod install;
@@ -17,11 +18,12 @@ mod tick;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
 
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
-use crate::core::name::{HookId, IssuerId, SolverId};
+use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
 use crate::core::spec::Wanted;
 use crate::ports::{Ca, Hook, Probe, Sink, Solver, Store};
 use crate::sys::clock::Clock;
@@ -44,7 +46,9 @@ pub struct Agent {
     pub keys: Keys,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
-    told: std::sync::Mutex<BTreeMap<crate::core::name::LineageId, String>>,
+    told: Mutex<BTreeMap<LineageId, String>>,
+    /// A stop was asked for: passes end after the action under way.
+    stopping: AtomicBool,
 }
 
 /// What the configuration asks for, with the adapters built for it.
@@ -78,7 +82,8 @@ impl Agent {
             keys: parts.keys,
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
-            told: std::sync::Mutex::default(),
+            told: Mutex::default(),
+            stopping: AtomicBool::new(false),
         }
     }
 

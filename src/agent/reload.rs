@@ -1,6 +1,6 @@
 //! One reload for many: certificates renewed together tell a service once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::agent::{Agent, Scene};
 use crate::core::event::{Deployed, Deployment};
 use crate::core::failure::{Failure, Fault};
-use crate::core::name::HookId;
+use crate::core::name::{HookId, LineageId};
 use crate::core::time::Span;
 
 /// Longest that a service waits for other certificates that are on their way.
@@ -25,10 +25,17 @@ pub struct Reloads {
 #[derive(Default)]
 struct Service {
     /// Lineages that are being renewed and will tell this service when they are done.
-    coming: usize,
+    coming: BTreeSet<LineageId>,
     waiting: Vec<(Deployed, oneshot::Sender<Told>)>,
     /// Somebody gathers already.
     led: bool,
+}
+
+impl Service {
+    /// Somebody is on the way who has not arrived.
+    fn awaits(&self) -> bool {
+        self.coming.iter().any(|id| self.waiting.iter().all(|(deployed, _)| deployed.lineage != *id))
+    }
 }
 
 /// How one telling went.
@@ -44,6 +51,7 @@ pub enum Told {
 /// A lineage on its way to its services; dropped when it has arrived or given up.
 pub struct Coming<'a> {
     reloads: &'a Reloads,
+    id: LineageId,
     hooks: Vec<HookId>,
 }
 
@@ -54,18 +62,18 @@ impl Reloads {
     }
 
     /// Says that a lineage will tell these services before long.
-    pub fn announce(&self, hooks: &[HookId]) -> Coming<'_> {
+    pub fn announce(&self, id: &LineageId, hooks: &[HookId]) -> Coming<'_> {
         for hook in hooks {
-            self.with(hook, |service| service.coming += 1);
+            self.with(hook, |service| service.coming.insert(id.clone()));
         }
-        Coming { reloads: self, hooks: hooks.to_vec() }
+        Coming { reloads: self, id: id.clone(), hooks: hooks.to_vec() }
     }
 }
 
 impl Drop for Coming<'_> {
     fn drop(&mut self) {
         for hook in &self.hooks {
-            self.reloads.with(hook, |service| service.coming = service.coming.saturating_sub(1));
+            self.reloads.with(hook, |service| service.coming.remove(&self.id));
         }
     }
 }
@@ -92,12 +100,16 @@ impl Agent {
 
     async fn lead(&self, scene: &Scene, hook: &HookId) {
         let until = self.clock.now() + GATHER_MOST;
-        while self.clock.now() < until && self.reloads.with(hook, |s| s.coming > s.waiting.len()) {
+        while self.clock.now() < until && self.reloads.with(hook, |service| service.awaits()) {
             self.clock.sleep_until(self.clock.now() + GATHER_LOOK).await;
         }
         let batch = self.reloads.with(hook, |service| {
             service.led = false;
-            std::mem::take(&mut service.waiting)
+            let batch = std::mem::take(&mut service.waiting);
+            for (deployed, _) in &batch {
+                service.coming.remove(&deployed.lineage);
+            }
+            batch
         });
         let lineages = batch.iter().map(|(deployed, _)| deployed.clone()).collect();
         let told = self.call(scene, hook, lineages).await;

@@ -1,8 +1,12 @@
 //! One pass over one lineage: decide, act, decide again, until nothing is left to do now.
 
+use std::sync::atomic::Ordering;
+
 use crate::agent::book::Book;
+use crate::agent::count::row;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
+use crate::core::census::Row;
 use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, decide};
 use crate::core::event::Event;
 use crate::core::failure::{Class, Failure};
@@ -25,6 +29,8 @@ pub struct Outcome {
     pub busy: Option<String>,
     pub ladder: Option<Ladder>,
     pub leaf: Option<Leaf>,
+    /// For the census of the whole agent.
+    pub row: Option<Row>,
     /// What the last decision said.
     pub verdict: &'static str,
     pub reason: &'static str,
@@ -50,6 +56,7 @@ impl Agent {
             busy: None,
             ladder: None,
             leaf: None,
+            row: None,
             verdict: "hold",
             reason: Reason::NotDue.code(),
             wake_at: self.clock.now() + AFTER_BREAKAGE,
@@ -75,7 +82,12 @@ impl Agent {
         let deadline = self.clock.now() + patience;
         let mut guard = None;
         let mut hurry = request.hurry;
+        // While it is renewed, others that tell the same services wait for it a little.
+        let mut coming = None;
         for _ in 0..ROUNDS_MAX {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             let mut world = self.gather(scene, id).await?;
             let plan = decide(&world.situation(spec, &request, self.clock.now()));
             self.report(id, &plan, outcome);
@@ -109,6 +121,9 @@ impl Agent {
                 self.keep_up(scene, spec, &mut world, &request, plan.upkeep).await?;
                 continue;
             }
+            if matches!(plan.issuance, Issuance::Issue { .. } | Issuance::Renew { .. } | Issuance::Resume) {
+                coming.get_or_insert_with(|| self.reloads.announce(id, &spec.hooks));
+            }
             let issued = self.issue(scene, spec, &mut world, plan.issuance).await;
             match issued {
                 Ok(true) => {
@@ -119,6 +134,7 @@ impl Agent {
                 Ok(false) => {}
                 Err(failure) if failure.code == "state-changed" => {}
                 Err(failure) => {
+                    coming = None;
                     // By hand means one try now, not one after another.
                     request.force = false;
                     request.by_hand = false;
@@ -164,8 +180,6 @@ impl Agent {
             Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
             Issuance::Resume => self.pursue(scene, spec, world).await.map(|()| true),
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
-                // Others that are renewed with us share the reloads that follow.
-                let _coming = self.reloads.announce(&spec.hooks);
                 if let Err(failure) = self.prepare(scene, spec, world, &names).await {
                     return self.fail(scene, spec, world, failure, true).await.map(|()| false);
                 }
@@ -202,6 +216,7 @@ impl Agent {
         let (record, installed) = (&world.record.value, &world.installed.value);
         outcome.ladder = Some(Ladder::of(spec, record, installed, &world.disk, now));
         outcome.leaf = record.leaf().cloned();
+        outcome.row = Some(row(spec, world, now));
         if outcome.failure.is_none()
             && let Some(trouble) = &record.trouble
         {

@@ -179,6 +179,13 @@ pub fn pair_of(fullchain: &[u8], key: &[u8]) -> Result<Leaf, BundleError> {
     matching_leaf(&pem::lenient_certificates(fullchain)?, half)
 }
 
+/// The leaf of a file that holds a certificate, whatever else it holds.
+pub fn leaf_of(text: &[u8]) -> Result<Leaf, BundleError> {
+    let chain = pem::lenient_certificates(text)?;
+    let first = chain.first().ok_or(BundleError::Damaged("it holds no certificate"))?;
+    Ok(x509::leaf(first)?)
+}
+
 const HEAD: &str = "nolapse-generation: ";
 
 fn checked_body(bytes: &[u8]) -> Result<&[u8], BundleError> {

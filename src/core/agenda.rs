@@ -13,6 +13,10 @@ pub struct Agenda {
 }
 
 impl Agenda {
+    pub const fn new() -> Self {
+        Self { dates: BTreeMap::new(), order: BTreeSet::new() }
+    }
+
     /// Sets or moves the date of one lineage.
     pub fn put(&mut self, id: LineageId, at: Timestamp) {
         if let Some(old) = self.dates.insert(id.clone(), at) {

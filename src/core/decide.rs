@@ -69,6 +69,8 @@ pub enum Placement {
     Shows(GenerationNumber),
     /// This generation or something unusable, changed by somebody; what differs.
     Drifted(String),
+    /// A self-signed pair that only lets a server start; until when.
+    Placeholder(Timestamp),
     /// A valid pair that is not ours.
     Foreign(Box<Leaf>),
 }
@@ -391,7 +393,7 @@ impl Judge<'_> {
             Placement::Shows(n) if *n == number => None,
             Placement::Shows(n) if *n > number => verdict(Reason::RolledBack),
             Placement::Shows(_) => verdict(Reason::NewGeneration),
-            Placement::Missing => verdict(Reason::NeverInstalled),
+            Placement::Missing | Placement::Placeholder(_) => verdict(Reason::NeverInstalled),
             Placement::Drifted(_) => verdict(Reason::Drift),
             Placement::Foreign(_) if s.request.take_back => verdict(Reason::TakenBack),
             Placement::Foreign(_) => None,
@@ -399,6 +401,7 @@ impl Judge<'_> {
         self.note(Chain::Deploy, "installed?", || match &s.disk.live {
             Placement::Shows(n) => format!("gen {n}"),
             Placement::Missing => "no".into(),
+            Placement::Placeholder(_) => "a placeholder".into(),
             Placement::Drifted(what) => format!("changed: {what}"),
             Placement::Foreign(leaf) => format!("a foreign pair, {}", leaf.fingerprint.short()),
         });

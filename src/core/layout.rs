@@ -111,6 +111,9 @@ pub type Rendering = BTreeMap<Part, Content>;
 /// The link that says which generation is shown.
 pub const CURRENT: &str = ".current";
 
+/// The number under which a placeholder is shown; never in a record.
+pub const PLACEHOLDER: GenerationNumber = 0;
+
 pub fn generation_dir(number: GenerationNumber) -> String {
     format!(".gen-{number}")
 }

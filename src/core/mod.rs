@@ -6,6 +6,7 @@
 
 pub mod agenda;
 pub mod attempt;
+pub mod census;
 pub mod decide;
 pub mod endpoint;
 pub mod event;
