@@ -16,7 +16,7 @@ use crate::profile::Profile;
 use crate::renewal::RenewalWindow;
 use crate::resolver::Resolver;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// The settings of a [`Ca`]; every one has a default that suits a first test.
 #[derive(Clone)]

@@ -73,10 +73,19 @@ impl LeafFacts {
         Some(Self {
             // RFC 9773 §4.1: key identifier and the serial's DER content octets, a leading zero included.
             cert_id: format!("{}.{}", URL_SAFE_NO_PAD.encode(key_id.0), URL_SAFE_NO_PAD.encode(serial)),
-            serial: serial.iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect(),
+            serial: hex(serial),
             key: Jwk::from_spki(leaf.public_key()),
         })
     }
+}
+
+/// Lower-case hex of a positive DER integer, without the octet that only marks it positive.
+fn hex(integer: &[u8]) -> String {
+    integer.iter().skip_while(|byte| **byte == 0).fold(String::new(), |mut text, byte| {
+        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
+        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
+        text
+    })
 }
 
 pub(crate) fn download(

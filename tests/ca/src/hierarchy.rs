@@ -14,7 +14,7 @@ use crate::dice::{random_bytes, random_text};
 use crate::identifier::Identifier;
 use crate::instant::now;
 
-const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// Who signs leaves, and the certificates above them.
 pub(crate) struct Hierarchy {
@@ -137,7 +137,7 @@ impl ApiIdentity {
             KeyPair::generate()?,
         )?;
         let mut params = CertificateParams::default();
-        params.not_before = now() - Duration::from_secs(3600);
+        params.not_before = now() - Duration::from_hours(1);
         params.not_after = now() + YEAR;
         params.serial_number = Some(serial());
         params.distinguished_name = DistinguishedName::new();
@@ -161,7 +161,7 @@ impl ApiIdentity {
 
 fn ca_params(common_name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
-    params.not_before = now() - Duration::from_secs(86_400);
+    params.not_before = now() - Duration::from_hours(24);
     params.not_after = now() + 20 * YEAR;
     params.serial_number = Some(serial());
     params.distinguished_name = DistinguishedName::new();

@@ -14,7 +14,7 @@ use crate::identifier::Identifier;
 use crate::instant::now;
 use crate::problem::Problem;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Signs and records the certificate; gives its id.
 pub(crate) fn issue(

@@ -12,7 +12,7 @@ use crate::instant::{now, rfc3339};
 use crate::problem::Problem;
 use crate::reply::Reply;
 
-const HOUR: Duration = Duration::from_secs(3600);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// Where the suggested window lies.
 #[derive(Debug, Clone, PartialEq)]
