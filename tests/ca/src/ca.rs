@@ -28,6 +28,7 @@ pub struct Ca {
 }
 
 impl Ca {
+    /// The settings, to be changed before [`CaBuilder::start`].
     pub fn builder() -> CaBuilder {
         CaBuilder::default()
     }

@@ -41,13 +41,19 @@ pub struct IssuedCertificate {
     pub cert_id: String,
     /// Names in the order the client listed them.
     pub names: Vec<String>,
+    /// The account that ordered it.
     pub account_url: String,
+    /// The order it was issued for.
     pub order_url: String,
+    /// The profile the order asked for.
     pub profile: Option<String>,
     /// The ARI identifier of the predecessor the order named.
     pub replaces: Option<String>,
+    /// As the leaf says, even where a fault made it lie.
     pub not_before: SystemTime,
+    /// As the leaf says.
     pub not_after: SystemTime,
+    /// The leaf alone.
     pub leaf_der: Vec<u8>,
     /// The default chain, as downloaded.
     pub chain_pem: String,

@@ -21,6 +21,7 @@ pub enum Endpoint {
     Challenge,
     /// Download of an issued chain, the alternates included.
     Certificate,
+    /// The terms of service, a plain page.
     Terms,
     /// Any path the CA does not serve.
     Unknown,

@@ -89,7 +89,9 @@ pub enum LeafLie {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RetryAfter {
+    /// A number of seconds from now.
     Seconds(u64),
+    /// A date in the HTTP form.
     HttpDate(SystemTime),
     /// Any text, for clients that must survive nonsense.
     Raw(String),

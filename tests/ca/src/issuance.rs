@@ -27,8 +27,10 @@ pub(crate) fn issue(
     let order = &state.orders[order_id];
     let profile = order.profile.as_ref().and_then(|name| ca.config.profiles.get(name));
     let lifetime = profile.map_or(state.lifetime, |profile| profile.lifetime);
-    let mut not_before = order.not_before.unwrap_or_else(|| now() - ca.config.backdate);
-    let mut not_after = order.not_after.unwrap_or_else(|| order.not_before.unwrap_or_else(now) + lifetime);
+    // One reading of the clock, or a lifetime could come out a second too long.
+    let now = now();
+    let mut not_before = order.not_before.unwrap_or(now - ca.config.backdate);
+    let mut not_after = order.not_after.unwrap_or(order.not_before.unwrap_or(now) + lifetime);
     let mut names = order.identifiers.clone();
     let stranger;
     let mut key = &csr.key;
@@ -45,11 +47,11 @@ pub(crate) fn issue(
             }
         }
         Some(LeafLie::Expired) => {
-            not_after = now() - HOUR;
+            not_after = now - HOUR;
             not_before = not_after - lifetime;
         }
         Some(LeafLie::NotYetValid) => {
-            not_before = now() + HOUR;
+            not_before = now + HOUR;
             not_after = not_before + lifetime;
         }
     }

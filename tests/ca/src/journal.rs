@@ -14,9 +14,13 @@ use crate::endpoint::Endpoint;
 pub struct RequestRecord {
     /// When its head had arrived.
     pub time: SystemTime,
+    /// `GET`, `HEAD`, `POST` or whatever was sent.
     pub method: String,
+    /// Path and query as sent.
     pub path: String,
+    /// The kind of resource the path names.
     pub endpoint: Endpoint,
+    /// None if the client did not name itself, which the CA refuses.
     pub user_agent: Option<String>,
     /// The id of the account whose signature was verified.
     pub account: Option<String>,

@@ -15,12 +15,12 @@ const LIMIT: Duration = Duration::from_mins(2);
 async fn lego_obtains_and_renews_by_http01() {
     let port = free_port();
     let ca = Ca::builder().http_port(port).resolve_all(Ipv4Addr::LOCALHOST).start().await.unwrap();
-    let Some(lego) = Lego::new("http01", &ca, port) else { return };
+    let Some(lego) = Lego::new("http01", &ca, port, &["one.example.test"]) else { return };
 
     lego.run(&["run"]).await;
     let first = ca.issued();
     assert_eq!(first.len(), 1);
-    assert_eq!(first[0].names, ["one.example.test", "two.example.test"]);
+    assert_eq!(first[0].names, ["one.example.test"]);
     lego.verify(&ca).await;
 
     lego.run(&["renew", "--days", "200", "--no-random-sleep"]).await;
@@ -50,7 +50,9 @@ async fn lego_survives_rejected_nonces_long_chains_and_slow_orders() {
         .start()
         .await
         .unwrap();
-    let Some(mut lego) = Lego::new("slow", &ca, port) else { return };
+    let Some(mut lego) = Lego::new("slow", &ca, port, &["one.example.test", "two.example.test"]) else {
+        return;
+    };
     // base64url of the MAC key above.
     let key = "YW4gZXh0ZXJuYWwgYWNjb3VudCdzIE1BQyBrZXksIDMyKw";
     lego.global.extend(["--eab", "--kid", "kid-1", "--hmac", key].map(String::from));
@@ -65,7 +67,7 @@ struct Lego {
 }
 
 impl Lego {
-    fn new(name: &str, ca: &Ca, port: u16) -> Option<Self> {
+    fn new(name: &str, ca: &Ca, port: u16, domains: &[&str]) -> Option<Self> {
         if !Path::new("/usr/bin/lego").exists() {
             println!("SKIPPED: /usr/bin/lego is not installed (Debian package lego)");
             return None;
@@ -79,11 +81,10 @@ impl Lego {
             ["--server", &ca.directory_url()],
             ["--path", home.to_str().unwrap()],
             ["--email", "operator@example.test"],
-            ["--domains", "one.example.test"],
-            ["--domains", "two.example.test"],
             ["--http.port", &listen],
         ];
-        let global = global.iter().flatten().map(ToString::to_string);
+        let domains = domains.iter().map(|domain| ["--domains", domain]);
+        let global = global.into_iter().chain(domains).flatten().map(str::to_owned);
         let global = global.chain(["--accept-tos".to_owned(), "--http".to_owned()]).collect();
         Some(Self { home, global })
     }
@@ -104,7 +105,7 @@ impl Lego {
             "-purpose",
             "sslserver",
             "-verify_hostname",
-            "two.example.test",
+            "one.example.test",
         ]);
         openssl.arg("-CAfile").arg(self.home.join("root.pem")).arg("-untrusted").arg(&leaf).arg(&leaf);
         succeed(openssl).await;
