@@ -11,9 +11,11 @@ mod install;
 mod look;
 mod notify;
 mod once;
+mod placeholder;
 mod pursue;
 mod refresh;
 mod reload;
+mod survey;
 mod tick;
 
 use std::collections::BTreeMap;
@@ -34,6 +36,7 @@ pub use book::Book;
 pub use daemon::{Pass, Signal};
 pub use gather::World;
 pub use once::{Readiness, Summary};
+pub use survey::Survey;
 pub use tick::Outcome;
 
 /// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].

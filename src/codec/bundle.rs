@@ -109,6 +109,14 @@ impl Bundle {
         Ok(Self { key, key_kind: half.kind, chain, leaf })
     }
 
+    /// A pair that was made here, such as a placeholder: nothing but the match is checked.
+    pub fn made(chain_pem: &str, key: &Content) -> Result<Self, BundleError> {
+        let (key, half) = read_key(key.bytes())?;
+        let chain = pem::certificates(chain_pem.as_bytes())?;
+        let leaf = matching_leaf(&chain, half)?;
+        Ok(Self { key, key_kind: half.kind, chain, leaf })
+    }
+
     /// The value to store.
     pub fn to_content(&self) -> Content {
         let body = concat(&[&pem::encode_key(&self.key), &self.fullchain()]);
