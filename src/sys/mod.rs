@@ -1,0 +1,5 @@
+//! The only raw clock, disk, process and key-making primitives. Everything above asks here.
+
+pub mod clock;
+pub mod process;
+pub mod signal;
