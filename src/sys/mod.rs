@@ -1,5 +1,6 @@
 //! The only raw clock, disk, process and key-making primitives. Everything above asks here.
 
 pub mod clock;
+pub mod disk;
 pub mod process;
 pub mod signal;
