@@ -132,7 +132,7 @@ pub fn generation_of(name: &str) -> Option<GenerationNumber> {
 
 /// The rights of one part under `live/` or of an output.
 pub fn part_rights(part: Part, rights: &Rights) -> FileRights {
-    let mode = if part.holds_key() { rights.key_mode } else { 0o644 };
+    let mode = if part.holds_key() { rights.key_mode } else { rights.cert_mode };
     FileRights { mode, owner: rights.owner.clone(), group: rights.group.clone() }
 }
 
