@@ -15,6 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::Now;
 use super::line::{Fields, Line};
 use super::quota::{Quota, Subject};
+use crate::core::time::Timestamp;
 
 pub use super::line::Format;
 pub use super::log_sink::LogSink;
@@ -85,7 +86,7 @@ impl Lines {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         for held in out.quota.sweep(line.at) {
-            text.push_str(&self.held_back(line, held.subject, held.count).rendered(self.format));
+            text.push_str(&held_back(line.at, held.subject, held.count).rendered(self.format));
         }
         if out.quota.allows(subject, line.at) {
             text.push_str(&line.rendered(self.format));
@@ -93,18 +94,18 @@ impl Lines {
         // A reader that is gone must not stop renewals, and there is nowhere to complain.
         let _ = out.stream.write_all(text.as_bytes()).and_then(|()| out.stream.flush());
     }
+}
 
-    fn held_back(&self, line: &Line, subject: Subject, count: u64) -> Line {
-        let mut named = vec![("place", format!("{}:{}", subject.place, subject.line).into())];
-        for (name, value) in [("event", subject.kind), ("lineage", subject.lineage)] {
-            if !value.is_empty() {
-                named.push((name, value.into()));
-            }
+fn held_back(at: Timestamp, subject: Subject, count: u64) -> Line {
+    let mut named = vec![("place", format!("{}:{}", subject.place, subject.line).into())];
+    for (name, value) in [("event", subject.kind), ("lineage", subject.lineage)] {
+        if !value.is_empty() {
+            named.push((name, value.into()));
         }
-        named.push(("count", count.into()));
-        let message = format!("suppressed {count} like lines");
-        Line { at: line.at, level: tracing::Level::WARN, fields: Fields { message, named } }
     }
+    named.push(("count", count.into()));
+    let message = format!("suppressed {count} like lines");
+    Line { at, level: tracing::Level::WARN, fields: Fields { message, named } }
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Lines {
@@ -142,7 +143,6 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::core::time::Timestamp;
 
     /// What was written, and a clock to set.
     #[derive(Clone, Default)]

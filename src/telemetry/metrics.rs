@@ -49,7 +49,7 @@ impl Metrics {
         Self { registry, shared, attempts, failures, labels: Mutex::default() }
     }
 
-    /// In OpenMetrics 1.0, for the HTTP endpoint.
+    /// In `OpenMetrics` 1.0, for the HTTP endpoint.
     pub fn open_metrics(&self) -> String {
         let mut text = String::new();
         // Only a full memory makes writing to a String fail, and that aborts.
@@ -303,8 +303,8 @@ mod tests {
         let text = metrics.open_metrics();
         for line in [
             r#"nolapse_build_info{version="1.2.3"} 1"#,
-            r#"nolapse_last_tick_timestamp_seconds 1799999995.0"#,
-            r#"nolapse_lineages 2.0"#,
+            "nolapse_last_tick_timestamp_seconds 1799999995.0",
+            "nolapse_lineages 2.0",
             r#"nolapse_certificate_not_after_timestamp_seconds{lineage="a.example"} 1800172800.0"#,
             r#"nolapse_certificate_headroom_seconds{lineage="a.example"} 172800.0"#,
             r#"nolapse_deployments_owed{lineage="b.example"} 1.0"#,

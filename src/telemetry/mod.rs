@@ -9,6 +9,8 @@ pub mod metrics;
 pub mod pulse;
 pub mod quota;
 pub mod serve;
+pub mod supervisor;
+pub mod textfile;
 
 use std::sync::Arc;
 

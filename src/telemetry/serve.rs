@@ -12,9 +12,9 @@ use std::task::{Context, Poll, ready};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -98,17 +98,27 @@ fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
         .route("/readyz", get(|State(health): State<Arc<Health>>| async move { reply(&health.ready()) }))
         .route("/healthz", get(|State(health): State<Arc<Health>>| async move { reply(&health.healthy()) }))
         .with_state(health);
-    Router::new().route("/metrics", get(scrape)).with_state(metrics).merge(probes)
+    Router::new()
+        .route("/metrics", get(scrape))
+        .with_state(metrics)
+        .merge(probes)
+        .layer(axum::middleware::map_response(farewell))
+}
+
+/// One request a connection: an idle client keeps no place.
+async fn farewell(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 async fn scrape(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, OPEN_METRICS), (CONNECTION, "close")], metrics.open_metrics())
+    ([(CONTENT_TYPE, OPEN_METRICS)], metrics.open_metrics())
 }
 
 fn reply(answer: &Answer) -> impl IntoResponse + use<> {
     let status = if answer.ok { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store"), (CONNECTION, "close")];
+    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-store")];
     // Names and numbers always make JSON; an empty body would still carry the status.
     let mut text = serde_json::to_string(answer).unwrap_or_default();
     text.push('\n');
