@@ -65,7 +65,7 @@ impl Metrics {
             let described = line.strip_prefix("# TYPE ").or_else(|| line.strip_prefix("# HELP "));
             match described.and_then(|rest| rest.split_once(' ')) {
                 Some((name, rest)) if matches!(name, "nolapse_attempts" | "nolapse_failures") => {
-                    text.push_str(&format!("{}{name}_total {rest}", &line[..7]));
+                    text.extend([&line[.."# TYPE ".len()], name, "_total ", rest]);
                 }
                 _ if line == "# EOF" => continue,
                 _ => text.push_str(line),
@@ -202,6 +202,8 @@ impl fmt::Debug for PerLineage {
     }
 }
 
+type Value<'a> = &'a dyn Fn(&Row) -> Option<f64>;
+
 impl Collector for PerLineage {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(census) = self.0.latest() else { return Ok(()) };
@@ -218,7 +220,7 @@ impl Collector for PerLineage {
             "Managed certificates, retired ones included",
             census.rows.len() as f64,
         )?;
-        let gauges: [(&str, &str, &dyn Fn(&Row) -> Option<f64>); 4] = [
+        let gauges: [(&str, &str, Value<'_>); 4] = [
             ("certificate_not_after_timestamp_seconds", "End of the installed certificate", &|row| {
                 row.not_after.map(|end| seconds(end.millis()))
             }),

@@ -52,7 +52,6 @@ impl Quota {
         }
         let slot = self.slots.entry(subject).or_insert(Slot { since: now, said: 0, held: 0 });
         if over(slot.since, now) {
-            // What this window held back is reported by the sweep, which runs before us.
             *slot = Slot { since: now, said: 0, held: slot.held };
         }
         if slot.said < Self::LINES_MAX {
@@ -63,7 +62,7 @@ impl Quota {
         false
     }
 
-    /// What was held back in windows that are over. Looks at most once a window.
+    /// What was held back since the last sweep; at most one a window, storm or not.
     pub fn sweep(&mut self, now: Timestamp) -> Vec<Suppressed> {
         if self.swept_at.is_some_and(|at| !over(at, now)) {
             return Vec::new();
@@ -71,11 +70,11 @@ impl Quota {
         self.swept_at = Some(now);
         let mut found = Vec::new();
         self.slots.retain(|subject, slot| {
-            let done = over(slot.since, now);
-            if done && slot.held > 0 {
+            if slot.held > 0 {
                 found.push(Suppressed { subject: subject.clone(), count: slot.held });
+                slot.held = 0;
             }
-            !done
+            !over(slot.since, now)
         });
         found
     }
@@ -99,14 +98,30 @@ mod tests {
     #[test]
     fn f42_a_storm_is_ten_lines_and_a_count() {
         let mut quota = Quota::default();
+        assert!(quota.sweep(START).is_empty());
         let storm = (0..5000).filter(|_| quota.allows(subject("a"), START)).count();
         assert_eq!(storm, 10);
         assert!(quota.allows(subject("b"), START), "another lineage has its own quota");
-        assert!(quota.sweep(START).is_empty(), "the window is not over");
+        assert!(quota.sweep(START).is_empty(), "one report a window");
         let after = START + Quota::WINDOW;
         assert_eq!(quota.sweep(after), [Suppressed { subject: subject("a"), count: 4990 }]);
         assert!(quota.allows(subject("a"), after));
         assert!(quota.sweep(after + Quota::WINDOW).is_empty(), "told once");
+    }
+
+    #[test]
+    fn f42_a_storm_without_end_is_reported_while_it_lasts() {
+        let mut quota = Quota::default();
+        quota.sweep(START);
+        let mut reports = 0;
+        // Starts half a window after the first sweep, so that the two never fall together.
+        for second in 30..630 {
+            let now = START + Span::secs(second);
+            reports += quota.sweep(now).len();
+            while quota.allows(subject("a"), now) {}
+            assert!(!quota.allows(subject("a"), now));
+        }
+        assert_eq!(reports, 10);
     }
 
     #[test]
