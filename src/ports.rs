@@ -4,9 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 
-use crate::core::census::Census;
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
@@ -239,17 +237,7 @@ pub enum Sighting {
     Unreachable(String),
 }
 
-/// Takes what the agent has to tell; logs, metrics and health are sinks. Never fails, never waits.
+/// Takes events; logs and metrics are sinks. Never fails, never waits.
 pub trait Sink: Send + Sync {
     fn take(&self, event: &Event);
-
-    /// The state of every lineage after a pass.
-    fn census(&self, census: &Arc<Census>) {
-        let _ = census;
-    }
-
-    /// The loop moved, and will move again within `span` unless it hangs.
-    fn beat(&self, span: Span) {
-        let _ = span;
-    }
 }

@@ -8,9 +8,7 @@ use serde::Serialize;
 use super::Now;
 use super::pulse::Pulse;
 use crate::core::census::Census;
-use crate::core::event::Event;
 use crate::core::time::Timestamp;
-use crate::ports::Sink;
 
 /// What the answers are made from. No answer waits for the agent.
 pub struct Health {
@@ -53,6 +51,11 @@ impl Health {
 
     pub fn new(pulse: Arc<Pulse>, now: Now) -> Self {
         Self { pulse, now, census: Mutex::default() }
+    }
+
+    /// Takes the state after a pass.
+    pub fn set(&self, census: Arc<Census>) {
+        *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
     }
 
     /// Loop progress and nothing else: a restart mends a hang, never a CA that is down.
@@ -116,14 +119,6 @@ impl Health {
     }
 }
 
-impl Sink for Health {
-    fn take(&self, _event: &Event) {}
-
-    fn census(&self, census: &Arc<Census>) {
-        *self.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census.clone());
-    }
-}
-
 fn no_pass() -> Complaint {
     Complaint { lineage: None, code: "starting", words: "the first pass has not ended yet".into() }
 }
@@ -163,12 +158,12 @@ mod tests {
         assert_eq!(health.ready().wrong[0].code, "starting");
         pulse.beat(Span::HOUR);
 
-        health.census(&Arc::new(Census { at: NOW, rows: vec![row(1, Span::days(3), 1)] }));
+        health.set(Arc::new(Census { at: NOW, rows: vec![row(1, Span::days(3), 1)] }));
         assert!(health.live().ok);
         assert!(health.ready().ok, "installed is ready, whatever is served");
         assert_eq!(health.healthy().wrong[0].code, "served-other");
 
-        health.census(&Arc::new(Census { at: NOW, rows: vec![row(1, Span::ZERO, 0)] }));
+        health.set(Arc::new(Census { at: NOW, rows: vec![row(1, Span::ZERO, 0)] }));
         assert!(health.live().ok, "an expired certificate is no reason to restart");
         assert_eq!(health.ready().wrong[0].lineage.as_deref(), Some("host1.example"));
 
@@ -181,7 +176,7 @@ mod tests {
     fn a_thousand_complaints_are_a_hundred_and_a_number() {
         let (health, _) = health();
         let rows = (0..1000).map(|number| row(number, Span::ZERO, 0)).collect();
-        health.census(&Arc::new(Census { at: NOW, rows }));
+        health.set(Arc::new(Census { at: NOW, rows }));
         let answer = health.healthy();
         assert_eq!((answer.wrong.len(), answer.more, answer.ok), (Health::WRONG_MAX, 900, false));
     }

@@ -49,6 +49,11 @@ impl Metrics {
         Self { registry, shared, attempts, failures, labels: Mutex::default() }
     }
 
+    /// Takes the state after a pass.
+    pub fn set(&self, census: Arc<Census>) {
+        *self.shared.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
+    }
+
     /// In `OpenMetrics` 1.0, for the HTTP endpoint.
     pub fn open_metrics(&self) -> String {
         let mut text = String::new();
@@ -116,10 +121,6 @@ impl Sink for Metrics {
             | Event::ForeignFound { .. }
             | Event::Retired { .. } => {}
         }
-    }
-
-    fn census(&self, census: &Arc<Census>) {
-        *self.shared.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census.clone());
     }
 }
 
@@ -300,7 +301,7 @@ mod tests {
     fn a_scrape_shows_every_promised_series() {
         let metrics = metrics();
         let rows = vec![row("a.example", Some(Span::days(2))), row("b.example", None)];
-        metrics.census(&Arc::new(Census { at: NOW - Span::secs(5), rows }));
+        metrics.set(Arc::new(Census { at: NOW - Span::secs(5), rows }));
         metrics.take(&failed("ca-down"));
         let text = metrics.open_metrics();
         for line in [
@@ -323,15 +324,15 @@ mod tests {
     #[test]
     fn a_lineage_that_is_forgotten_leaves_no_series() {
         let metrics = metrics();
-        metrics.census(&Arc::new(Census { at: NOW, rows: vec![row("a.example", None)] }));
-        metrics.census(&Arc::new(Census { at: NOW, rows: Vec::new() }));
+        metrics.set(Arc::new(Census { at: NOW, rows: vec![row("a.example", None)] }));
+        metrics.set(Arc::new(Census { at: NOW, rows: Vec::new() }));
         assert!(!metrics.open_metrics().contains("a.example"));
     }
 
     #[test]
     fn the_issuer_that_was_asked_is_the_one_that_is_counted() {
         let metrics = metrics();
-        metrics.census(&Arc::new(Census { at: NOW, rows: vec![row("a.example", None)] }));
+        metrics.set(Arc::new(Census { at: NOW, rows: vec![row("a.example", None)] }));
         metrics.take(&Event::AttemptStarted {
             lineage: LineageId::parse("a.example").unwrap(),
             issuer: "fallback".into(),

@@ -5,9 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::core::event::Event;
 use crate::core::time::Span;
-use crate::ports::Sink;
 
 /// The last promise. Kept on the monotonic clock: a stepped wall clock or a suspended machine
 /// must not look like a hang, and a hang must not hide behind either.
@@ -18,10 +16,17 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// How late a promise may be kept: a busy or swapping machine is not a hang.
-    pub const GRACE: Span = Span::minutes(2);
+    /// How late a promise may be kept: a swapping machine is not a hang, nor is a loop whose
+    /// every hand is busy with a slow CA or hook.
+    pub const GRACE: Span = Span::minutes(15);
     /// The longest promise taken at its word; later ones count as this.
     pub const PROMISE_MAX: Span = Span::hours(48);
+
+    /// The loop moved, and will move again within `span` unless it hangs.
+    pub fn beat(&self, span: Span) {
+        let due = Instant::now() + span.between(Span::ZERO, Self::PROMISE_MAX).to_std();
+        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(due);
+    }
 
     /// How long past the promise and its grace; `None` while all is well.
     pub fn overdue(&self) -> Option<Span> {
@@ -29,15 +34,6 @@ impl Pulse {
         let late = Instant::now().checked_duration_since(due)?;
         let late = Span::from_millis(i64::try_from(late.as_millis()).unwrap_or(i64::MAX));
         (late > Self::GRACE).then(|| late - Self::GRACE)
-    }
-}
-
-impl Sink for Pulse {
-    fn take(&self, _event: &Event) {}
-
-    fn beat(&self, span: Span) {
-        let due = Instant::now() + span.between(Span::ZERO, Self::PROMISE_MAX).to_std();
-        *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some(due);
     }
 }
 
