@@ -2,4 +2,7 @@
 pub mod codec;
 pub mod config;
 pub mod core;
+pub mod hook;
 pub mod ports;
+pub mod probe;
+pub mod solve;
