@@ -6,3 +6,4 @@ pub mod hook;
 pub mod ports;
 pub mod probe;
 pub mod solve;
+pub mod sys;

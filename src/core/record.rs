@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::attempt::Attempt;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
-use super::leaf::Leaf;
+use super::leaf::{Fingerprint, Leaf};
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
-use super::spec::KeyKind;
+use super::spec::{KeyKind, Part};
 use super::time::{Interval, Timestamp};
 use super::window::RenewalPoint;
 
@@ -99,6 +99,9 @@ pub struct Issued {
     /// A revoked generation is never returned to.
     #[serde(default)]
     pub revoked: bool,
+    /// SHA-256 of each text under `live/`, so that drift is found without loading the generation.
+    #[serde(default)]
+    pub digests: BTreeMap<Part, Fingerprint>,
 }
 
 /// Failures in a row and when the next try may be.

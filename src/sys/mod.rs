@@ -1,0 +1,3 @@
+//! The raw outside: the only clock, disk, process and key-making primitives.
+
+pub mod keys;
