@@ -40,7 +40,12 @@ pub struct ExecHook {
 
 impl ExecHook {
     pub fn new(spec: &HookSpec, argv: &[String], clock: &Clock) -> Self {
-        Self { argv: argv.to_vec(), timeout: spec.timeout, check: Check::of(spec, clock), clock: clock.clone() }
+        Self {
+            argv: argv.to_vec(),
+            timeout: spec.timeout,
+            check: Check::of(spec, clock),
+            clock: clock.clone(),
+        }
     }
 }
 

@@ -137,13 +137,11 @@ async fn first_words(mut response: Response) -> String {
 /// The system's roots, or those compiled in where it has none.
 fn trusting() -> Result<ClientConfig, Failure> {
     let builder = builder()?;
-    match builder.clone().with_platform_verifier() {
-        Ok(builder) => Ok(builder.with_no_client_auth()),
-        Err(_) => {
-            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-            Ok(builder.with_root_certificates(roots).with_no_client_auth())
-        }
+    if let Ok(trusting) = builder.clone().with_platform_verifier() {
+        return Ok(trusting.with_no_client_auth());
     }
+    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// For URLs without TLS: reading some hundred roots would be for nothing.

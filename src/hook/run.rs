@@ -15,7 +15,7 @@ const OUTPUT_SHOWN: usize = 600;
 pub async fn run(role: &str, program: &Program, clock: &Clock) -> Result<(), Failure> {
     let code = |end: &str| format!("{role}-{end}");
     let name = program.argv.first().map_or("", String::as_str);
-    let finished = match program.run(clock).await {
+    let finished = match Box::pin(program.run(clock)).await {
         Ok(finished) => finished,
         Err(error @ CannotRun::Refused { .. }) => {
             return Err(Failure::transient(Fault::Host, &code("failed"), error.to_string()));

@@ -1,14 +1,12 @@
 //! A process that is told by a signal.
 
-use std::path::Path;
-
 use super::check::Check;
 use crate::core::event::Deployment;
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::spec::{HookSpec, SignalTarget};
 use crate::ports::{Hook, Reply};
 use crate::sys::clock::Clock;
-use crate::sys::process::{CannotSignal, SignalName, signal_named, signal_pid_file};
+use crate::sys::signal::{CannotSignal, SignalName, signal};
 
 /// Sends one signal to the process of a pid file, or to all masters of a program's name.
 pub struct SignalHook {
@@ -38,14 +36,10 @@ impl Hook for SignalHook {
 
     /// Codes: `no-process`, `pid-file`, `signal-refused`.
     fn call<'a>(&'a self, _deployment: &'a Deployment) -> Reply<'a, Result<(), Failure>> {
-        let (signal, target) = (self.signal, self.target.clone());
+        let (name, target) = (self.signal, self.target.clone());
         Box::pin(async move {
-            let sent = tokio::task::spawn_blocking(move || match &target {
-                SignalTarget::PidFile(path) => signal_pid_file(Path::new(path), signal).map(|_| ()),
-                SignalTarget::Process(name) => signal_named(name, signal).map(|_| ()),
-            });
-            match sent.await {
-                Ok(sent) => sent.map_err(|error| unsent(&error)),
+            match tokio::task::spawn_blocking(move || signal(&target, name)).await {
+                Ok(sent) => sent.map(|_| ()).map_err(|error| unsent(&error)),
                 Err(error) => Err(Failure::broken("hook-failed", error.to_string())),
             }
         })

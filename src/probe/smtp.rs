@@ -3,7 +3,9 @@
 use std::io;
 use std::net::IpAddr;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::net::TcpStream;
 
 use crate::core::failure::plain;
@@ -23,7 +25,10 @@ pub async fn start_tls(stream: TcpStream) -> Result<TcpStream, String> {
     say(&mut stream, &greeting).await?;
     let offers = expect(&mut stream, "250", "EHLO").await?;
     // A line is the code, a dash or a blank, and the keyword.
-    if !offers.iter().any(|line| line.get(4..).is_some_and(|word| word.trim().eq_ignore_ascii_case("STARTTLS"))) {
+    if !offers
+        .iter()
+        .any(|line| line.get(4..).is_some_and(|word| word.trim().eq_ignore_ascii_case("STARTTLS")))
+    {
         say(&mut stream, "QUIT\r\n").await?;
         return Err("the SMTP server does not offer STARTTLS".into());
     }
@@ -61,11 +66,19 @@ async fn say<S: AsyncWrite + Unpin>(stream: &mut S, line: &str) -> Result<(), St
 }
 
 /// Reads one reply of any number of lines and demands its code.
-async fn expect<S: AsyncBufRead + Unpin>(stream: &mut S, code: &str, to: &str) -> Result<Vec<String>, String> {
+async fn expect<S: AsyncBufRead + Unpin>(
+    stream: &mut S,
+    code: &str,
+    to: &str,
+) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
     loop {
         let mut line = Vec::new();
-        (&mut *stream).take(LINE_MAX).read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;
+        (&mut *stream)
+            .take(LINE_MAX)
+            .read_until(b'\n', &mut line)
+            .await
+            .map_err(|error| error.to_string())?;
         if line.is_empty() {
             return Err(format!("the SMTP server closed the connection instead of its {to} reply"));
         }

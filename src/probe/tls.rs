@@ -73,7 +73,9 @@ impl TlsProbe {
     async fn dial(&self, endpoint: &Endpoint) -> Result<TcpStream, String> {
         let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
         let addresses: Vec<SocketAddr> = found
-            .map_err(|error| format!("{} can't be resolved: {}", endpoint.host, plain(&error.to_string(), REASON_MAX)))?
+            .map_err(|error| {
+                format!("{} can't be resolved: {}", endpoint.host, plain(&error.to_string(), REASON_MAX))
+            })?
             .take(ADDRESSES_MAX)
             .collect();
         let mut last = format!("{} has no address", endpoint.host);
@@ -110,7 +112,9 @@ impl TlsProbe {
             (leaf, trust.distrust(&chain, &name, now), chain.len())
         });
         match judged.await {
-            Ok((Ok(Some(leaf)), distrust, chain)) => Sighting::Served { leaf: Box::new(leaf), chain, distrust },
+            Ok((Ok(Some(leaf)), distrust, chain)) => {
+                Sighting::Served { leaf: Box::new(leaf), chain, distrust }
+            }
             Ok((Ok(None), ..)) => Sighting::Unreachable("the server showed no certificate".into()),
             Ok((Err(error), ..)) => Sighting::Unreachable(plain(
                 &format!("the server's certificate can't be read: {error}"),
@@ -173,7 +177,9 @@ fn words_of(error: &io::Error) -> String {
         (Some(error), _) => words_of_tls(error),
         (None, io::ErrorKind::ConnectionRefused) => "connection refused".into(),
         (None, io::ErrorKind::ConnectionReset) => "connection reset".into(),
-        (None, io::ErrorKind::UnexpectedEof) => "the server closed the connection during the handshake".into(),
+        (None, io::ErrorKind::UnexpectedEof) => {
+            "the server closed the connection during the handshake".into()
+        }
         (None, _) => plain(&error.to_string(), REASON_MAX),
     }
 }
@@ -247,7 +253,12 @@ impl ServerCertVerifier for Seen {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        lenient(verify_tls12_signature(message, leaf, signed, &self.provider.signature_verification_algorithms))
+        lenient(verify_tls12_signature(
+            message,
+            leaf,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        ))
     }
 
     fn verify_tls13_signature(
@@ -256,7 +267,12 @@ impl ServerCertVerifier for Seen {
         leaf: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        lenient(verify_tls13_signature(message, leaf, signed, &self.provider.signature_verification_algorithms))
+        lenient(verify_tls13_signature(
+            message,
+            leaf,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        ))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -57,7 +57,8 @@ impl Trust {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         // An extra root that can't be read vouches for nothing; the others still do.
         roots.add_parsable_certificates(self.extra.iter().cloned());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&self.provider));
         Ok(verifier.build().map_err(|error| format!("no roots to judge by: {error}"))?)
     }
 }
@@ -67,7 +68,9 @@ fn reason(error: &rustls::Error) -> String {
         rustls::Error::InvalidCertificate(problem) => match problem {
             CertificateError::UnknownIssuer => "no root that this system trusts vouches for it",
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "it is not valid yet"
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "it is for other names"
             }

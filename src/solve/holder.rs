@@ -141,6 +141,7 @@ fn process_with(inode: u64) -> Option<(u32, String)> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::print_stdout)]
     use super::*;
 
     #[test]

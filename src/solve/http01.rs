@@ -14,6 +14,7 @@ use crate::core::order::ChallengeTask;
 use crate::core::record::{ChallengeKind, Receipt};
 use crate::core::spec::Listen;
 use crate::ports::{Expect, Key, Reply, Solver, Store, StoreError};
+use crate::sys::clock::Clock;
 
 /// Puts answers into the store and sees to it that somebody serves them.
 ///
@@ -26,6 +27,7 @@ pub struct Http01Solver {
     listen: Listen,
     store: Arc<dyn Store>,
     check: SelfCheck,
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -40,8 +42,8 @@ struct State {
 }
 
 impl Http01Solver {
-    pub fn new(id: SolverId, listen: Listen, store: Arc<dyn Store>, check: SelfCheck) -> Self {
-        Self { id, listen, store, check, state: Mutex::default() }
+    pub fn new(id: SolverId, listen: Listen, store: Arc<dyn Store>, check: SelfCheck, clock: &Clock) -> Self {
+        Self { id, listen, store, check, clock: clock.clone(), state: Mutex::default() }
     }
 
     /// Listens now and until dropped. After an error it tries again with every answer.
@@ -63,7 +65,7 @@ impl Http01Solver {
         if state.responder.is_some() {
             return Ok(());
         }
-        match Responder::bind(&self.listen, Arc::clone(&self.store)).await {
+        match Responder::bind(&self.listen, Arc::clone(&self.store), &self.clock).await {
             Ok(responder) => {
                 state.responder = Some(responder);
                 state.refused = None;
@@ -120,7 +122,7 @@ impl Solver for Http01Solver {
 
     fn confirm<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let Err(miss) = self.check.look(task).await else { return Ok(()) };
+            let Err(miss) = self.check.look(task, &self.clock).await else { return Ok(()) };
             let refused = self.state.lock().await.refused.clone();
             Err(match refused {
                 // Nobody serves the answer and we can't: the CA would only count a failure.
@@ -129,11 +131,9 @@ impl Solver for Http01Solver {
                     &refused.code,
                     format!("our listener can't start: {}. And {miss}", refused.words),
                 ),
-                None => Failure::transient(
-                    Fault::Host,
-                    "self-check-failed",
-                    format!("{miss}; {}", self.advice()),
-                ),
+                None => {
+                    Failure::transient(Fault::Host, "self-check-failed", format!("{miss}; {}", self.advice()))
+                }
             }
             .blaming(Some(task.name.clone())))
         })
@@ -161,7 +161,7 @@ impl Solver for Http01Solver {
                 return Ok(());
             };
             drop(state);
-            self.check.somebody_answers().await.map_err(|miss| {
+            self.check.somebody_answers(&self.clock).await.map_err(|miss| {
                 let words = format!("{}. And {miss}", refused.words);
                 Failure::new(refused.class, refused.fault, &refused.code, words)
             })

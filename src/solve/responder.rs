@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -24,7 +23,9 @@ use super::socket;
 use crate::core::failure::Failure;
 use crate::core::name::Token;
 use crate::core::spec::Listen;
+use crate::core::time::Span;
 use crate::ports::{Key, Store};
+use crate::sys::clock::Clock;
 
 /// Where RFC 8555 §8.3 wants the answer.
 pub const PATH: &str = "/.well-known/acme-challenge/";
@@ -34,11 +35,11 @@ pub const CONNECTIONS: usize = 256;
 /// Largest request line and headers together; hyper takes no smaller number.
 pub const HEADER_BYTES: usize = 8 * 1024;
 /// Time for a client to send its request.
-pub const HEADER_TIME: Duration = Duration::from_secs(10);
+pub const HEADER_TIME: Span = Span::secs(10);
 /// Time for a whole connection.
-pub const CONNECTION_LIFE: Duration = Duration::from_secs(30);
+pub const CONNECTION_LIFE: Span = Span::secs(30);
 /// Pause after the system refused a connection (no descriptors left).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Span = Span::from_millis(100);
 
 /// Answers until dropped.
 pub struct Responder {
@@ -50,12 +51,12 @@ impl Responder {
     /// Listens and answers from `store`. Needs a tokio runtime.
     ///
     /// Codes: those of [`socket::open`].
-    pub async fn bind(listen: &Listen, store: Arc<dyn Store>) -> Result<Self, Failure> {
+    pub async fn bind(listen: &Listen, store: Arc<dyn Store>, clock: &Clock) -> Result<Self, Failure> {
         let listeners = socket::open(listen).await?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let tasks = listeners
             .into_iter()
-            .map(|listener| tokio::spawn(serve(listener, Arc::clone(&store))))
+            .map(|listener| tokio::spawn(serve(listener, Arc::clone(&store), clock.clone())))
             .collect();
         Ok(Self { addresses, tasks })
     }
@@ -74,13 +75,13 @@ impl Drop for Responder {
     }
 }
 
-async fn serve(listener: TcpListener, store: Arc<dyn Store>) {
+async fn serve(listener: TcpListener, store: Arc<dyn Store>, clock: Clock) {
     let mut connections = Connections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.admit(stream, Arc::clone(&store)),
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                Ok((stream, _)) => connections.admit(converse(stream, Arc::clone(&store), clock.clone())),
+                Err(_) => clock.sleep(ACCEPT_PAUSE).await,
             },
             () = connections.one_ended() => {}
         }
@@ -95,36 +96,36 @@ struct Connections {
 }
 
 impl Connections {
-    fn admit(&mut self, stream: TcpStream, store: Arc<dyn Store>) {
+    fn admit(&mut self, conversation: impl Future<Output = ()> + Send + 'static) {
         self.by_age.retain(|task| !task.is_finished());
         if self.by_age.len() >= CONNECTIONS
             && let Some(oldest) = self.by_age.pop_front()
         {
             oldest.abort();
         }
-        self.by_age.push_back(self.tasks.spawn(converse(stream, store)));
+        self.by_age.push_back(self.tasks.spawn(conversation));
     }
 
     async fn one_ended(&mut self) {
         if self.tasks.join_next().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
 
-async fn converse(stream: TcpStream, store: Arc<dyn Store>) {
+async fn converse(stream: TcpStream, store: Arc<dyn Store>, clock: Clock) {
     let answering = service_fn(move |request: Request<Incoming>| {
         let store = Arc::clone(&store);
         async move { Ok::<_, Infallible>(answer(&*store, request.method(), request.uri().path()).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
+        .header_read_timeout(HEADER_TIME.to_std())
         .max_buf_size(HEADER_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answering);
     // How a stranger's connection ended is the stranger's business.
-    let _ = tokio::time::timeout(CONNECTION_LIFE, connection).await;
+    let _ = clock.timeout(CONNECTION_LIFE, connection).await;
 }
 
 async fn answer(store: &dyn Store, method: &Method, path: &str) -> Response<Full<Bytes>> {

@@ -7,7 +7,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri, header};
@@ -24,11 +23,13 @@ use super::responder::PATH;
 use crate::core::failure::plain;
 use crate::core::name::SubjectName;
 use crate::core::order::ChallengeTask;
+use crate::core::time::Span;
+use crate::sys::clock::Clock;
 
 /// Redirects followed, as many as Let's Encrypt's Boulder follows.
 const REDIRECTS: usize = 10;
 /// Time for one request with its connection.
-const HOP_TIME: Duration = Duration::from_secs(10);
+const HOP_TIME: Span = Span::secs(10);
 /// Most of a body that is read; a key authorization has under 200 octets.
 const BODY_MAX: usize = 8 * 1024;
 /// Most characters of a stranger's text shown in a failure.
@@ -65,10 +66,16 @@ pub enum Miss {
 impl fmt::Display for Miss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nobody { port } => write!(f, "nobody answers on port {port} of this host's loopback address"),
+            Self::Nobody { port } => {
+                write!(f, "nobody answers on port {port} of this host's loopback address")
+            }
             Self::Broken { at, why } => write!(f, "{at} could not be read: {why}"),
             Self::Other { at, server, status, start } => {
-                write!(f, "{at} was answered by {} with status {status}", server.as_deref().unwrap_or("a server"))?;
+                write!(
+                    f,
+                    "{at} was answered by {} with status {status}",
+                    server.as_deref().unwrap_or("a server")
+                )?;
                 if *status == 200 {
                     write!(f, " and another text, starting {start:?}")?;
                 }
@@ -81,10 +88,10 @@ impl fmt::Display for Miss {
 
 impl SelfCheck {
     /// Asks for the task's answer and compares it.
-    pub async fn look(self, task: &ChallengeTask) -> Result<(), Miss> {
+    pub async fn look(self, task: &ChallengeTask, clock: &Clock) -> Result<(), Miss> {
         let mut hop = Hop::first(&task.name, task.token.as_str());
         for _ in 0..=REDIRECTS {
-            let answer = self.fetch(&hop).await?;
+            let answer = self.fetch(&hop, clock).await?;
             match answer.status {
                 StatusCode::OK if trimmed(&answer.body) == task.key_authorization.as_bytes() => return Ok(()),
                 status if status.is_redirection() && answer.location.is_some() => {
@@ -109,17 +116,18 @@ impl SelfCheck {
     }
 
     /// Whether anybody speaks HTTP on the port.
-    pub async fn somebody_answers(self) -> Result<(), Miss> {
-        self.fetch(&Hop { host: "localhost".into(), https: false, path: "/".into() }).await.map(|_| ())
+    pub async fn somebody_answers(self, clock: &Clock) -> Result<(), Miss> {
+        let hop = Hop { host: "localhost".into(), https: false, path: "/".into() };
+        self.fetch(&hop, clock).await.map(|_| ())
     }
 
-    async fn fetch(self, hop: &Hop) -> Result<Answer, Miss> {
+    async fn fetch(self, hop: &Hop, clock: &Clock) -> Result<Answer, Miss> {
         let broken = |why: String| Miss::Broken { at: hop.to_string(), why: plain(&why, SHOWN) };
-        match tokio::time::timeout(HOP_TIME, self.fetch_unbounded(hop)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(Trouble::Nobody(port))) => Err(Miss::Nobody { port }),
-            Ok(Err(Trouble::Words(why))) => Err(broken(why)),
-            Err(_) => Err(broken(format!("no answer within {} s", HOP_TIME.as_secs()))),
+        match clock.timeout(HOP_TIME, self.fetch_unbounded(hop)).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(Trouble::Nobody(port))) => Err(Miss::Nobody { port }),
+            Some(Err(Trouble::Words(why))) => Err(broken(why)),
+            None => Err(broken(format!("no answer within {HOP_TIME}"))),
         }
     }
 
@@ -327,6 +335,7 @@ impl ServerCertVerifier for AnyCertificate {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::print_stdout)]
     use super::*;
 
     #[test]

@@ -121,7 +121,7 @@ fn inherited(name: &str) -> Result<Vec<TcpListener>, Failure> {
 }
 
 fn handed_over() -> BTreeMap<String, Vec<std::net::TcpListener>> {
-    /// Number of the first descriptor handed over, sd_listen_fds(3).
+    /// Number of the first descriptor handed over, `sd_listen_fds(3)`.
     const FIRST: i32 = 3;
     let mut sockets = BTreeMap::<String, Vec<_>>::new();
     let Ok(named) = sd_notify::listen_fds_with_names() else { return sockets };
@@ -138,6 +138,7 @@ fn handed_over() -> BTreeMap<String, Vec<std::net::TcpListener>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::print_stdout)]
     use super::*;
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use crate::core::name::{SolverId, Token};
 use crate::core::order::ChallengeTask;
 use crate::core::record::{ChallengeKind, Receipt};
 use crate::ports::{Reply, Solver};
+use crate::sys::clock::Clock;
 
 /// Writes answers for a web server to serve.
 pub struct WebrootSolver {
@@ -27,6 +28,7 @@ pub struct WebrootSolver {
     root: PathBuf,
     state_dir: PathBuf,
     check: SelfCheck,
+    clock: Clock,
 }
 
 /// The fixed components between a root and a token.
@@ -37,7 +39,13 @@ impl WebrootSolver {
     ///
     /// Codes: `webroot-relative`, `webroot-overlaps` (with the state directory, whose keys a web
     /// server must never serve).
-    pub fn new(id: SolverId, root: &Path, state_dir: &Path, check: SelfCheck) -> Result<Self, Failure> {
+    pub fn new(
+        id: SolverId,
+        root: &Path,
+        state_dir: &Path,
+        check: SelfCheck,
+        clock: &Clock,
+    ) -> Result<Self, Failure> {
         if !root.is_absolute() {
             return Err(Failure::refused(
                 Fault::Config,
@@ -46,7 +54,7 @@ impl WebrootSolver {
             ));
         }
         keep_apart(root, state_dir)?;
-        Ok(Self { id, root: root.to_owned(), state_dir: state_dir.to_owned(), check })
+        Ok(Self { id, root: root.to_owned(), state_dir: state_dir.to_owned(), check, clock: clock.clone() })
     }
 
     async fn on_disk(
@@ -89,8 +97,9 @@ impl Solver for WebrootSolver {
 
     fn confirm<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
         Box::pin(async move {
-            self.check.look(task).await.map_err(|miss| {
-                let words = format!("{miss}; is {} what that server serves for this name?", self.root.display());
+            self.check.look(task, &self.clock).await.map_err(|miss| {
+                let words =
+                    format!("{miss}; is {} what that server serves for this name?", self.root.display());
                 Failure::transient(Fault::Host, "self-check-failed", words).blaming(Some(task.name.clone()))
             })
         })
@@ -114,7 +123,7 @@ impl Solver for WebrootSolver {
     }
 
     fn able(&self) -> Reply<'_, Result<(), Failure>> {
-        Box::pin(self.on_disk(self.root.clone(), |root| root.writable()))
+        Box::pin(self.on_disk(self.root.clone(), Root::writable))
     }
 }
 
@@ -159,9 +168,9 @@ impl Root {
         let path = path.join(token.as_str());
         let file = match create(&dir, token) {
             // An earlier try's answer, or something planted: either way it goes, never through it.
-            Err(Errno::EXIST) => {
-                remove(&dir, token).and_then(|()| create(&dir, token)).map_err(|e| trouble(&path, &e.into()))?
-            }
+            Err(Errno::EXIST) => remove(&dir, token)
+                .and_then(|()| create(&dir, token))
+                .map_err(|e| trouble(&path, &e.into()))?,
             made => made.map_err(|errno| trouble(&path, &errno.into()))?,
         };
         let written = File::from(file).write_all(answer);

@@ -1,3 +1,6 @@
-//! The raw outside: the only clock, disk, process and key-making primitives.
+//! The only raw clock, disk, process and key-making primitives. Everything above asks here.
 
+pub mod clock;
 pub mod keys;
+pub mod process;
+pub mod signal;
