@@ -44,7 +44,7 @@ impl<'a> Book<'a> {
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
-            Err(StateError::Damaged(_)) => {
+            Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
                 Ok(Held { value: self.retell(id).await?, revision: Some(entry.revision) })
             }
         }
@@ -66,7 +66,7 @@ impl<'a> Book<'a> {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
             // A lost note owes nothing that a look at the endpoints would not tell.
-            Err(StateError::Damaged(_)) => {
+            Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
                 Ok(Held { value: Installed::default(), revision: Some(entry.revision) })
             }
         }
@@ -74,19 +74,25 @@ impl<'a> Book<'a> {
 
     pub async fn save_record(&self, held: &mut Held<LineageRecord>) -> Result<(), Failure> {
         let key = Key::Lineage(held.value.id.clone());
-        held.revision = Some(self.swap(&key, held.revision.as_ref(), encoded(state::encode_record(&held.value))?).await?);
+        held.revision =
+            Some(self.swap(&key, held.revision.as_ref(), encoded(state::encode_record(&held.value))?).await?);
         Ok(())
     }
 
     pub async fn save_installed(&self, id: &LineageId, held: &mut Held<Installed>) -> Result<(), Failure> {
         let key = Key::Installed(id.clone());
-        held.revision =
-            Some(self.swap(&key, held.revision.as_ref(), encoded(state::encode_installed(&held.value))?).await?);
+        held.revision = Some(
+            self.swap(&key, held.revision.as_ref(), encoded(state::encode_installed(&held.value))?).await?,
+        );
         Ok(())
     }
 
     /// A generation's bytes, checked; `None` when it is gone or damaged.
-    pub async fn generation(&self, id: &LineageId, number: GenerationNumber) -> Result<Option<Bundle>, Failure> {
+    pub async fn generation(
+        &self,
+        id: &LineageId,
+        number: GenerationNumber,
+    ) -> Result<Option<Bundle>, Failure> {
         match self.store.load(&Key::Generation(id.clone(), number)).await {
             Ok(Some(entry)) => Ok(Bundle::from_content(&entry.content).ok()),
             Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
@@ -94,7 +100,12 @@ impl<'a> Book<'a> {
         }
     }
 
-    async fn swap(&self, key: &Key, revision: Option<&Revision>, content: Content) -> Result<Revision, Failure> {
+    async fn swap(
+        &self,
+        key: &Key,
+        revision: Option<&Revision>,
+        content: Content,
+    ) -> Result<Revision, Failure> {
         let expect = revision.map_or(Expect::Absent, |revision| Expect::At(revision.clone()));
         self.store.swap(key, expect, content).await.map_err(|error| store_failure(&error))
     }

@@ -9,8 +9,8 @@ use crate::agent::book::{Book, Held};
 use crate::agent::{Agent, Scene};
 use crate::codec::{bundle, digest};
 use crate::core::decide::{self, OnDisk, Placement, Request, Situation};
-use crate::core::failure::Failure;
-use crate::core::layout::{self, CURRENT, generation_of, part_rights};
+use crate::core::failure::{Failure, Fault};
+use crate::core::layout::{self, CURRENT, FileRights, generation_of, part_rights};
 use crate::core::leaf::Leaf;
 use crate::core::name::LineageId;
 use crate::core::record::{Installed, Issued, LineageRecord};
@@ -28,7 +28,7 @@ pub struct World {
 }
 
 /// Largest file read in place of one of ours, in bytes; real ones are under 64 KiB.
-const FILE_MAX: u64 = 1 << 20;
+const FILE_MAX: usize = 1 << 20;
 
 impl World {
     /// The situation for a decision.
@@ -114,7 +114,7 @@ impl Eye<'_> {
             Err(error) => return Placement::Drifted(format!("{CURRENT}: {error}")),
         };
         if shown == Some(layout::PLACEHOLDER) {
-            let read = |part: Part| self.disk.read_through(&dir.join(part.file_name()), FILE_MAX);
+            let read = |part: Part| self.disk.read(&dir.join(part.file_name()), FILE_MAX);
             let pair = read(Part::Fullchain).and_then(|chain| Ok((chain, read(Part::Privkey)?)));
             return match pair.map(|(chain, key)| bundle::pair_of(chain.bytes(), key.bytes())) {
                 Ok(Ok(leaf)) if leaf.self_signed => Placement::Placeholder(leaf.not_after),
@@ -128,6 +128,7 @@ impl Eye<'_> {
                 .unwrap_or_else(|| Placement::Drifted("shows a generation that is not known".into()));
         };
         let generation = dir.join(layout::generation_dir(issued.number));
+        let owners = Owners::of(self.disk, rights);
         for (part, digest) in &issued.digests {
             let link = dir.join(part.file_name());
             let expected = Path::new(CURRENT).join(part.file_name());
@@ -141,7 +142,7 @@ impl Eye<'_> {
                 let path = generation.join(part.file_name());
                 match self.disk.read(&path, FILE_MAX) {
                     Ok(content) if digest::sha256(content.bytes()) != *digest => Some("was edited".into()),
-                    Ok(_) if check_rights => self.disk.rights_differ(&path, &part_rights(*part, rights)),
+                    Ok(_) if check_rights => owners.differ(self.disk, &path, &part_rights(*part, rights)),
                     Ok(_) => None,
                     Err(error) => Some(error.to_string()),
                 }
@@ -156,7 +157,7 @@ impl Eye<'_> {
 
     /// A valid pair that is not ours and that outlives ours; anything less may be replaced.
     fn stranger(&self, dir: &Path) -> Option<Placement> {
-        let read = |part: Part| self.disk.read_through(&dir.join(part.file_name()), FILE_MAX).ok();
+        let read = |part: Part| self.disk.read(&dir.join(part.file_name()), FILE_MAX).ok();
         let leaf = bundle::pair_of(read(Part::Fullchain)?.bytes(), read(Part::Privkey)?.bytes()).ok()?;
         self.foreign(leaf)
     }
@@ -175,7 +176,7 @@ impl Eye<'_> {
 
     fn output(&self, output: &Output) -> Placement {
         let path = Path::new(&output.path);
-        let content = match self.disk.read_through(path, FILE_MAX) {
+        let content = match self.disk.read(path, FILE_MAX) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Placement::Missing,
             Err(error) => return Placement::Drifted(error.to_string()),
@@ -187,7 +188,7 @@ impl Eye<'_> {
             .find(|issued| issued.digests.get(&output.part) == Some(&digest));
         if let Some(issued) = issued {
             let rights = part_rights(output.part, &output.rights);
-            return match self.disk.rights_differ(path, &rights) {
+            return match Owners::of(self.disk, &output.rights).differ(self.disk, path, &rights) {
                 Some(what) => Placement::Drifted(what),
                 None => Placement::Shows(issued.number),
             };
@@ -196,6 +197,61 @@ impl Eye<'_> {
             .ok()
             .and_then(|leaf| self.foreign(leaf))
             .unwrap_or_else(|| Placement::Drifted("holds something else".into()))
+    }
+}
+
+/// The numbers that files should belong to; looked up once for all files of one place.
+struct Owners {
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+impl Owners {
+    /// A name that does not exist asks for nothing here; [`Agent::rights_known`] says so before
+    /// an order is placed.
+    fn of(disk: &Disk, rights: &Rights) -> Self {
+        Self {
+            uid: rights.owner.as_ref().and_then(|name| disk.user_id(name).ok().flatten()),
+            gid: rights.group.as_ref().and_then(|name| disk.group_id(name).ok().flatten()),
+        }
+    }
+
+    fn differ(&self, disk: &Disk, path: &Path, rights: &FileRights) -> Option<String> {
+        let stat = match disk.stat(path) {
+            Ok(stat) => stat,
+            Err(error) => return Some(error.to_string()),
+        };
+        if stat.mode != rights.mode {
+            return Some(format!("has mode {:04o} instead of {:04o}", stat.mode, rights.mode));
+        }
+        let owner = self.uid.filter(|uid| *uid != stat.uid).map(|_| "has another owner".to_owned());
+        owner.or_else(|| self.gid.filter(|gid| *gid != stat.gid).map(|_| "has another group".to_owned()))
+    }
+}
+
+impl Agent {
+    /// Whether the users and groups that files should belong to exist.
+    pub(super) fn rights_known(&self, spec: &LineageSpec) -> Result<(), Failure> {
+        let all = std::iter::once(&spec.rights).chain(spec.outputs.iter().map(|output| &output.rights));
+        for rights in all {
+            for (what, name, found) in [
+                ("user", &rights.owner, rights.owner.as_ref().map(|name| self.disk.user_id(name))),
+                ("group", &rights.group, rights.group.as_ref().map(|name| self.disk.group_id(name))),
+            ] {
+                let (Some(name), Some(found)) = (name, found) else { continue };
+                if !matches!(found, Ok(Some(_))) {
+                    return Err(Failure::refused(
+                        Fault::Config,
+                        "no-such-owner",
+                        format!(
+                            "{}: there is no {what} {name:?} on this host; make it, or change the entry",
+                            spec.origin
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -16,7 +16,7 @@ use crate::core::spec::{LineageSpec, Output};
 use crate::ports::Key;
 
 /// Largest file kept as a backup before our first write to its path, in bytes.
-const BACKUP_MAX: u64 = 1 << 20;
+const BACKUP_MAX: usize = 1 << 20;
 
 impl Agent {
     /// Writes generation `number` to every place that does not show it.
@@ -46,7 +46,7 @@ impl Agent {
         if flips {
             let dir = scene.live_dir.join(spec.id.as_str());
             let ops = layout::install(&dir, number, &texts, &spec.rights);
-            self.run(ops).await?;
+            self.write(ops).await?;
             self.tell(&Event::Installed {
                 lineage: spec.id.clone(),
                 generation: number,
@@ -87,7 +87,10 @@ impl Agent {
                 note.next_at = None;
                 note.words = None;
             }
-            if flips && !asked && let Some(hook) = scene.hooks.get(id) {
+            if flips
+                && !asked
+                && let Some(hook) = scene.hooks.get(id)
+            {
                 let passed = hook.check().await.is_none_or(|answer| answer.is_ok());
                 note.check_before = Some(CheckBefore { generation: target.number, passed });
             }
@@ -124,7 +127,7 @@ impl Agent {
             Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
         }
         for output in wrong {
-            self.run(layout::output(output, texts)).await?;
+            self.write(layout::output(output, texts)).await?;
             self.tell(&Event::Installed {
                 lineage: spec.id.clone(),
                 generation: number,
@@ -141,14 +144,17 @@ impl Agent {
         if world.installed.value.written.contains(&output.path) {
             return Ok(());
         }
-        let content = match self.disk.read_through(path, BACKUP_MAX) {
+        let content = match self.disk.read(path, BACKUP_MAX) {
             Ok(content) => content,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => {
                 return Err(Failure::refused(
                     Fault::Host,
                     "output-unreadable",
-                    format!("{} is there but can't be read, so it is not replaced: {error}; move it away", output.path),
+                    format!(
+                        "{} is there but can't be read, so it is not replaced: {error}; move it away",
+                        output.path
+                    ),
                 ));
             }
         };
@@ -164,7 +170,7 @@ impl Agent {
             return Ok(());
         }
         // It may hold a key: nobody but the owner of this process reads the copy.
-        self.run(layout::replace(Path::new(&backup), content, FileRights::mode(0o600))).await?;
+        self.write(layout::replace(Path::new(&backup), content, FileRights::mode(0o600))).await?;
         world.installed.value.backups.insert(backup);
         Ok(())
     }
@@ -178,14 +184,14 @@ impl Agent {
         };
         let dir = scene.live_dir.join(record.id.as_str());
         for number in prunable(record, shown, &world.disk.kept) {
-            self.run(layout::discard_generation(&dir, number)).await?;
+            self.write(layout::discard_generation(&dir, number)).await?;
             let key = Key::Generation(record.id.clone(), number);
             self.store.remove(&key).await.map_err(|error| super::book::store_failure(&error))?;
         }
         Ok(())
     }
 
-    async fn run(&self, ops: Vec<layout::FsOp>) -> Result<(), Failure> {
+    async fn write(&self, ops: Vec<layout::FsOp>) -> Result<(), Failure> {
         self.disk.run(ops).await.map_err(|error| {
             Failure::transient(
                 Fault::Host,

@@ -46,7 +46,11 @@ impl Agent {
         match told {
             Told::Done => {
                 self.settle(spec, world, hook, number).await?;
-                self.tell(&Event::HookDone { lineage: spec.id.clone(), hook: hook.clone(), generation: number });
+                self.tell(&Event::HookDone {
+                    lineage: spec.id.clone(),
+                    hook: hook.clone(),
+                    generation: number,
+                });
                 Ok(())
             }
             Told::CheckFailed(failure) if passed_before => {

@@ -42,7 +42,11 @@ impl Agent {
             }
         }
         self.disk.run(ops).await.map_err(|error| {
-            Failure::transient(Fault::Host, "install-failed", format!("the placeholder could not be written: {error}"))
+            Failure::transient(
+                Fault::Host,
+                "install-failed",
+                format!("the placeholder could not be written: {error}"),
+            )
         })?;
         self.tell(&Event::Installed {
             lineage: id.clone(),

@@ -36,6 +36,7 @@ impl Agent {
         names: &[SubjectName],
     ) -> Result<(), Failure> {
         self.drop_attempt(scene, world).await;
+        self.rights_known(spec)?;
         // No order is placed whose result could not be stored (F01, F12).
         self.store.writable().await.map_err(|error| store_failure(&error))?;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
@@ -100,7 +101,12 @@ impl Agent {
     }
 
     /// Drives the open attempt to its end, or parks it. `Ok`: there is a new generation.
-    pub(super) async fn pursue(&self, scene: &Scene, spec: &LineageSpec, world: &mut World) -> Result<(), Failure> {
+    pub(super) async fn pursue(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+    ) -> Result<(), Failure> {
         let Some(attempt) = world.record.value.attempt.clone() else { return Ok(()) };
         let ca = match scene.ca(&attempt.issuer) {
             Ok(ca) => ca.clone(),
@@ -108,7 +114,9 @@ impl Agent {
         };
         let key = match self.store.load(&Key::LeafKey(attempt.key)).await {
             Ok(Some(entry)) => PrivateKey::from_pem(&entry.content),
-            Ok(None) => Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows")),
+            Ok(None) => {
+                Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows"))
+            }
             Err(error) => Err(store_failure(&error)),
         };
         let key = match key {
@@ -120,7 +128,10 @@ impl Agent {
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
             let (next, action) = step(attempt.clone(), seen, self.clock.now());
-            if next.order != attempt.order || next.receipts != attempt.receipts || next.replaces != attempt.replaces {
+            if next.order != attempt.order
+                || next.receipts != attempt.receipts
+                || next.replaces != attempt.replaces
+            {
                 let ordered = next.order.clone().filter(|_| attempt.order.is_none());
                 world.record.value.attempt = Some(next.clone());
                 Book::new(&*self.store).save_record(&mut world.record).await?;
@@ -351,7 +362,8 @@ impl Agent {
 
 /// The old and the new name set share one history of failures; any other set starts afresh.
 fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName]) -> bool {
-    trouble.names == names || record.current.as_ref().is_some_and(|c| c.names == names || c.names == trouble.names)
+    trouble.names == names
+        || record.current.as_ref().is_some_and(|c| c.names == names || c.names == trouble.names)
 }
 
 fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {
@@ -365,10 +377,8 @@ fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {
 }
 
 fn reserve(scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
-    let receipts = tasks
-        .iter()
-        .map(|task| scene.solver(&task.solver)?.receipt(task))
-        .collect::<Result<_, Failure>>()?;
+    let receipts =
+        tasks.iter().map(|task| scene.solver(&task.solver)?.receipt(task)).collect::<Result<_, Failure>>()?;
     Ok(Observation::Reserved { tasks, receipts })
 }
 

@@ -18,7 +18,12 @@ const ASK_MOST: Span = Span::DAY;
 
 impl Agent {
     /// Reads renewal information once. A failure is no trouble: lifetime is the backstop.
-    pub(super) async fn refresh(&self, scene: &Scene, spec: &LineageSpec, world: &mut World) -> Result<(), Failure> {
+    pub(super) async fn refresh(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+    ) -> Result<(), Failure> {
         let scale = backoff(&world.record.value);
         let record = &mut world.record.value;
         let Some(ari_id) = record.leaf().and_then(|leaf| leaf.ari_id.clone()) else { return Ok(()) };
@@ -59,12 +64,17 @@ impl Agent {
     }
 
     /// Free looks at everything an attempt needs; all good ends the wait early.
-    pub(super) async fn free_look(&self, scene: &Scene, spec: &LineageSpec, world: &mut World) -> Result<(), Failure> {
+    pub(super) async fn free_look(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+    ) -> Result<(), Failure> {
         let good = self.all_able(scene, spec).await;
         let now = self.clock.now();
         let record = &world.record.value;
-        let pull = good
-            && record.trouble.as_ref().is_some_and(|trouble| may_pull_forward(record, trouble, now));
+        let pull =
+            good && record.trouble.as_ref().is_some_and(|trouble| may_pull_forward(record, trouble, now));
         if let Some(trouble) = &mut world.record.value.trouble {
             trouble.probed_at = Some(now);
             if pull {

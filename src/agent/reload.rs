@@ -45,7 +45,10 @@ pub enum Told {
     /// The check refused the new pair; nothing was told.
     CheckFailed(Failure),
     /// The call failed; whether the check passes now.
-    CallFailed { failure: Failure, check_passes: bool },
+    CallFailed {
+        failure: Failure,
+        check_passes: bool,
+    },
 }
 
 /// A lineage on its way to its services; dropped when it has arrived or given up.
@@ -92,7 +95,11 @@ impl Agent {
         receiver.await.unwrap_or_else(|_| {
             // The leader's task ended before it could answer; the debt stays.
             Told::CallFailed {
-                failure: Failure::transient(Fault::Ours, "reload-interrupted", "the shared reload was interrupted"),
+                failure: Failure::transient(
+                    Fault::Ours,
+                    "reload-interrupted",
+                    "the shared reload was interrupted",
+                ),
                 check_passes: true,
             }
         })

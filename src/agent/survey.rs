@@ -32,13 +32,7 @@ impl Agent {
         let at = self.clock.now();
         let spec = scene.wanted.lineages.get(id).cloned();
         let (plan, checks) = explain(&world.situation(spec.as_ref(), &Request::default(), at));
-        let ladder = Ladder::of(
-            spec.as_ref(),
-            &world.record.value,
-            &world.installed.value,
-            &world.disk,
-            at,
-        );
+        let ladder = Ladder::of(spec.as_ref(), &world.record.value, &world.installed.value, &world.disk, at);
         let row = row(spec.as_ref(), &world, at);
         Ok(Survey { id: id.clone(), at, spec, world, ladder, row, plan, checks })
     }

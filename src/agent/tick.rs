@@ -143,7 +143,10 @@ impl Agent {
                 }
             }
         }
-        Err(Failure::broken("tick-endless", format!("{id} was decided {ROUNDS_MAX} times without coming to rest")))
+        Err(Failure::broken(
+            "tick-endless",
+            format!("{id} was decided {ROUNDS_MAX} times without coming to rest"),
+        ))
     }
 
     async fn keep_up(
@@ -257,7 +260,7 @@ impl Agent {
 }
 
 /// Nothing to do before the wake.
-fn at_rest(plan: &Plan) -> bool {
+pub(super) fn at_rest(plan: &Plan) -> bool {
     plan.upkeep == Upkeep::Hold && matches!(plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. })
 }
 
