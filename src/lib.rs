@@ -1,4 +1,5 @@
 //! nolapse: an ACME auto-renewal agent whose success is what a TLS handshake returns.
+pub mod ca;
 pub mod codec;
 pub mod config;
 pub mod core;
