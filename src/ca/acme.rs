@@ -1,0 +1,675 @@
+//! Orders and what belongs to them, kept by `instant-acme`, watched by us.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use instant_acme::{
+    Account, AuthorizationHandle, AuthorizationStatus as TheirAuthorization, Authorizations,
+    CertificateIdentifier, Challenge, ChallengeStatus as TheirChallenge, ChallengeType, Identifier, NewOrder, Order, OrderState,
+    OrderStatus as TheirOrder,
+};
+use reqwest::Method;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::Value;
+
+use super::Secrets;
+use super::account::{NONCE_TRIES, Registrar};
+use super::directory::Directory;
+use super::http::{Courier, Exchange, Transport, last_status, recorded};
+use super::problem::{Call, of};
+use super::shared::Shared;
+use crate::core::failure::{Failure, Fault, plain};
+use crate::core::layout::Content;
+use crate::core::name::{SubjectName, Token};
+use crate::core::order::{
+    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, ChallengeView, OrderRequest,
+    OrderStatus, OrderView,
+};
+use crate::core::record::ChallengeKind;
+use crate::core::spec::{IssuerSpec, Profile};
+use crate::core::time::{Interval, Span};
+use crate::ports::{Ca, Greeting, RenewalInfo, Reply, Store};
+use crate::sys::clock::Clock;
+
+/// A CA that speaks ACME. Cheap to make and silent until it is asked something: an agent starts
+/// without a network.
+pub struct AcmeCa {
+    spec: IssuerSpec,
+    store: Arc<dyn Store>,
+    secrets: Secrets,
+    transport: Arc<Transport>,
+    session: Shared<Session>,
+    /// The CA said that it does not know our account.
+    lost: AtomicBool,
+    orders: Mutex<Orders>,
+}
+
+/// The account opened. Opened again daily and after answers that made no sense.
+struct Session {
+    account: Account,
+    directory: Arc<Directory>,
+}
+
+type Handle = Arc<tokio::sync::Mutex<Order>>;
+
+/// Orders under way, so that what was read of them is not asked for again.
+#[derive(Default)]
+struct Orders {
+    held: BTreeMap<String, (u64, Handle)>,
+    uses: u64,
+}
+
+impl Orders {
+    /// One that is pushed out costs one request more when it is asked about.
+    const MOST: usize = 512;
+
+    fn find(&mut self, url: &str) -> Option<Handle> {
+        self.uses += 1;
+        let (used, handle) = self.held.get_mut(url)?;
+        *used = self.uses;
+        Some(handle.clone())
+    }
+
+    fn keep(&mut self, url: String, order: Order) -> Handle {
+        self.uses += 1;
+        let handle = Arc::new(tokio::sync::Mutex::new(order));
+        self.held.insert(url, (self.uses, handle.clone()));
+        if self.held.len() > Self::MOST {
+            let oldest = self.held.iter().min_by_key(|(_, (used, _))| *used).map(|(url, _)| url.clone());
+            if let Some(url) = oldest {
+                self.held.remove(&url);
+            }
+        }
+        handle
+    }
+}
+
+/// Rounds of one call against `badNonce`; `instant-acme` makes three tries in each.
+const NONCE_ROUNDS: usize = NONCE_TRIES / 3;
+/// Longest wait between two looks at an order that a CA may ask for.
+const POLL_WISH_MOST: Span = Span::DAY;
+/// Between two readings of renewal information, whatever the CA says (RFC 9773 §4.3.2).
+const RENEWAL_INFO_LEAST: Span = Span::MINUTE;
+const RENEWAL_INFO_MOST: Span = Span::DAY;
+/// Where the CA does not say (RFC 9773 §4.3.3).
+const RENEWAL_INFO_USUAL: Span = Span::hours(6);
+/// Longest explanation URL kept, in characters.
+const EXPLANATION_MOST: usize = 300;
+
+/// Runs one call of `instant-acme`, again while the CA refuses its nonces.
+macro_rules! ask {
+    ($ca:expr, $session:expr, $call:expr, $made:expr) => {{
+        let mut round = 1;
+        loop {
+            match recorded(async { $made }).await {
+                (Ok(value), exchange) => break Ok((value, exchange)),
+                (Err(_), exchange) if exchange.is_bad_nonce() && round < NONCE_ROUNDS => round += 1,
+                (Err(error), exchange) => break Err($ca.judge($session, $call, error, &exchange)),
+            }
+        }
+    }};
+}
+
+impl AcmeCa {
+    /// `roots` is what `ca-file` holds: with it nothing else vouches for the CA. Fails where the
+    /// issuer can't be used at all (no https, no certificate in `roots`); asks nothing of the
+    /// network or the store.
+    pub fn new(
+        spec: IssuerSpec,
+        store: Arc<dyn Store>,
+        clock: Clock,
+        secrets: Secrets,
+        roots: Option<&Content>,
+    ) -> Result<Self, Failure> {
+        let transport = Arc::new(Transport::new(&spec, roots, clock)?);
+        Ok(Self {
+            spec,
+            store,
+            secrets,
+            transport,
+            session: Shared::new(),
+            lost: AtomicBool::new(false),
+            orders: Mutex::default(),
+        })
+    }
+
+    async fn session(&self) -> Result<Arc<Session>, Failure> {
+        let now = self.transport.now();
+        self.session.obtain(|session| session.directory.is_fresh(now), self.open()).await
+    }
+
+    async fn open(&self) -> Result<Session, Failure> {
+        let directory = self.transport.directory().await?;
+        let registrar = Registrar {
+            spec: &self.spec,
+            store: &*self.store,
+            secrets: &self.secrets,
+            transport: &self.transport,
+            directory: &directory,
+        };
+        let lost = self.lost.load(Ordering::Acquire);
+        let registered = registrar.open(lost).await?;
+        if lost {
+            self.orders().held.clear();
+            self.lost.store(false, Ordering::Release);
+        }
+        let courier = Box::new(Courier(self.transport.clone()));
+        let key = PrivatePkcs8KeyDer::from(registered.key.pkcs8());
+        let opened = Account::builder_with_http(courier)
+            .from_parts(registered.url, key, self.transport.directory_url().to_owned())
+            .await;
+        match opened {
+            Ok(account) => Ok(Session { account, directory }),
+            Err(error) => Err(self.explain(Call::Directory, error, &Exchange::default())),
+        }
+    }
+
+    fn orders(&self) -> std::sync::MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The order, as last read where it was read before. True when it was read just now.
+    async fn handle(&self, session: &Session, url: &str) -> Result<(Handle, Exchange, bool), Failure> {
+        self.transport.permitted(url)?;
+        if let Some(handle) = self.orders().find(url) {
+            return Ok((handle, Exchange::default(), false));
+        }
+        let (order, exchange) =
+            ask!(self, session, Call::Order, session.account.order(url.to_owned()).await)?;
+        Ok((self.orders().keep(url.to_owned(), order), exchange, true))
+    }
+
+    fn forget(&self, url: &str) {
+        self.orders().held.remove(url);
+    }
+
+    /// What a failed call means, and whether the session still holds after it.
+    fn judge(
+        &self,
+        session: &Session,
+        call: Call,
+        error: instant_acme::Error,
+        exchange: &Exchange,
+    ) -> Failure {
+        let failure = self.explain(call, error, exchange);
+        match failure.code.as_str() {
+            "account-missing" => {
+                self.lost.store(true, Ordering::Release);
+                session.directory.distrust();
+            }
+            "ca-answer" | "refused-by-ca" | "malformed" => session.directory.distrust(),
+            _ => {}
+        }
+        failure
+    }
+
+    fn explain(&self, call: Call, error: instant_acme::Error, exchange: &Exchange) -> Failure {
+        use instant_acme::Error as Theirs;
+        let senseless = |why: String| {
+            let words = format!("the CA's answer to {call} makes no sense: {}", plain(&why, 200));
+            Failure::transient(Fault::Ca, "ca-answer", words)
+        };
+        match error {
+            Theirs::Other(inner) => match inner.downcast::<Failure>() {
+                Ok(ours) => *ours,
+                Err(theirs) => senseless(theirs.to_string()),
+            },
+            Theirs::Api(problem) => {
+                let document = exchange.problem.clone().unwrap_or_else(|| of(&problem).into());
+                document.failure(call, exchange.retry_after, self.transport.now())
+            }
+            Theirs::Crypto | Theirs::KeyRejected => {
+                Failure::broken("crypto", "signing with the account key failed")
+            }
+            other => senseless(other.to_string()),
+        }
+    }
+
+    async fn place(&self, request: &OrderRequest) -> Result<OrderView, Failure> {
+        let session = self.session().await?;
+        let identifiers: Vec<_> = request.names.iter().map(identifier).collect();
+        let mut new_order = NewOrder::new(&identifiers);
+        let profile = self.profile(request.profile.as_ref(), &session.directory)?;
+        if let Some(profile) = profile {
+            new_order = new_order.profile(profile);
+        }
+        // RFC 9773 §5: only where the CA has renewal information at all.
+        let replaced = request.replaces.as_deref().filter(|_| session.directory.renewal_info.is_some());
+        let replaces = replaced.and_then(|ari_id| ari_id.split_once('.'));
+        if let Some((authority, serial)) = replaces {
+            new_order = new_order.replaces(CertificateIdentifier {
+                authority_key_identifier: authority.into(),
+                serial: serial.into(),
+            });
+        }
+        let call = Call::NewOrder { replaces: replaces.is_some(), profile: profile.is_some() };
+        let mut round = 1;
+        let (order, exchange) = loop {
+            match recorded(session.account.new_order(&new_order)).await {
+                (Ok(order), exchange) => break (order, exchange),
+                (Err(_), exchange) if exchange.is_bad_nonce() && round < NONCE_ROUNDS => round += 1,
+                // The CA made an order and its answer displeases the library (such as `replaces`
+                // that is not repeated): the order is there, and it is read by its URL.
+                (Err(instant_acme::Error::Other(_) | instant_acme::Error::Json(_)), exchange)
+                    if exchange.status == 201 && exchange.location.is_some() =>
+                {
+                    let url = exchange.location.unwrap_or_default();
+                    break ask!(self, &session, Call::Order, session.account.order(url.clone()).await)?;
+                }
+                (Err(error), exchange) => return Err(self.judge(&session, call, error, &exchange)),
+            }
+        };
+        let mut order = order;
+        let url = order.url().to_owned();
+        self.transport.permitted(&url)?;
+        let view = order_view(&url, order.state(), &exchange);
+        self.orders().keep(url, order);
+        Ok(view)
+    }
+
+    /// The profile to ask for: never one that the CA does not advertise.
+    fn profile<'a>(
+        &self,
+        wanted: Option<&'a Profile>,
+        directory: &Directory,
+    ) -> Result<Option<&'a str>, Failure> {
+        match wanted {
+            None => Ok(None),
+            Some(profile) if directory.profiles.contains(&profile.name) => Ok(Some(&profile.name)),
+            Some(profile) => {
+                let offered: Vec<_> = directory.profiles.iter().map(String::as_str).collect();
+                let offered = if offered.is_empty() { "no profiles".to_owned() } else { offered.join(", ") };
+                if profile.required {
+                    let words = format!(
+                        "the CA does not offer the profile {:?}, which is required; it offers {offered}",
+                        profile.name
+                    );
+                    return Err(Failure::refused(Fault::Config, "profile-unavailable", words));
+                }
+                tracing::info!(
+                    issuer = %self.spec.id, profile = %profile.name, offered,
+                    "the CA does not offer the preferred profile; its default is used"
+                );
+                Ok(None)
+            }
+        }
+    }
+
+    async fn look(&self, url: &str) -> Result<OrderView, Failure> {
+        let session = self.session().await?;
+        let (handle, mut exchange, fresh) = self.handle(&session, url).await?;
+        let mut order = handle.lock().await;
+        if !fresh {
+            let seen = ask!(self, &session, Call::Order, order.refresh().await.map(|_| ()));
+            exchange = self.kept(url, seen)?.1;
+        }
+        Ok(order_view(url, order.state(), &exchange))
+    }
+
+    /// Lets go of an order that the CA does not know any more.
+    fn kept<T>(&self, url: &str, seen: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &seen
+            && matches!(failure.code.as_str(), "order-gone" | "account-missing")
+        {
+            self.forget(url);
+        }
+        seen
+    }
+
+    async fn read_authorizations(&self, url: &str) -> Result<Vec<AuthorizationView>, Failure> {
+        let session = self.session().await?;
+        let (handle, _, _) = self.handle(&session, url).await?;
+        let mut order = handle.lock().await;
+        let known: Vec<_> = order.state().authorizations.iter().map(|a| a.state.is_some()).collect();
+        let mut views = Vec::with_capacity(known.len());
+        for (place, known) in known.into_iter().enumerate() {
+            let seen = ask!(self, &session, Call::Authorization, {
+                let mut stream = order.authorizations();
+                let handle = nth(&mut stream, place).await;
+                match handle {
+                    None => Ok(None),
+                    Some(Err(error)) => Err(error),
+                    Some(Ok(mut handle)) if known => match handle.refresh().await {
+                        Ok(_) => Ok(Some(authorization_view(&handle, session.account.key_thumbprint()))),
+                        Err(error) => Err(error),
+                    },
+                    Some(Ok(handle)) => {
+                        Ok(Some(authorization_view(&handle, session.account.key_thumbprint())))
+                    }
+                }
+            });
+            if let (Some(view), _) = self.kept(url, seen)? {
+                views.push(view?);
+            }
+        }
+        Ok(views)
+    }
+
+    async fn tell(&self, url: &str, task: &ChallengeTask) -> Result<(), Failure> {
+        let session = self.session().await?;
+        let (handle, _, _) = self.handle(&session, url).await?;
+        let mut order = handle.lock().await;
+        let Some(place) = self.find_challenge(&session, &mut order, &task.url).await? else {
+            let words = format!("the order has no such challenge for {} any more", task.name);
+            return Err(Failure::transient(Fault::Ca, "challenge-gone", words));
+        };
+        let told = ask!(self, &session, Call::Challenge, {
+            let mut stream = order.authorizations();
+            match nth(&mut stream, place).await {
+                Some(Ok(mut handle)) => match handle.challenge(challenge_type(task.kind)) {
+                    Some(mut challenge) => match challenge.set_ready().await {
+                        // Erratum 5732: a challenge may carry an error and still be tried again by
+                        // the CA. Whether it failed is for the authorization to say.
+                        Err(instant_acme::Error::Api(_)) if last_status() < 300 => Ok(()),
+                        told => told,
+                    },
+                    None => Ok(()),
+                },
+                Some(Err(error)) => Err(error),
+                None => Ok(()),
+            }
+        });
+        let Err(failure) = told.map(|_| ()) else { return Ok(()) };
+        if matches!(failure.code.as_str(), "ca-down" | "rate-limited" | "bad-nonce" | "account-missing") {
+            return self.kept(url, Err(failure));
+        }
+        // Telling twice is refused by some CAs. If the challenge moved, the CA was told.
+        let moved = ask!(self, &session, Call::Authorization, {
+            let mut stream = order.authorizations();
+            match nth(&mut stream, place).await {
+                Some(Ok(mut handle)) => handle.refresh().await.map(|state| {
+                    state.status != TheirAuthorization::Pending
+                        || state
+                            .challenges
+                            .iter()
+                            .any(|c| c.url == task.url && c.status != TheirChallenge::Pending)
+                }),
+                Some(Err(error)) => Err(error),
+                None => Ok(false),
+            }
+        });
+        match self.kept(url, moved)? {
+            (true, _) => Ok(()),
+            (false, _) => Err(failure),
+        }
+    }
+
+    /// Which authorization of the order holds the challenge.
+    async fn find_challenge(
+        &self,
+        session: &Session,
+        order: &mut Order,
+        challenge: &str,
+    ) -> Result<Option<usize>, Failure> {
+        for place in 0..order.state().authorizations.len() {
+            let (here, _) = ask!(self, session, Call::Authorization, {
+                let mut stream = order.authorizations();
+                match nth(&mut stream, place).await {
+                    Some(Ok(handle)) => Ok(handle.challenges.iter().any(|c| c.url == challenge)),
+                    Some(Err(error)) => Err(error),
+                    None => Ok(false),
+                }
+            })?;
+            if here {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn send_csr(&self, url: &str, csr: &[u8]) -> Result<OrderView, Failure> {
+        let session = self.session().await?;
+        let (handle, _, _) = self.handle(&session, url).await?;
+        let mut order = handle.lock().await;
+        let seen = ask!(self, &session, Call::Finalize, order.finalize_csr(csr).await);
+        let ((), exchange) = self.kept(url, seen)?;
+        Ok(order_view(url, order.state(), &exchange))
+    }
+
+    async fn fetch(&self, url: &str) -> Result<String, Failure> {
+        let session = self.session().await?;
+        let (handle, _, fresh) = self.handle(&session, url).await?;
+        let mut order = handle.lock().await;
+        let ready = |state: &OrderState| state.status == TheirOrder::Valid && state.certificate.is_some();
+        if !fresh && !ready(order.state()) {
+            let seen = ask!(self, &session, Call::Order, order.refresh().await.map(|_| ()));
+            self.kept(url, seen)?;
+        }
+        if !ready(order.state()) {
+            let words = format!("the order is {:?}, there is no certificate to fetch yet", order.state().status);
+            return Err(Failure::transient(Fault::Ca, "order-not-ready", words));
+        }
+        let seen = ask!(self, &session, Call::Certificate, order.certificate().await);
+        let (chain, _) = self.kept(url, seen)?;
+        self.forget(url);
+        chain.ok_or_else(|| Failure::transient(Fault::Ca, "order-not-ready", "the CA is still issuing"))
+    }
+
+    async fn read_renewal_info(&self, ari_id: &str) -> Result<Option<RenewalInfo>, Failure> {
+        let directory = self.transport.directory().await?;
+        let Some(base) = &directory.renewal_info else { return Ok(None) };
+        if !ari_id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+            return Err(Failure::broken("ari-id", "an ARI id holds what it must not"));
+        }
+        let answer = self.transport.send(Method::GET, &format!("{base}/{ari_id}"), None).await?;
+        match answer.status {
+            200..300 => {}
+            // A certificate that the CA does not know has no window: RFC 9773 §4.3.3 asks for a
+            // look every so often all the same, and that is what `None` leads to.
+            404 => return Ok(None),
+            _ => return Err(answer.failure(Call::RenewalInfo, self.transport.now())),
+        }
+        let window = answer.json().and_then(|value| window(&value));
+        let (window, explanation) = window.ok_or_else(|| {
+            let words = "the CA's renewal information holds no window that begins before it ends";
+            Failure::transient(Fault::Ca, "ari-invalid", words)
+        })?;
+        let retry_after = answer.retry_after.unwrap_or(RENEWAL_INFO_USUAL);
+        let retry_after = retry_after.between(RENEWAL_INFO_LEAST, RENEWAL_INFO_MOST);
+        Ok(Some(RenewalInfo { window, explanation, retry_after }))
+    }
+
+    async fn give_up(&self, url: &str) -> Result<(), Failure> {
+        let session = self.session().await?;
+        let handle = match self.handle(&session, url).await {
+            Ok((handle, _, _)) => handle,
+            Err(gone) if gone.code == "order-gone" => return Ok(()),
+            Err(failure) => return Err(failure),
+        };
+        let mut order = handle.lock().await;
+        let mut first = Ok(());
+        for place in 0..order.state().authorizations.len() {
+            let done = ask!(self, &session, Call::Authorization, {
+                let mut stream = order.authorizations();
+                match nth(&mut stream, place).await {
+                    Some(Ok(mut handle)) if handle.status == TheirAuthorization::Pending => {
+                        handle.deactivate().await.map(|_| ())
+                    }
+                    Some(Err(error)) => Err(error),
+                    _ => Ok(()),
+                }
+            });
+            first = first.and(done.map(|_| ()));
+        }
+        drop(order);
+        self.forget(url);
+        match first {
+            Err(gone) if gone.code == "order-gone" => Ok(()),
+            other => other,
+        }
+    }
+}
+
+impl Ca for AcmeCa {
+    fn order<'a>(&'a self, request: &'a OrderRequest) -> Reply<'a, Result<OrderView, Failure>> {
+        Box::pin(async move {
+            match self.place(request).await {
+                // Nothing was ordered; with the account opened again it may be.
+                Err(failure) if failure.code == "account-missing" && self.lost.load(Ordering::Acquire) => {
+                    self.place(request).await
+                }
+                placed => placed,
+            }
+        })
+    }
+
+    fn view<'a>(&'a self, order: &'a str) -> Reply<'a, Result<OrderView, Failure>> {
+        Box::pin(self.look(order))
+    }
+
+    fn authorizations<'a>(&'a self, order: &'a str) -> Reply<'a, Result<Vec<AuthorizationView>, Failure>> {
+        Box::pin(self.read_authorizations(order))
+    }
+
+    fn ready<'a>(&'a self, order: &'a str, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
+        Box::pin(self.tell(order, task))
+    }
+
+    fn finalize<'a>(&'a self, order: &'a str, csr: &'a [u8]) -> Reply<'a, Result<OrderView, Failure>> {
+        Box::pin(self.send_csr(order, csr))
+    }
+
+    fn download<'a>(&'a self, order: &'a str) -> Reply<'a, Result<String, Failure>> {
+        Box::pin(self.fetch(order))
+    }
+
+    fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>> {
+        Box::pin(self.read_renewal_info(ari_id))
+    }
+
+    fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {
+        Box::pin(async move {
+            let directory = self.transport.read_directory().await?;
+            Ok(directory.greeting())
+        })
+    }
+
+    fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>> {
+        Box::pin(self.give_up(order))
+    }
+
+    fn account(&self) -> Reply<'_, Result<String, Failure>> {
+        Box::pin(async move { Ok(self.session().await?.account.id().to_owned()) })
+    }
+}
+
+/// The authorization at `place`; those before it must have been read, else they are now.
+async fn nth<'a>(
+    stream: &'a mut Authorizations<'_>,
+    place: usize,
+) -> Option<Result<AuthorizationHandle<'a>, instant_acme::Error>> {
+    for _ in 0..place {
+        if let Some(Err(error)) = stream.next().await {
+            return Some(Err(error));
+        }
+    }
+    stream.next().await
+}
+
+fn identifier(name: &SubjectName) -> Identifier {
+    match name {
+        SubjectName::Ip(ip) => Identifier::Ip(*ip),
+        name => Identifier::Dns(name.to_string()),
+    }
+}
+
+fn challenge_type(kind: ChallengeKind) -> ChallengeType {
+    match kind {
+        ChallengeKind::Http01 => ChallengeType::Http01,
+        ChallengeKind::Dns01 => ChallengeType::Dns01,
+        ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
+        other => ChallengeType::Unknown(other.word().to_owned()),
+    }
+}
+
+fn challenge_kind(kind: &ChallengeType) -> Option<ChallengeKind> {
+    match kind {
+        ChallengeType::Http01 => Some(ChallengeKind::Http01),
+        ChallengeType::Dns01 => Some(ChallengeKind::Dns01),
+        ChallengeType::TlsAlpn01 => Some(ChallengeKind::TlsAlpn01),
+        ChallengeType::Unknown(word) => ChallengeKind::parse(word),
+        _ => None,
+    }
+}
+
+fn order_view(url: &str, state: &OrderState, exchange: &Exchange) -> OrderView {
+    OrderView {
+        url: url.to_owned(),
+        status: match state.status {
+            TheirOrder::Pending => OrderStatus::Pending,
+            TheirOrder::Ready => OrderStatus::Ready,
+            TheirOrder::Processing => OrderStatus::Processing,
+            TheirOrder::Valid => OrderStatus::Valid,
+            TheirOrder::Invalid => OrderStatus::Invalid,
+        },
+        error: state.error.as_ref().map(of),
+        retry_after: exchange.retry_after.map(|wish| wish.min(POLL_WISH_MOST)),
+    }
+}
+
+fn authorization_view(
+    authorization: &AuthorizationHandle<'_>,
+    thumbprint: &str,
+) -> Result<AuthorizationView, Failure> {
+    let shown = authorization.identifier().to_string();
+    let name = SubjectName::parse(&shown).map_err(|why| {
+        let words = format!("the CA wants proof for {:?}, which is no name: {why}", plain(&shown, 100));
+        Failure::transient(Fault::Ca, "ca-answer", words)
+    })?;
+    let challenges = authorization
+        .challenges
+        .iter()
+        .map(|challenge| challenge_view(challenge, thumbprint))
+        .collect::<Result<_, _>>()?;
+    Ok(AuthorizationView {
+        name,
+        status: match authorization.status {
+            TheirAuthorization::Pending => AuthorizationStatus::Pending,
+            TheirAuthorization::Valid => AuthorizationStatus::Valid,
+            TheirAuthorization::Invalid => AuthorizationStatus::Invalid,
+            TheirAuthorization::Revoked | TheirAuthorization::Expired | TheirAuthorization::Deactivated => {
+                AuthorizationStatus::Dead
+            }
+        },
+        challenges,
+    })
+}
+
+fn challenge_view(challenge: &Challenge, thumbprint: &str) -> Result<ChallengeView, Failure> {
+    let kind = challenge_kind(&challenge.r#type);
+    // Only kinds that we know have their tokens used, as file names among other things.
+    let token = match kind {
+        None | Some(ChallengeKind::DnsPersist01) => None,
+        Some(kind) => Some(Token::parse(&challenge.token).map_err(|why| {
+            let words = format!("the CA's token for {} is not used: {why}", kind.word());
+            Failure::refused(Fault::Ca, "hostile-token", words)
+        })?),
+    };
+    Ok(ChallengeView {
+        kind,
+        url: challenge.url.clone(),
+        key_authorization: token.as_ref().map(|token| format!("{token}.{thumbprint}")).unwrap_or_default(),
+        token,
+        status: match challenge.status {
+            TheirChallenge::Pending => ChallengeStatus::Pending,
+            TheirChallenge::Processing => ChallengeStatus::Processing,
+            TheirChallenge::Valid => ChallengeStatus::Valid,
+            TheirChallenge::Invalid => ChallengeStatus::Invalid,
+        },
+        error: challenge.error.as_ref().map(of),
+    })
+}
+
+/// The suggested window and where it is explained (RFC 9773 §4.2).
+fn window(info: &Value) -> Option<(Interval, Option<String>)> {
+    let window = info.get("suggestedWindow")?;
+    let at = |member: &str| window.get(member)?.as_str()?.parse().ok();
+    let window = Interval::new(at("start")?, at("end")?);
+    let explanation = info
+        .get("explanationURL")
+        .and_then(Value::as_str)
+        .filter(|url| url.starts_with("https://"))
+        .map(|url| plain(url, EXPLANATION_MOST));
+    (window.end > window.start).then_some((window, explanation))
+}

@@ -1,0 +1,586 @@
+//! The way to the CA: one client per CA, with deadlines and caps, that never follows the CA away
+//! from the directory's origin (T06), and that turns every answer into one that `instant-acme`
+//! can read.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use ::http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
+use ::http::{Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
+use reqwest::Url;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{CertificateError, ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+
+use super::directory::Directory;
+use super::nonce::Nonces;
+use super::problem::{Call, Document, tidy};
+use super::shared::Shared;
+use crate::core::failure::{Failure, Fault, plain};
+use crate::core::layout::Content;
+use crate::core::spec::IssuerSpec;
+use crate::core::time::{Span, Timestamp};
+use crate::sys::clock::Clock;
+
+const USER_AGENT: &str =
+    concat!("nolapse/", env!("CARGO_PKG_VERSION"), " (+https://github.com/nolapse/nolapse) instant-acme/0.8");
+/// Longest wait for a TCP connection and its TLS handshake.
+const CONNECT_MOST: Duration = Duration::from_secs(10);
+/// Longest time that one request may take, its body included.
+const REQUEST_MOST: Duration = Duration::from_secs(60);
+/// A connection unused for so long is closed, so that an agent at rest holds none.
+const IDLE_MOST: Duration = Duration::from_secs(30);
+/// Requests under way to one CA at a time; others wait for their turn.
+const REQUESTS_MOST: usize = 32;
+/// Redirects followed, for reads only.
+const REDIRECTS_MOST: usize = 3;
+/// Largest certificate chain, in octets.
+const CHAIN_MOST: usize = 256 * 1024;
+/// Largest answer of any other kind, in octets.
+const JSON_MOST: usize = 64 * 1024;
+/// All headers of one answer, in octets.
+const HEADERS_MOST: usize = 16 * 1024;
+/// Longest Retry-After believed; what it is used for narrows it further.
+const WISH_MOST: Span = Span::days(30);
+/// Longest remote URL repeated to people, in characters.
+const URL_SHOWN: usize = 300;
+
+const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
+
+/// One CA's HTTP client. Makes no connection, and reads no system file, before the first request.
+pub(super) struct Transport {
+    client: OnceLock<Result<reqwest::Client, Failure>>,
+    roots: Option<RootCertStore>,
+    proxy: Option<String>,
+    directory_url: Url,
+    insecure_http: bool,
+    ca_file: Option<String>,
+    turn: Semaphore,
+    pub(super) nonces: Nonces,
+    directory: Shared<Directory>,
+    clock: Clock,
+}
+
+/// What came back, whole and within bounds.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// Resolved against the request's URL.
+    pub(super) location: Option<String>,
+    /// Between zero and [`WISH_MOST`].
+    pub(super) retry_after: Option<Span>,
+    pub(super) date: Option<Timestamp>,
+    pub(super) nonce: Option<String>,
+    content_type: String,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    pub(super) const fn is_success(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+
+    /// The body as JSON, put right; `None` where it is none.
+    pub(super) fn json(&self) -> Option<Value> {
+        let mut value: Value = serde_json::from_slice(&self.body).ok()?;
+        tidy(&mut value);
+        Some(value)
+    }
+
+    /// The problem document of a refusal, made up where the server sent none.
+    pub(super) fn problem(&self) -> Document {
+        match serde_json::from_slice::<Value>(&self.body) {
+            Ok(value @ Value::Object(_)) => Document::read(&value, self.status),
+            _ => Document::synthetic(self.status, &self.body),
+        }
+    }
+
+    pub(super) fn failure(&self, call: Call, now: Timestamp) -> Failure {
+        self.problem().failure(call, self.retry_after, now)
+    }
+}
+
+impl Transport {
+    /// Fails where the issuer's URLs or roots can't be used at all.
+    pub(super) fn new(spec: &IssuerSpec, roots: Option<&Content>, clock: Clock) -> Result<Self, Failure> {
+        let directory_url = Url::parse(&spec.directory).map_err(|error| {
+            let words = format!("`directory` of issuer {} is no URL: {error}", spec.id);
+            Failure::refused(Fault::Config, "directory-url", words)
+        })?;
+        if !secure(&directory_url, spec.insecure_http) {
+            let words = format!(
+                "`directory` of issuer {} must be an https:// URL; plain http is for a CA on this host alone, with \
+                 `insecure-http = true`",
+                spec.id
+            );
+            return Err(Failure::refused(Fault::Config, "directory-insecure", words));
+        }
+        let roots = roots.map(|pem| read_roots(pem, spec)).transpose()?;
+        Ok(Self {
+            client: OnceLock::new(),
+            roots,
+            proxy: spec.proxy.clone(),
+            directory_url,
+            insecure_http: spec.insecure_http,
+            ca_file: spec.ca_file.clone(),
+            turn: Semaphore::new(REQUESTS_MOST),
+            nonces: Nonces::default(),
+            directory: Shared::new(),
+            clock,
+        })
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn directory_url(&self) -> &str {
+        self.directory_url.as_str()
+    }
+
+    /// The directory, read again daily and when it is no longer trusted.
+    pub(super) async fn directory(&self) -> Result<Arc<Directory>, Failure> {
+        let now = self.now();
+        self.directory.obtain(|directory| directory.is_fresh(now), self.fetch_directory()).await
+    }
+
+    /// Reads the directory now.
+    pub(super) async fn read_directory(&self) -> Result<Arc<Directory>, Failure> {
+        self.directory.obtain(|_| false, self.fetch_directory()).await
+    }
+
+    async fn fetch_directory(&self) -> Result<Directory, Failure> {
+        let answer = self.send(Method::GET, self.directory_url(), None).await?;
+        if !answer.is_success() {
+            return Err(answer.failure(Call::Directory, self.now()));
+        }
+        let permitted = |url: &str| self.permitted(url);
+        Directory::read(answer.json(), permitted, self.now(), answer.date)
+    }
+
+    /// A nonce in hand, or else a new one from the CA.
+    pub(super) async fn nonce(&self, new_nonce: &str) -> Result<String, Failure> {
+        if let Some(nonce) = self.nonces.take(self.now()) {
+            return Ok(nonce);
+        }
+        // RFC 8555 §7.2: HEAD answers 200 and GET 204, but servers mix them up.
+        let mut last = None;
+        for method in [Method::HEAD, Method::GET] {
+            let answer = self.exchange(method, new_nonce, None).await?;
+            match answer.nonce.clone() {
+                Some(nonce) if answer.status < 400 => return Ok(nonce),
+                _ => last = Some(answer),
+            }
+        }
+        Err(match last {
+            Some(answer) if answer.status >= 400 => answer.failure(Call::NewNonce, self.now()),
+            _ => Failure::transient(Fault::Ca, "ca-answer", "the CA's new-nonce answer holds no usable nonce"),
+        })
+    }
+
+    /// One request; its nonce goes to the pool. One that came with `badNonce` stays in the
+    /// answer: it is for the next try of the same request (RFC 8555 §6.5).
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let mut answer = self.exchange(method, url, body).await?;
+        let refused = answer.status == 400 && answer.problem().is("badNonce");
+        if !refused && let Some(nonce) = answer.nonce.take() {
+            self.nonces.put(&nonce, self.now());
+        }
+        Ok(answer)
+    }
+
+    /// The URL if it is one that we may ask: secure, and on the directory's origin.
+    pub(super) fn permitted(&self, url: &str) -> Result<Url, Failure> {
+        let foreign = |why: &str| {
+            let words = format!(
+                "the CA points to {}, {why}; it is not followed; if that is the CA's real address, use it in the \
+                 issuer's `directory`",
+                plain(url, URL_SHOWN)
+            );
+            Failure::refused(Fault::Ca, "foreign-url", words)
+        };
+        let parsed = Url::parse(url).map_err(|_| foreign("which is no URL"))?;
+        if !secure(&parsed, self.insecure_http) {
+            return Err(foreign("which is not https"));
+        }
+        // `instant-acme` panics on a directory URL that the `http` crate does not take.
+        if parsed.as_str().parse::<::http::Uri>().is_err() {
+            return Err(foreign("which is no URL"));
+        }
+        // Scheme, host and port; never `null` after the checks above.
+        if parsed.origin() != self.directory_url.origin() {
+            return Err(foreign("which is not on the directory's host"));
+        }
+        Ok(parsed)
+    }
+
+    async fn exchange(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
+        let url = self.permitted(url)?;
+        let client = self.client()?;
+        let _turn = self.turn.acquire().await;
+        tokio::time::timeout(REQUEST_MOST, self.follow(client, method, url, body)).await.unwrap_or_else(|_| {
+            let words = format!("the CA gave no answer within {} s", REQUEST_MOST.as_secs());
+            Err(Failure::transient(Fault::Ca, "ca-down", words))
+        })
+    }
+
+    async fn follow(
+        &self,
+        client: &reqwest::Client,
+        method: Method,
+        mut url: Url,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, Failure> {
+        let mut redirects = 0;
+        loop {
+            let mut request = client.request(method.clone(), url.clone());
+            if let Some(body) = body.clone() {
+                request = request.header("Content-Type", "application/jose+json").body(body);
+            }
+            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+            let answer = self.receive(&url, response).await?;
+            if !matches!(answer.status, 300..400) {
+                return Ok(answer);
+            }
+            let target = answer.location.unwrap_or_default();
+            if method == Method::POST || redirects == REDIRECTS_MOST {
+                let words = format!(
+                    "the CA redirects a request ({}) to {}; a signed request is never sent elsewhere; check the \
+                     issuer's `directory`",
+                    answer.status,
+                    plain(&target, URL_SHOWN)
+                );
+                return Err(Failure::refused(Fault::Ca, "redirected", words));
+            }
+            url = self.permitted(&target)?;
+            redirects += 1;
+        }
+    }
+
+    async fn receive(&self, url: &Url, mut response: reqwest::Response) -> Result<Answer, Failure> {
+        let headers = response.headers();
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if size > HEADERS_MOST {
+            return Err(oversized("headers", HEADERS_MOST));
+        }
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let date = text(::http::header::DATE).and_then(http_date);
+        let content_type = text(::http::header::CONTENT_TYPE).unwrap_or_default().to_ascii_lowercase();
+        let mut answer = Answer {
+            status: response.status().as_u16(),
+            location: text(LOCATION).and_then(|l| url.join(l).ok()).map(String::from),
+            retry_after: text(RETRY_AFTER).and_then(|wish| retry_after(wish, date.unwrap_or(self.now()))),
+            date,
+            nonce: text(REPLAY_NONCE).filter(|nonce| Nonces::well_formed(nonce)).map(str::to_owned),
+            content_type,
+            body: Bytes::new(),
+        };
+        let most = if answer.content_type.contains("pem-certificate-chain") { CHAIN_MOST } else { JSON_MOST };
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > most {
+                // Which refusal it was still counts when its page is long.
+                if answer.status >= 400 {
+                    body.clear();
+                    break;
+                }
+                return Err(oversized("body", most));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        answer.body = Bytes::from(body);
+        Ok(answer)
+    }
+
+    fn client(&self) -> Result<&reqwest::Client, Failure> {
+        self.client.get_or_init(|| self.build()).as_ref().map_err(Clone::clone)
+    }
+
+    fn build(&self) -> Result<reqwest::Client, Failure> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(self.roots.clone())?)
+            .user_agent(USER_AGENT)
+            .default_headers(HeaderMap::from_iter([(
+                ::http::header::ACCEPT_LANGUAGE,
+                HeaderValue::from_static("en"),
+            )]))
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .connect_timeout(CONNECT_MOST)
+            .pool_idle_timeout(IDLE_MOST)
+            .http2_max_header_list_size(u32::try_from(HEADERS_MOST).unwrap_or(u32::MAX));
+        if let Some(proxy) = &self.proxy {
+            let proxy = reqwest::Proxy::all(proxy).map_err(|_| {
+                Failure::refused(Fault::Config, "proxy-url", "`proxy` is no URL like http://proxy.example:3128")
+            })?;
+            builder = builder.no_proxy().proxy(proxy);
+        } else if is_loopback(&self.directory_url) {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| Failure::broken("http-client", describe(&error)))
+    }
+
+    /// No answer: which of the many reasons, and whose.
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let host = self.directory_url.host_str().unwrap_or_default();
+        if let Some(rustls::Error::InvalidCertificate(why)) = tls_error(error) {
+            use CertificateError as Why;
+            let passes = matches!(
+                why,
+                Why::Expired | Why::ExpiredContext { .. } | Why::NotValidYet | Why::NotValidYetContext { .. }
+            );
+            if passes {
+                let words = format!(
+                    "the certificate of {host} is not valid now ({why}); check this host's clock, else it is the CA's \
+                     to mend"
+                );
+                return Failure::transient(Fault::Ca, "tls-untrusted", words);
+            }
+            let hint = match &self.ca_file {
+                Some(file) => format!("`ca-file` {file} does not vouch for it"),
+                None => "for a private CA set the issuer's `ca-file` to its root certificate".to_owned(),
+            };
+            let words = format!("the certificate of {host} is not trusted: {why}; {hint}");
+            return Failure::refused(Fault::Config, "tls-untrusted", words);
+        }
+        let fault = if error.is_connect() { Fault::Network } else { Fault::Ca };
+        let words = format!("{host} can't be reached: {}", describe(error));
+        Failure::transient(fault, "ca-down", words)
+    }
+}
+
+/// `https`, or `http` to this very host where that was asked for; and no credentials inside.
+fn secure(url: &Url, insecure_http: bool) -> bool {
+    let scheme = match url.scheme() {
+        "https" => true,
+        "http" => insecure_http && is_loopback(url),
+        _ => false,
+    };
+    scheme && url.has_host() && url.username().is_empty() && url.password().is_none()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn read_roots(pem: &Content, spec: &IssuerSpec) -> Result<RootCertStore, Failure> {
+    let mut store = RootCertStore::empty();
+    let file = spec.ca_file.as_deref().unwrap_or("ca-file");
+    let bad = |why: String| {
+        let words = format!("{file} of issuer {} can't be used as `ca-file`: {why}", spec.id);
+        Failure::refused(Fault::Config, "ca-file", words)
+    };
+    for certificate in CertificateDer::pem_slice_iter(pem.bytes()) {
+        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+        store.add(certificate).map_err(|error| bad(error.to_string()))?;
+    }
+    if store.is_empty() {
+        return Err(bad("it holds no PEM certificate".to_owned()));
+    }
+    Ok(store)
+}
+
+/// Trusts the given roots alone, else the system's, else (a container without any) those that
+/// came with this program.
+fn tls(roots: Option<RootCertStore>) -> Result<ClientConfig, Failure> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::broken("tls-config", error.to_string()))?;
+    let mut config = match roots {
+        Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
+        None => match rustls_platform_verifier::Verifier::new(provider) {
+            Ok(verifier) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+                .with_no_client_auth(),
+            Err(error) => {
+                tracing::info!(%error, "no system root certificates; the built-in ones are used");
+                let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+        },
+    };
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn oversized(what: &str, most: usize) -> Failure {
+    let words = format!("the {what} of the CA's answer is larger than {most} octets and was not read");
+    Failure::transient(Fault::Ca, "ca-answer", words)
+}
+
+/// The TLS error somewhere inside. An `io::Error` hides what it holds from `source()`.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<rustls::Error>() {
+            return Some(found);
+        }
+        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && let Some(found) = tls_error(inner)
+        {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The innermost reason: the outer ones only say that a request failed.
+fn describe(error: &reqwest::Error) -> String {
+    if error.is_timeout() && error.is_connect() {
+        return format!("no connection within {} s", CONNECT_MOST.as_secs());
+    }
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    plain(&innermost.to_string(), URL_SHOWN)
+}
+
+/// RFC 9110 §5.6.7.
+fn http_date(text: &str) -> Option<Timestamp> {
+    let at = httpdate::parse_http_date(text).ok()?;
+    let since = at.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(Timestamp::from_secs(i64::try_from(since.as_secs()).ok()?))
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date, which is read against the server's own clock.
+fn retry_after(text: &str, server_now: Timestamp) -> Option<Span> {
+    let text = text.trim();
+    let wish = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+        text.parse().map_or(Span::MAX, Span::secs)
+    } else {
+        http_date(text)?.since(server_now)
+    };
+    Some(wish.between(Span::ZERO, WISH_MOST))
+}
+
+/// What the last answer in a call said beside its body; `instant-acme` drops it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Exchange {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<Span>,
+    pub(super) location: Option<String>,
+    /// Of a refusal.
+    pub(super) problem: Option<Document>,
+}
+
+impl Exchange {
+    pub(super) fn is_bad_nonce(&self) -> bool {
+        self.problem.as_ref().is_some_and(|problem| problem.is("badNonce"))
+    }
+}
+
+tokio::task_local! {
+    static EXCHANGE: Arc<Mutex<Exchange>>;
+}
+
+/// Runs a call of `instant-acme` and keeps what its last answer said.
+pub(super) async fn recorded<F: Future>(call: F) -> (F::Output, Exchange) {
+    let kept = Arc::new(Mutex::new(Exchange::default()));
+    let output = EXCHANGE.scope(kept.clone(), call).await;
+    let exchange = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    (output, exchange)
+}
+
+/// Status of the last answer in the call that is being recorded; 0 before the first.
+pub(super) fn last_status() -> u16 {
+    EXCHANGE
+        .try_with(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).status)
+        .unwrap_or_default()
+}
+
+/// What `instant-acme` sends through.
+pub(super) struct Courier(pub(super) Arc<Transport>);
+
+type Answered = Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>>;
+
+impl HttpClient for Courier {
+    fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
+        let transport = self.0.clone();
+        Box::pin(async move {
+            carry(&transport, request).await.map_err(|failure| instant_acme::Error::Other(Box::new(failure)))
+        })
+    }
+}
+
+async fn carry(
+    transport: &Transport,
+    request: Request<BodyWrapper<Bytes>>,
+) -> Result<BytesResponse, Failure> {
+    let (parts, body) = request.into_parts();
+    let url = parts.uri.to_string();
+    // It reads the directory whenever an account is opened, just after we did.
+    if parts.method == Method::GET
+        && url == transport.directory_url.as_str()
+        && let Some(directory) = transport.directory.peek().await
+    {
+        return answered(StatusCode::OK, HeaderMap::new(), Bytes::from(directory.document.to_string()));
+    }
+    // HEAD is how it asks for a nonce, and for nothing else.
+    if parts.method == Method::HEAD {
+        let nonce = transport.nonce(&url).await?;
+        let value = HeaderValue::try_from(nonce).map_err(|_| Failure::broken("nonce", "a nonce is no header"))?;
+        return answered(StatusCode::OK, HeaderMap::from_iter([(REPLAY_NONCE, value)]), Bytes::new());
+    }
+    let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes().to_vec());
+    let answer = transport.send(parts.method, &url, Some(body)).await?;
+    normalised(answer)
+}
+
+/// The answer as `instant-acme` should see it: no nonce (those live in the pool) save one for a
+/// second try, a tame Retry-After, and a body it can parse.
+fn normalised(answer: Answer) -> Result<BytesResponse, Failure> {
+    let problem = (answer.status >= 400).then(|| answer.problem());
+    let _ = EXCHANGE.try_with(|kept| {
+        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Exchange {
+            status: answer.status,
+            retry_after: answer.retry_after,
+            location: answer.location.clone(),
+            problem: problem.clone(),
+        };
+    });
+    let mut headers = HeaderMap::new();
+    if let Some(nonce) = answer.nonce.as_deref().and_then(|n| HeaderValue::from_str(n).ok()) {
+        headers.insert(REPLAY_NONCE, nonce);
+    }
+    if let Some(location) = answer.location.as_deref().and_then(|l| HeaderValue::from_str(l).ok()) {
+        headers.insert(LOCATION, location);
+    }
+    if let Some(wish) = answer.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(wish.whole_secs()));
+    }
+    let body = match &problem {
+        Some(problem) => Bytes::from(problem.canonical().to_string()),
+        None => match answer.json() {
+            Some(value) => Bytes::from(value.to_string()),
+            None => answer.body,
+        },
+    };
+    // Statuses beyond 599 exist in the wild; they are errors like any other.
+    answered(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY), headers, body)
+}
+
+fn answered(status: StatusCode, headers: HeaderMap, body: Bytes) -> Result<BytesResponse, Failure> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(BytesResponse::from(response))
+}

@@ -1,0 +1,25 @@
+//! The CA, by ACME (RFC 8555). The only folder that names `instant-acme`.
+//!
+//! `instant-acme` keeps orders, authorizations and challenges; around it stand an HTTP client
+//! that makes every answer one that it can read ([`http`]), our own words for problems
+//! ([`problem`]) and an account whose key is saved before the CA hears of it ([`account`]).
+
+mod account;
+mod acme;
+mod directory;
+mod http;
+mod jws;
+mod nonce;
+mod problem;
+mod shared;
+
+use std::sync::Arc;
+
+pub use acme::AcmeCa;
+
+use crate::core::failure::Failure;
+use crate::core::layout::Content;
+use crate::core::spec::SecretSource;
+
+/// Reads a secret when it is needed, and only then.
+pub type Secrets = Arc<dyn Fn(&SecretSource) -> Result<Content, Failure> + Send + Sync>;
