@@ -2,7 +2,7 @@
 //!
 //! That crate is archived (RUSTSEC-2025-0134, 2025-08): no flaw is known, but none would be mended.
 //! Its code lives on as `PemObject` in `rustls-pki-types`, which it calls itself. The way out is
-//! this one file: replace [`blocks`] by `(SectionKind, Vec<u8>)::pem_slice_iter`, nothing else knows.
+//! this one file: replace `blocks` by `(SectionKind, Vec<u8>)::pem_slice_iter`, nothing else knows.
 //!
 //! The crate reads what it can and steps over the rest, also over a block whose end is missing when
 //! another begins. So every `-----BEGIN ` is counted here first, and each must come out as a block.
