@@ -13,7 +13,7 @@
 //! | 0 | [`core`] | think |
 
 pub mod agent;
-//pub mod ca;
+pub mod ca;
 //pub mod cli;
 pub mod codec;
 pub mod config;

@@ -90,7 +90,7 @@ const BLOCKING_THREADS: usize = 4;
 pub fn load(places: &Places) -> Result<Loaded, Stop> {
     let file = config_file(places);
     let sources = read_sources(&file)?;
-    let resolved = config::resolve(&sources, &facts());
+    let resolved = config::resolve(&sources, &facts(places));
     for problem in &resolved.problems {
         print::note(&problem.to_string());
     }
@@ -98,8 +98,7 @@ pub fn load(places: &Places) -> Result<Loaded, Stop> {
         print::error("the configuration can't be used; nothing was changed");
         return Err(Stop::Said(Exit::Configuration));
     }
-    let mut settings = resolved.agent.clone();
-    override_places(&mut settings, places);
+    let settings = resolved.agent.clone();
     let log = LogChoice { form: places.log_format, level: places.log.clone() };
     Ok(Loaded { file, resolved, settings, log })
 }
@@ -111,13 +110,12 @@ pub fn reload(loaded: &Loaded, places: &Places) -> Result<Loaded, Failure> {
         Stop::Failure(failure) => failure,
         Stop::Said(_) => unusable("the configuration can't be read".into()),
     })?;
-    let resolved = config::resolve(&sources, &facts());
+    let resolved = config::resolve(&sources, &facts(places));
     if resolved.is_fatal() {
         let first = resolved.problems.iter().find(|p| p.is_fatal()).map(ToString::to_string);
         return Err(unusable(first.unwrap_or_else(|| "the configuration can't be used".into())));
     }
-    let mut settings = resolved.agent.clone();
-    override_places(&mut settings, places);
+    let settings = resolved.agent.clone();
     Ok(Loaded { file: loaded.file.clone(), resolved, settings, log: loaded.log.clone() })
 }
 
@@ -168,16 +166,24 @@ fn has_toml_ending(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|ending| ending == "toml")
 }
 
-fn override_places(settings: &mut AgentSettings, places: &Places) {
-    let dir = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    if let Some(state) = places.state_dir.clone().or_else(|| dir("STATE_DIRECTORY").filter(|_| settings.state_dir_is_default())) {
-        settings.move_state_dir(state);
-    }
-    if let Some(live) = &places.live_dir {
-        settings.live_dir.clone_from(live);
-    }
-    if let Some(run) = places.run_dir.clone().or_else(|| dir("RUNTIME_DIRECTORY").filter(|_| settings.run_dir_is_default())) {
-        settings.run_dir = run;
+/// What flags and the environment say of directories.
+fn facts(places: &Places) -> config::Facts {
+    // systemd may list several directories; the first is ours.
+    let given = |name: &str| {
+        let dirs = std::env::var(name).ok()?;
+        dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
+    };
+    config::Facts {
+        forced: config::Places {
+            state_dir: places.state_dir.clone(),
+            live_dir: places.live_dir.clone(),
+            run_dir: places.run_dir.clone(),
+        },
+        fallback: config::Places {
+            state_dir: given("STATE_DIRECTORY"),
+            live_dir: None,
+            run_dir: given("RUNTIME_DIRECTORY"),
+        },
     }
 }
 
@@ -313,7 +319,11 @@ fn start_log(loaded: &Loaded, role: Role, now: &crate::telemetry::Now) -> Result
         Some(LogForm::Text) => Format::Text,
         Some(LogForm::Json) => Format::Json,
         Some(LogForm::Journal) => Format::Journal,
-        None => loaded.settings.log_form().unwrap_or_else(Format::of_stderr),
+        None => match loaded.settings.log_format {
+            config::LogFormat::Auto => Format::of_stderr(),
+            config::LogFormat::Text => Format::Text,
+            config::LogFormat::Json => Format::Json,
+        },
     };
     // A verb by hand prints its own answer; the log would say it twice.
     let usual = if role == Role::Daemon { loaded.settings.log_level.word() } else { "warn" };
@@ -453,9 +463,52 @@ pub fn secret(source: &SecretSource) -> Result<Content, Failure> {
     }
 }
 
-fn facts() -> config::Facts {
-    config::Facts::default()
-}
-
 /// Longest time between two writes of the public status file while nothing changes for it.
 pub const STATUS_EVERY: Span = Span::MINUTE;
+
+/// Tells when a file of the configuration was written, where `watch-config` asks for it.
+pub struct ConfigWatch(Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>);
+
+impl ConfigWatch {
+    /// Editors and Kubernetes replace files by rename, so directories are watched.
+    pub fn new(loaded: &Loaded) -> Result<Self, Failure> {
+        use rustix::fs::inotify::{CreateFlags, WatchFlags};
+        if !loaded.settings.watch_config {
+            return Ok(Self(None));
+        }
+        let unable = |error: std::io::Error| {
+            Failure::refused(
+                Fault::Host,
+                "no-watch",
+                format!("the configuration can't be watched: {error}; set watch-config = false and reload by signal"),
+            )
+        };
+        let watch = rustix::fs::inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+            .map_err(|error| unable(error.into()))?;
+        let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+        let dir = loaded.file.parent().unwrap_or(Path::new("."));
+        rustix::fs::inotify::add_watch(&watch, dir, events).map_err(|error| unable(error.into()))?;
+        let fragments = dir.join("conf.d");
+        match rustix::fs::inotify::add_watch(&watch, &fragments, events) {
+            Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(unable(error.into())),
+        }
+        tokio::io::unix::AsyncFd::new(watch).map(|watch| Self(Some(watch))).map_err(unable)
+    }
+
+    /// Resolves after a change, once it has been quiet for [`CONFIG_QUIET`].
+    pub async fn changed(&mut self) {
+        let Some(watch) = &mut self.0 else { return std::future::pending().await };
+        let Ok(mut ready) = watch.readable_mut().await else { return std::future::pending().await };
+        // An editor writes several times; what counts is the end of it.
+        tokio::time::sleep(CONFIG_QUIET.to_std()).await;
+        let mut buffer = [const { std::mem::MaybeUninit::<u8>::uninit() }; 4096];
+        let mut events = rustix::fs::inotify::Reader::new(ready.get_inner(), &mut buffer);
+        // Which file it was does not matter: all are read again.
+        while events.next().is_ok() {}
+        ready.clear_ready();
+    }
+}
+
+/// How long a changed configuration must be left alone before it is read.
+const CONFIG_QUIET: Span = Span::from_millis(300);

@@ -251,6 +251,19 @@ impl<'a> Section<'a> {
     }
 
     /// A file mode: `"0640"` or `0o640`.
+    pub fn port(&self, key: &str, problems: &mut Problems) -> Option<u16> {
+        let found = self.find(key)?;
+        let port = match found.value {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().replace('_', "").parse().ok(),
+            _ => None,
+        };
+        let port = port.filter(|port| *port != 0);
+        if port.is_none() {
+            problems.error(&found.spot, "bad-port", format!("`{key}` is a number from 1 to 65535, without quotes"));
+        }
+        port
+    }
+
     pub fn mode(
         &self,
         key: &str,

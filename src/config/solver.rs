@@ -37,7 +37,8 @@ pub(super) fn resolve(
         }
         SolverKind::Webroot { root }
     };
-    Some(SolverSpec { id, kind, origin: section.head.place() })
+    let check_port = section.port("check-port", problems);
+    Some(SolverSpec { id, kind, check_port, origin: section.head.place() })
 }
 
 fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<()> {

@@ -128,6 +128,8 @@ pub enum Kind {
     Flag,
     Length,
     Mode,
+    /// A TCP port.
+    Port,
     /// An absolute path.
     Path,
     Address,
@@ -151,6 +153,7 @@ impl Kind {
             Self::Argv => "list: program and arguments".into(),
             Self::Flag => "`true` or `false`".into(),
             Self::Length => "time, like `\"30s\"`, `\"5m\"`, `\"1h30m\"`".into(),
+            Self::Port => "number from 1 to 65535".into(),
             Self::Mode => "mode, like `\"0640\"`".into(),
             Self::Path => "absolute path".into(),
             Self::Address => "address, like `\"127.0.0.1:8089\"`".into(),
@@ -423,6 +426,14 @@ pub const KEYS: &[Key] = &[
         "this or `listen`",
         "",
         "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside.",
+    ),
+    key(
+        Solver,
+        "check-port",
+        Kind::Port,
+        "`80`",
+        "80",
+        "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look.",
     ),
     key(
         Service,

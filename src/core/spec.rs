@@ -200,6 +200,8 @@ pub enum SecretSource {
 pub struct SolverSpec {
     pub id: SolverId,
     pub kind: SolverKind,
+    /// Where on loopback the answer is looked for before the CA is told; 80 when left out.
+    pub check_port: Option<u16>,
     pub origin: String,
 }
 
