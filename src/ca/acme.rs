@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use instant_acme::{
     Account, AuthorizationHandle, AuthorizationStatus as TheirAuthorization, Authorizations,
-    CertificateIdentifier, Challenge, ChallengeStatus as TheirChallenge, ChallengeType, Identifier, NewOrder, Order, OrderState,
-    OrderStatus as TheirOrder,
+    CertificateIdentifier, Challenge, ChallengeStatus as TheirChallenge, ChallengeType, Identifier, NewOrder,
+    Order, OrderState, OrderStatus as TheirOrder,
 };
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
@@ -437,7 +437,8 @@ impl AcmeCa {
             self.kept(url, seen)?;
         }
         if !ready(order.state()) {
-            let words = format!("the order is {:?}, there is no certificate to fetch yet", order.state().status);
+            let words =
+                format!("the order is {:?}, there is no certificate to fetch yet", order.state().status);
             return Err(Failure::transient(Fault::Ca, "order-not-ready", words));
         }
         let seen = ask!(self, &session, Call::Certificate, order.certificate().await);

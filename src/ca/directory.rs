@@ -53,7 +53,9 @@ impl Directory {
             )
         };
         let mut document = document.ok_or_else(not_acme)?;
-        for member in ["newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo"] {
+        for member in
+            ["newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo"]
+        {
             let Some(url) = document.get(member) else { continue };
             let url = url.as_str().map(&permitted).transpose()?.map(|url| Value::String(url.into()));
             if let Some(members) = document.as_object_mut() {
@@ -169,7 +171,11 @@ mod tests {
 
     #[test]
     fn wrong_shapes_lose_the_member_only() {
-        for meta in [json!(null), json!(7), json!({ "profiles": ["x"], "termsOfService": 1, "externalAccountRequired": "yes" })] {
+        for meta in [
+            json!(null),
+            json!(7),
+            json!({ "profiles": ["x"], "termsOfService": 1, "externalAccountRequired": "yes" }),
+        ] {
             let greeting = read(Some(with(json!({ "meta": meta })))).unwrap().greeting();
             assert_eq!(greeting, Greeting::default(), "{meta}");
         }

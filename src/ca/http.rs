@@ -181,7 +181,9 @@ impl Transport {
         }
         Err(match last {
             Some(answer) if answer.status >= 400 => answer.failure(Call::NewNonce, self.now()),
-            _ => Failure::transient(Fault::Ca, "ca-answer", "the CA's new-nonce answer holds no usable nonce"),
+            _ => {
+                Failure::transient(Fault::Ca, "ca-answer", "the CA's new-nonce answer holds no usable nonce")
+            }
         })
     }
 
@@ -230,10 +232,12 @@ impl Transport {
         let url = self.permitted(url)?;
         let client = self.client()?;
         let _turn = self.turn.acquire().await;
-        tokio::time::timeout(REQUEST_MOST, self.follow(client, method, url, body)).await.unwrap_or_else(|_| {
-            let words = format!("the CA gave no answer within {} s", REQUEST_MOST.as_secs());
-            Err(Failure::transient(Fault::Ca, "ca-down", words))
-        })
+        tokio::time::timeout(REQUEST_MOST, self.follow(client, method, url, body)).await.unwrap_or_else(
+            |_| {
+                let words = format!("the CA gave no answer within {} s", REQUEST_MOST.as_secs());
+                Err(Failure::transient(Fault::Ca, "ca-down", words))
+            },
+        )
     }
 
     async fn follow(
@@ -324,7 +328,11 @@ impl Transport {
             .http2_max_header_list_size(u32::try_from(HEADERS_MOST).unwrap_or(u32::MAX));
         if let Some(proxy) = &self.proxy {
             let proxy = reqwest::Proxy::all(proxy).map_err(|_| {
-                Failure::refused(Fault::Config, "proxy-url", "`proxy` is no URL like http://proxy.example:3128")
+                Failure::refused(
+                    Fault::Config,
+                    "proxy-url",
+                    "`proxy` is no URL like http://proxy.example:3128",
+                )
             })?;
             builder = builder.no_proxy().proxy(proxy);
         } else if is_loopback(&self.directory_url) {
@@ -405,10 +413,9 @@ fn tls(roots: Option<RootCertStore>) -> Result<ClientConfig, Failure> {
     let mut config = match roots {
         Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
         None => match rustls_platform_verifier::Verifier::new(provider) {
-            Ok(verifier) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth(),
+            Ok(verifier) => {
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
+            }
             Err(error) => {
                 tracing::info!(%error, "no system root certificates; the built-in ones are used");
                 let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -502,9 +509,7 @@ pub(super) async fn recorded<F: Future>(call: F) -> (F::Output, Exchange) {
 
 /// Status of the last answer in the call that is being recorded; 0 before the first.
 pub(super) fn last_status() -> u16 {
-    EXCHANGE
-        .try_with(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).status)
-        .unwrap_or_default()
+    EXCHANGE.try_with(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).status).unwrap_or_default()
 }
 
 /// What `instant-acme` sends through.
@@ -537,7 +542,8 @@ async fn carry(
     // HEAD is how it asks for a nonce, and for nothing else.
     if parts.method == Method::HEAD {
         let nonce = transport.nonce(&url).await?;
-        let value = HeaderValue::try_from(nonce).map_err(|_| Failure::broken("nonce", "a nonce is no header"))?;
+        let value =
+            HeaderValue::try_from(nonce).map_err(|_| Failure::broken("nonce", "a nonce is no header"))?;
         return answered(StatusCode::OK, HeaderMap::from_iter([(REPLAY_NONCE, value)]), Bytes::new());
     }
     let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes().to_vec());

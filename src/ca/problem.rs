@@ -50,7 +50,10 @@ impl Call {
 
     /// Whether the answer is about an order that we think exists.
     const fn about_an_order(self) -> bool {
-        matches!(self, Self::Order | Self::Authorization | Self::Challenge | Self::Finalize | Self::Certificate)
+        matches!(
+            self,
+            Self::Order | Self::Authorization | Self::Challenge | Self::Finalize | Self::Certificate
+        )
     }
 }
 
@@ -196,7 +199,9 @@ impl Document {
                 return refused(
                     Fault::Config,
                     "terms-changed",
-                    format!("{asked}: the CA wants a person to act{place}, as a rule to agree to new terms: {said}"),
+                    format!(
+                        "{asked}: the CA wants a person to act{place}, as a rule to agree to new terms: {said}"
+                    ),
                 );
             }
             "orderNotReady" => {
@@ -210,11 +215,16 @@ impl Document {
                 return refused(
                     Fault::Ours,
                     "bad-csr",
-                    format!("the CA does not take the certificate request: {said} (some CAs also say this when `contact` is missing)"),
+                    format!(
+                        "the CA does not take the certificate request: {said} (some CAs also say this when `contact` is missing)"
+                    ),
                 );
             }
             "badPublicKey" if call == Call::NewAccount => {
-                return Failure::broken("account-key-refused", format!("the CA refuses our account key: {said}"));
+                return Failure::broken(
+                    "account-key-refused",
+                    format!("the CA refuses our account key: {said}"),
+                );
             }
             "badPublicKey" => {
                 return refused(
@@ -380,7 +390,9 @@ fn limited(asked: &str, said: &str, wish: Option<Span>, typed: bool, now: Timest
             "rate-limited",
             format!("{asked}: the CA has paused us and names no time; do what it says: {said}"),
         ),
-        None => Failure::transient(Fault::Ca, "rate-limited", format!("{asked}: a rate limit of the CA: {said}")),
+        None => {
+            Failure::transient(Fault::Ca, "rate-limited", format!("{asked}: a rate limit of the CA: {said}"))
+        }
     }
 }
 
@@ -487,7 +499,10 @@ mod tests {
             let failure = judged(call, status, kind, detail, wish);
             let seen = (failure.code.as_str(), failure.class, failure.fault);
             assert_eq!(seen, (code, class, fault), "{call:?} {status} {kind} {detail}");
-            assert!(failure.words.contains(detail) || code == "bad-nonce", "the CA's words are lost: {failure}");
+            assert!(
+                failure.words.contains(detail) || code == "bad-nonce",
+                "the CA's words are lost: {failure}"
+            );
         }
     }
 
