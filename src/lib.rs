@@ -3,4 +3,5 @@ pub mod codec;
 pub mod config;
 pub mod core;
 pub mod ports;
+pub mod store;
 pub mod sys;
