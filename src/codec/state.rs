@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn what_could_not_be_read_again_is_not_written() {
-        let installed = Installed { backups: vec!["x".repeat(RECORD_MAX)], ..Installed::default() };
+        let installed = Installed { backups: ["x".repeat(RECORD_MAX)].into(), ..Installed::default() };
         assert!(matches!(encode_installed(&installed), Err(StateError::Unwritable(_))));
     }
 
