@@ -102,7 +102,7 @@ macro_rules! ask {
     ($ca:expr, $session:expr, $call:expr, $made:expr) => {{
         let mut round = 1;
         loop {
-            match recorded(async { $made }).await {
+            match recorded(&$ca.transport, async { $made }).await {
                 (Ok(value), exchange) => break Ok((value, exchange)),
                 (Err(_), exchange) if exchange.is_bad_nonce() && round < NONCE_ROUNDS => round += 1,
                 (Err(error), exchange) => break Err($ca.judge($session, $call, error, &exchange)),
@@ -246,7 +246,7 @@ impl AcmeCa {
         let call = Call::NewOrder { replaces: replaces.is_some(), profile: profile.is_some() };
         let mut round = 1;
         let (order, exchange) = loop {
-            match recorded(session.account.new_order(&new_order)).await {
+            match recorded(&self.transport, session.account.new_order(&new_order)).await {
                 (Ok(order), exchange) => break (order, exchange),
                 (Err(_), exchange) if exchange.is_bad_nonce() && round < NONCE_ROUNDS => round += 1,
                 // The CA made an order and its answer displeases the library (such as `replaces`
@@ -452,6 +452,7 @@ impl AcmeCa {
         if !ari_id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
             return Err(Failure::broken("ari-id", "an ARI id holds what it must not"));
         }
+        let _turn = self.transport.turn().await;
         let answer = self.transport.send(Method::GET, &format!("{base}/{ari_id}"), None).await?;
         match answer.status {
             200..300 => {}

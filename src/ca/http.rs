@@ -17,11 +17,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::directory::Directory;
 use super::nonce::Nonces;
-use super::problem::{Call, Document, tidy};
+use super::problem::{Call, Document, tidy, tidy_status};
 use super::shared::Shared;
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::layout::Content;
@@ -37,8 +37,9 @@ const CONNECT_MOST: Duration = Duration::from_secs(10);
 const REQUEST_MOST: Duration = Duration::from_secs(60);
 /// A connection unused for so long is closed, so that an agent at rest holds none.
 const IDLE_MOST: Duration = Duration::from_secs(30);
-/// Requests under way to one CA at a time; others wait for their turn.
-const REQUESTS_MOST: usize = 32;
+/// Calls under way to one CA at a time; others wait for their turn. Each call holds one nonce and
+/// brings one back, so that this is also how many are ever fetched at once.
+const CALLS_MOST: usize = 16;
 /// Redirects followed, for reads only.
 const REDIRECTS_MOST: usize = 3;
 /// Largest certificate chain, in octets.
@@ -130,7 +131,7 @@ impl Transport {
             directory_url,
             insecure_http: spec.insecure_http,
             ca_file: spec.ca_file.clone(),
-            turn: Semaphore::new(REQUESTS_MOST),
+            turn: Semaphore::new(CALLS_MOST),
             nonces: Nonces::default(),
             directory: Shared::new(),
             clock,
@@ -139,6 +140,12 @@ impl Transport {
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Waits for a turn; one call to the CA may be made while it is held. Calls never nest.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // `None` only if the semaphore were closed, which nobody does.
+        self.turn.acquire().await.ok()
     }
 
     pub(super) fn directory_url(&self) -> &str {
@@ -157,6 +164,7 @@ impl Transport {
     }
 
     async fn fetch_directory(&self) -> Result<Directory, Failure> {
+        let _turn = self.turn().await;
         let answer = self.send(Method::GET, self.directory_url(), None).await?;
         if !answer.is_success() {
             return Err(answer.failure(Call::Directory, self.now()));
@@ -229,7 +237,6 @@ impl Transport {
     async fn exchange(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
         let url = self.permitted(url)?;
         let client = self.client()?;
-        let _turn = self.turn.acquire().await;
         tokio::time::timeout(REQUEST_MOST, self.follow(client, method, url, body)).await.unwrap_or_else(|_| {
             let words = format!("the CA gave no answer within {} s", REQUEST_MOST.as_secs());
             Err(Failure::transient(Fault::Ca, "ca-down", words))
@@ -244,12 +251,22 @@ impl Transport {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
         let mut redirects = 0;
+        let mut again = false;
         loop {
             let mut request = client.request(method.clone(), url.clone());
             if let Some(body) = body.clone() {
                 request = request.header("Content-Type", "application/jose+json").body(body);
             }
-            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+            let response = match request.send().await {
+                Ok(response) => response,
+                // A connection that was kept and has ended meanwhile. Where the CA did see the
+                // request, it refuses the nonce; who had to ask again later would ask the same.
+                Err(error) if !again && !error.is_connect() && !error.is_timeout() => {
+                    again = true;
+                    continue;
+                }
+                Err(error) => return Err(self.unreachable(&error)),
+            };
             let answer = self.receive(&url, response).await?;
             if !matches!(answer.status, 300..400) {
                 return Ok(answer);
@@ -493,7 +510,8 @@ tokio::task_local! {
 }
 
 /// Runs a call of `instant-acme` and keeps what its last answer said.
-pub(super) async fn recorded<F: Future>(call: F) -> (F::Output, Exchange) {
+pub(super) async fn recorded<F: Future>(transport: &Transport, call: F) -> (F::Output, Exchange) {
+    let _turn = transport.turn().await;
     let kept = Arc::new(Mutex::new(Exchange::default()));
     let output = EXCHANGE.scope(kept.clone(), call).await;
     let exchange = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -570,7 +588,10 @@ fn normalised(answer: Answer) -> Result<BytesResponse, Failure> {
     let body = match &problem {
         Some(problem) => Bytes::from(problem.canonical().to_string()),
         None => match answer.json() {
-            Some(value) => Bytes::from(value.to_string()),
+            Some(mut value) => {
+                tidy_status(&mut value);
+                Bytes::from(value.to_string())
+            }
             None => answer.body,
         },
     };

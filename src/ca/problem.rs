@@ -350,6 +350,23 @@ pub(super) fn tidy(value: &mut Value) {
     }
 }
 
+/// An order or authorization in a state that RFC 8555 does not have (Pebble says of an order that
+/// it is `deactivated`) can't be finished: it is invalid.
+pub(super) fn tidy_status(answer: &mut Value) {
+    let known: &[&str] = if answer.get("finalize").is_some() {
+        &["pending", "ready", "processing", "valid", "invalid"]
+    } else if answer.get("challenges").is_some() {
+        &["pending", "valid", "invalid", "deactivated", "expired", "revoked"]
+    } else {
+        return;
+    };
+    if let Some(status) = answer.get_mut("status")
+        && !status.as_str().is_some_and(|word| known.contains(&word))
+    {
+        *status = Value::from("invalid");
+    }
+}
+
 fn tidy_error(members: &mut Map<String, Value>) {
     let Some(error) = members.get_mut("error") else { return };
     *error = match &*error {
@@ -528,6 +545,19 @@ mod tests {
             let read: instant_acme::Problem = serde_json::from_value(canonical).unwrap();
             assert_eq!(read.status, Some(400), "{value}");
         }
+    }
+
+    #[test]
+    fn states_that_acme_does_not_have_count_as_invalid() {
+        let tidied = |mut value: Value| {
+            tidy_status(&mut value);
+            value["status"].clone()
+        };
+        assert_eq!(tidied(json!({ "finalize": "x", "status": "deactivated" })), "invalid");
+        assert_eq!(tidied(json!({ "finalize": "x", "status": "ready" })), "ready");
+        assert_eq!(tidied(json!({ "challenges": [], "status": "deactivated" })), "deactivated");
+        assert_eq!(tidied(json!({ "challenges": [], "status": 7 })), "invalid");
+        assert_eq!(tidied(json!({ "status": "unheard-of" })), "unheard-of");
     }
 
     #[test]
