@@ -348,9 +348,11 @@ async fn two_processes_that_register_at_once_share_one_key() {
     let ca = Scripted::start(|_| None);
     let store = Arc::new(MemoryStore::default());
     let clients: Vec<_> = (0..8).map(|_| client(spec(&ca.directory()), &store, None)).collect();
+    let asked: Vec<_> =
+        clients.into_iter().map(|client| tokio::spawn(async move { client.account().await })).collect();
     let mut urls = Vec::new();
-    for task in clients.into_iter().map(|client| tokio::spawn(async move { client.account().await })) {
-        urls.push(task.await.unwrap().unwrap());
+    for url in asked {
+        urls.push(url.await.unwrap().unwrap());
     }
     urls.dedup();
     assert_eq!(urls.len(), 1);
