@@ -355,6 +355,7 @@ pub(super) async fn signed(
     url: &str,
     payload: Option<&Value>,
 ) -> Result<Answer, Failure> {
+    let _turn = transport.turn().await;
     let mut fresh = None;
     for _ in 1..NONCE_TRIES {
         let nonce = match fresh.take() {

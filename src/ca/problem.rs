@@ -1,6 +1,6 @@
 //! What a CA says when it refuses, read leniently, and what that means for an operator.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::core::failure::{Class, Failure, Fault, plain};
 use crate::core::name::SubjectName;
@@ -343,32 +343,6 @@ pub(super) fn of(problem: &instant_acme::Problem) -> Problem {
     }
 }
 
-/// Makes an answer one that `instant-acme` can read: members that are `null` are gone, and
-/// problems inside it have their canonical shape.
-pub(super) fn tidy(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            tidy_error(members);
-            members.values_mut().for_each(tidy);
-        }
-        Value::Array(items) => {
-            items.retain(|item| !item.is_null());
-            items.iter_mut().for_each(tidy);
-        }
-        _ => {}
-    }
-}
-
-fn tidy_error(members: &mut Map<String, Value>) {
-    let Some(error) = members.get_mut("error") else { return };
-    *error = match &*error {
-        Value::Object(_) => Document::read(error, 0).canonical(),
-        Value::String(words) => Document::read(&json!({ "detail": words }), 0).canonical(),
-        _ => Document::read(&json!({}), 0).canonical(),
-    };
-}
-
 fn first_name(of_names: &[(SubjectName, String)]) -> Option<SubjectName> {
     of_names.first().map(|(name, _)| name.clone())
 }
@@ -543,18 +517,5 @@ mod tests {
             let read: instant_acme::Problem = serde_json::from_value(canonical).unwrap();
             assert_eq!(read.status, Some(400), "{value}");
         }
-    }
-
-    #[test]
-    fn nulls_go_and_inner_errors_are_put_right() {
-        let mut value = json!({
-            "status": "invalid", "replaces": null, "meta": null, "list": [null, { "a": null }],
-            "error": { "type": null, "detail": "no", "status": "403", "subproblems": null },
-        });
-        tidy(&mut value);
-        assert!(value.get("meta").is_none() && value.get("replaces").is_none());
-        assert_eq!(value["list"], json!([{}]));
-        let error: instant_acme::Problem = serde_json::from_value(value["error"].clone()).unwrap();
-        assert_eq!((error.status, error.detail.as_deref()), (Some(403), Some("no")));
     }
 }
