@@ -61,6 +61,15 @@ impl Responder {
         Ok(Self { addresses, tasks })
     }
 
+    /// Stops answering; the port is free when this returns, which a drop does not promise.
+    pub async fn close(mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // Nothing but the news that it was aborted.
+            let _ = task.await;
+        }
+    }
+
     /// Where it really listens: a port 0 is told as the port that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
