@@ -77,6 +77,12 @@ pub enum FsOp {
         content: Content,
         rights: FileRights,
     },
+    /// Give a file a second name, exclusively: a hard link, or a durable copy where the file
+    /// system has none. Only for files that are never written in place.
+    Copy {
+        from: PathBuf,
+        to: PathBuf,
+    },
     /// Create a symbolic link exclusively.
     Link {
         path: PathBuf,
@@ -94,11 +100,12 @@ pub enum FsOp {
     Discard {
         path: PathBuf,
     },
-    /// Remove an empty directory if it is there.
+    /// Remove an empty directory if it is there. One that holds something that is not ours stays.
     DiscardDir {
         path: PathBuf,
     },
-    /// Put mode and owner right, through a descriptor; never follows a link.
+    /// Put mode and owner right, through a descriptor; never follows a link, and refuses a file
+    /// that has a second name (it might be somebody else's file, linked here).
     SetRights {
         path: PathBuf,
         rights: FileRights,
