@@ -2,7 +2,7 @@
 //!
 //! That crate is archived (RUSTSEC-2025-0134, 2025-08): no flaw is known, but none would be mended.
 //! Its code lives on as `PemObject` in `rustls-pki-types`, which it calls itself. The way out is
-//! this one file: replace [`blocks`] by `(SectionKind, Vec<u8>)::pem_slice_iter`, nothing else knows.
+//! this one file: replace `blocks` by `(SectionKind, Vec<u8>)::pem_slice_iter`, nothing else knows.
 //!
 //! The crate reads what it can and steps over the rest, also over a block whose end is missing when
 //! another begins. So every `-----BEGIN ` is counted here first, and each must come out as a block.
@@ -26,6 +26,7 @@ pub const CERTIFICATES_MAX: usize = 10;
 const LABEL_MAX: usize = 40;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
+const END: &[u8] = b"-----END ";
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
@@ -138,7 +139,7 @@ fn armour(label: &str, der: &[u8]) -> Vec<u8> {
         text.push(b'\n');
     }
     line.zeroize();
-    text.extend_from_slice(b"-----END ");
+    text.extend_from_slice(END);
     text.extend_from_slice(label.as_bytes());
     text.extend_from_slice(b"-----\n");
     text
@@ -149,6 +150,10 @@ fn armour(label: &str, der: &[u8]) -> Vec<u8> {
 fn blocks(text: &[u8]) -> Result<Vec<Item>, PemError> {
     if text.len() > TEXT_MAX {
         return Err(PemError::TooLong);
+    }
+    // A damaged BEGIN leaves its END behind.
+    if labels(text).count() != places(text, END).count() {
+        return Err(PemError::Damaged("the lines -----BEGIN and -----END do not pair up".to_owned()));
     }
     let expected = labels(text).filter(|label| KNOWN.contains(label)).count();
     let mut found = Vec::new();
@@ -181,16 +186,21 @@ const KNOWN: [&[u8]; 7] = [
     b"CERTIFICATE REQUEST",
 ];
 
-/// What stands after each `-----BEGIN `, at the start of a line or not.
+/// What stands after each `-----BEGIN `.
 fn labels(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let text = &text[..text.len().min(TEXT_MAX)];
-    let starts = text.windows(BEGIN.len()).enumerate().filter(|(_, window)| *window == BEGIN);
-    starts.map(move |(at, _)| {
+    places(text, BEGIN).map(move |at| {
         let rest = &text[at + BEGIN.len()..];
         let line = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
         let end = rest[..line].windows(5).position(|window| window == b"-----").unwrap_or(line);
         &rest[..end]
     })
+}
+
+/// Where a marker stands, at the start of a line or not.
+fn places(text: &[u8], marker: &'static [u8]) -> impl Iterator<Item = usize> {
+    let found = text.windows(marker.len()).enumerate().filter(move |(_, window)| *window == marker);
+    found.map(|(at, _)| at)
 }
 
 fn secret(item: Item) -> Option<KeyDer> {
@@ -231,6 +241,7 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -282,6 +293,7 @@ mod tests {
         for (row, text) in [
             ("cut at the end of the text", format!("{good}{cut}")),
             ("cut, and the next one begins", format!("{cut}\n{good}")),
+            ("a BEGIN line that lost a letter", format!("{good}{}", good.replace("BEGIN", "BEGN"))),
             ("no dashes after the label", good.replace("CERTIFICATE-----", "CERTIFICATE")),
             ("not at the start of its line", format!("{good}x{good}")),
             ("a character that is not base64", good.replacen("AQEB", "AQ!B", 1)),

@@ -129,6 +129,105 @@ fn unknown_schema(found: u32) -> StateError {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::core::name::LineageId;
+
+    /// Written by the first release. Never edited: a new schema gets new files beside these.
+    const LINEAGE_V1: &str = include_str!("../../tests/fixtures/records/v1-lineage.json");
+    const INSTALLED_V1: &str = include_str!("../../tests/fixtures/records/v1-installed.json");
+
+    fn content(text: impl AsRef<str>) -> Content {
+        Content::new(text.as_ref().as_bytes().to_vec())
+    }
+
+    #[test]
+    fn records_of_the_first_release_stay_readable() {
+        let record = decode_record(&content(LINEAGE_V1)).unwrap();
+        assert_eq!(record.current.as_ref().map(|issued| issued.number), Some(7));
+        assert_eq!(record.current.as_ref().map(|issued| issued.digests.len()), Some(5));
+        assert_eq!(record.attempt.as_ref().map(|attempt| attempt.receipts.len()), Some(1));
+        assert_eq!(record.trouble.as_ref().map(|trouble| trouble.count), Some(3));
+        assert!(record.pause.is_some() && record.reading.is_some() && record.point.is_some());
+        assert_eq!((record.debts.len(), record.failed_validations.len()), (1, 1));
+        let installed = decode_installed(&content(INSTALLED_V1)).unwrap();
+        assert_eq!((installed.hooks.len(), installed.endpoints.len()), (1, 2));
+        assert!(installed.refused.is_some() && installed.foreign.is_some());
+    }
+
+    #[test]
+    fn what_is_read_is_written_the_same() {
+        let record = decode_record(&content(LINEAGE_V1)).unwrap();
+        assert_eq!(encode_record(&record).unwrap().bytes(), LINEAGE_V1.as_bytes());
+        let installed = decode_installed(&content(INSTALLED_V1)).unwrap();
+        assert_eq!(encode_installed(&installed).unwrap().bytes(), INSTALLED_V1.as_bytes());
+    }
+
+    #[test]
+    fn a_new_record_reads_back() {
+        let record = LineageRecord::new(LineageId::parse("a.example").unwrap());
+        assert_eq!(decode_record(&encode_record(&record).unwrap()), Ok(record));
+        assert_eq!(
+            decode_installed(&encode_installed(&Installed::default()).unwrap()),
+            Ok(Installed::default())
+        );
+    }
+
+    #[test]
+    fn a_newer_release_is_told_apart_from_damage() {
+        let newer = StateError::Newer { found: 2, known: 1 };
+        for (row, text) in [
+            ("the same fields", LINEAGE_V1.replacen("\"schema\":1", "\"schema\":2", 1)),
+            ("other fields", r#"{"schema":2,"lineage":{"anything":[1,2]}}"#.to_owned()),
+            ("fields before the number", r#"{"record":{"new":1},"schema":2}"#.to_owned()),
+        ] {
+            assert_eq!(decode_record(&content(text)), Err(newer.clone()), "{row}");
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error_not_a_default() {
+        let v1 = LINEAGE_V1.trim_end();
+        for (row, text) in [
+            ("an empty file", String::new()),
+            ("zeroes, as a lost write leaves them", "\0".repeat(512)),
+            ("half a file", v1[..v1.len() / 2].to_owned()),
+            ("two files in one", format!("{v1}{v1}")),
+            ("a letter flipped in a field with a default", v1.replacen("\"pause\"", "\"paure\"", 1)),
+            ("the same deeper down", v1.replacen("\"digests\"", "\"dihests\"", 1)),
+            ("another kind of record", INSTALLED_V1.to_owned()),
+            ("no schema", v1.replacen("\"schema\":1,", "", 1)),
+            ("a schema that never was", v1.replacen("\"schema\":1", "\"schema\":0", 1)),
+            ("a name that is none", v1.replacen("shop.example.com", "../../../etc/xx", 1)),
+            ("too deep", format!("{{\"schema\":1,\"kind\":\"lineage\",\"record\":{}", "[".repeat(10_000))),
+            ("too long", " ".repeat(RECORD_MAX + 1)),
+        ] {
+            assert!(matches!(decode_record(&content(text)), Err(StateError::Damaged(_))), "{row}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_written() {
+        let installed = Installed { backups: vec!["x".repeat(RECORD_MAX)], ..Installed::default() };
+        assert!(matches!(encode_installed(&installed), Err(StateError::Unwritable(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let _ = (decode_record(&Content::new(bytes.clone())), decode_installed(&Content::new(bytes)));
+        }
+
+        #[test]
+        fn a_flipped_byte_is_an_error_or_another_value_of_one_field(at in 0usize..10_000, byte: u8) {
+            let mut bytes = LINEAGE_V1.as_bytes().to_vec();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            if let Ok(record) = decode_record(&Content::new(bytes)) {
+                let again = encode_record(&record).unwrap();
+                proptest::prop_assert_eq!(decode_record(&again), Ok(record));
+            }
+        }
+    }
 }

@@ -275,6 +275,141 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::codec::pem;
+
+    const EXAMPLE: &str = include_str!("../../tests/fixtures/rfc9773-a.pem");
+    const P256: &str = include_str!("../../tests/fixtures/chains/p256.pem");
+
+    fn chain(text: &str) -> Vec<Vec<u8>> {
+        pem::certificates(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_certificate_of_rfc_9773_appendix_a() {
+        let leaf = leaf(&chain(EXAMPLE)[0]).unwrap();
+        assert_eq!(leaf.ari_id.as_deref(), Some("aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"));
+        assert_eq!(leaf.serial, "87654321");
+        assert_eq!(leaf.issuer, "Example CA");
+        assert_eq!((leaf.names.len(), leaf.self_signed), (0, false));
+        assert_eq!(leaf.not_after.to_string(), "0001-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn the_facts_of_an_ordinary_leaf() {
+        let chain = chain(P256);
+        let leaf = leaf(&chain[0]).unwrap();
+        let names: Vec<_> = leaf.names.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["a.example", "*.a.example", "192.0.2.7"], "no CA of ours may issue an underscore");
+        assert_eq!(leaf.key_kind, Some(KeyKind::EcdsaP256));
+        assert_eq!(leaf.issuer, "Root p256");
+        assert_eq!(leaf.lifetime(), crate::core::time::Span::days(36_500));
+        assert_eq!(leaf.key, spki_fingerprint(&chain[0]).unwrap());
+        assert_eq!((is_ca(&chain[0]), is_ca(&chain[1])), (Ok(false), Ok(true)));
+        let root = super::leaf(&chain[1]).unwrap();
+        assert!(root.self_signed && !leaf.self_signed);
+    }
+
+    #[test]
+    fn chains_of_every_algorithm_in_use_verify() {
+        for (algorithm, text) in [
+            ("p256", P256),
+            ("p256-sha512", include_str!("../../tests/fixtures/chains/p256-sha512.pem")),
+            ("p384", include_str!("../../tests/fixtures/chains/p384.pem")),
+            ("p521", include_str!("../../tests/fixtures/chains/p521.pem")),
+            ("rsa", include_str!("../../tests/fixtures/chains/rsa.pem")),
+            ("rsa-pss", include_str!("../../tests/fixtures/chains/rsa-pss.pem")),
+            ("ed25519", include_str!("../../tests/fixtures/chains/ed25519.pem")),
+        ] {
+            let chain = chain(text);
+            assert_eq!(verify_links(&chain), Ok(()), "{algorithm}");
+            assert!(vouches(&chain[1], &chain[0]) && vouches(&chain[1], &chain[1]), "{algorithm}");
+            assert!(!vouches(&chain[0], &chain[1]), "{algorithm}");
+        }
+    }
+
+    #[test]
+    fn an_algorithm_that_cannot_be_checked_is_named() {
+        let chain = chain(include_str!("../../tests/fixtures/chains/ed448.pem"));
+        let algorithm = "1.3.101.113".to_owned();
+        assert_eq!(verify_links(&chain), Err(X509Error::UnknownAlgorithm { place: 1, algorithm }));
+    }
+
+    #[test]
+    fn f53_broken_chains_say_which_link() {
+        let ours = chain(P256);
+        let theirs = chain(include_str!("../../tests/fixtures/chains/p384.pem"));
+        let mut forged = ours[0].clone();
+        *forged.last_mut().unwrap() ^= 1;
+        for (row, chain, error) in [
+            (
+                "issued by somebody else",
+                vec![ours[0].clone(), theirs[1].clone()],
+                X509Error::NotIssuedByNext { place: 1 },
+            ),
+            (
+                "a stranger behind the root",
+                vec![ours[0].clone(), ours[1].clone(), theirs[1].clone()],
+                X509Error::NotIssuedByNext { place: 2 },
+            ),
+            (
+                "the root first",
+                vec![ours[1].clone(), ours[0].clone()],
+                X509Error::NotIssuedByNext { place: 1 },
+            ),
+            ("a forged signature", vec![forged, ours[1].clone()], X509Error::BadSignature { place: 1 }),
+        ] {
+            assert_eq!(verify_links(&chain), Err(error), "{row}");
+        }
+        assert_eq!(verify_links(&ours[..1]), Ok(()), "a leaf alone");
+    }
+
+    #[test]
+    fn sizes_are_bounded() {
+        assert_eq!(leaf(&vec![0x30; DER_MAX + 1]), Err(X509Error::TooLarge));
+        let mut long = chain(P256)[0].clone();
+        long.push(0);
+        assert!(matches!(leaf(&long), Err(X509Error::Malformed(_))));
+    }
+
+    #[test]
+    fn every_truncation_of_a_certificate_is_an_error() {
+        let der = &chain(P256)[0];
+        for length in 0..der.len() {
+            assert!(leaf(&der[..length]).is_err(), "{length} bytes were taken");
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_panics_or_passes_for_the_certificate() {
+        let chain = chain(P256);
+        let whole = leaf(&chain[0]).unwrap();
+        for at in 0..chain[0].len() * 8 {
+            let mut der = chain[0].clone();
+            der[at / 8] ^= 1 << (at % 8);
+            assert_ne!(leaf(&der).ok(), Some(whole.clone()), "bit {at}");
+            // A signature covers what is signed; the wrapping around it has bits to spare.
+            let signed = |der| parse(der).map(|certificate| certificate.tbs_certificate.as_ref().to_vec());
+            assert!(!vouches(&chain[1], &der) || signed(&der) == signed(&chain[0]), "bit {at}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+            let _ = (leaf(&bytes), vouches(&bytes, &bytes), verify_links(&[bytes.clone(), bytes.clone()]));
+        }
+
+        #[test]
+        fn no_splice_of_a_certificate_panics(
+            at in 0usize..2000, cut in 0usize..40, bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40)
+        ) {
+            let mut der = chain(P256)[0].clone();
+            let at = at % der.len();
+            der.splice(at..(at + cut).min(der.len()), bytes);
+            let _ = (leaf(&der), vouches(&der, &der));
+        }
+    }
 }

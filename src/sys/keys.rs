@@ -209,3 +209,108 @@ fn date(at: Timestamp) -> Result<OffsetDateTime, Failure> {
 fn unable(what: &str, error: &dyn fmt::Display) -> Failure {
     Failure::broken("key-making-failed", format!("{what} could not be made: {error}"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn names(texts: &[&str]) -> Vec<SubjectName> {
+        texts.iter().map(|text| SubjectName::parse(text).unwrap()).collect()
+    }
+
+    fn holds(der: &[u8], part: &[u8]) -> bool {
+        der.windows(part.len()).any(|window| window == part)
+    }
+
+    #[tokio::test]
+    async fn a_key_made_reads_back_the_same() {
+        for kind in KeyKind::ALL {
+            let made = Keys::random().make(kind).await.unwrap();
+            let read = PrivateKey::from_pem(&made.pem()).unwrap();
+            assert_eq!((read.kind(), read.fingerprint()), (kind, made.fingerprint()));
+            assert_eq!(read.pem(), made.pem());
+            assert_ne!(
+                Keys::random().make(KeyKind::EcdsaP256).await.unwrap().fingerprint(),
+                made.fingerprint()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_csr_has_its_names_as_sans_and_an_empty_subject() {
+        let key = Keys::random().make(KeyKind::EcdsaP256).await.unwrap();
+        let long = format!("{}.example", "a".repeat(63));
+        let der = key.csr(&names(&["a.example", "*.b.example", "192.0.2.7", "2001:db8::1", &long])).unwrap();
+        // SEQUENCE { SEQUENCE { INTEGER 0, SEQUENCE {} …: version, then a subject without content.
+        let version = der.windows(5).position(|window| window == [2, 1, 0, 0x30, 0]);
+        assert!(version.is_some_and(|at| at < 12), "{der:02x?}");
+        assert!(!holds(&der, &[0x55, 0x04, 0x03]), "it has a common name");
+        for part in [
+            &b"\x82\x09a.example"[..],
+            b"\x82\x0b*.b.example",
+            b"\x87\x04\xc0\x00\x02\x07",
+            b"\x87\x10\x20\x01\x0d\xb8",
+        ] {
+            assert!(holds(&der, part), "{part:02x?}");
+        }
+        assert!(holds(&der, long.as_bytes()));
+    }
+
+    #[tokio::test]
+    async fn a_csr_without_names_is_our_bug() {
+        let key = Keys::random().make(KeyKind::EcdsaP256).await.unwrap();
+        assert_eq!(key.csr(&[]).unwrap_err().code, "no-names");
+    }
+
+    #[tokio::test]
+    async fn a_pool_hands_out_its_keys_in_order_and_again() {
+        let mut pems = Vec::new();
+        for kind in [KeyKind::EcdsaP256, KeyKind::EcdsaP384, KeyKind::EcdsaP256] {
+            pems.push(Keys::random().make(kind).await.unwrap().pem());
+        }
+        let pool = Keys::pool(&pems).unwrap();
+        let mut drawn = Vec::new();
+        for _ in 0..3 {
+            drawn.push(pool.clone().make(KeyKind::EcdsaP256).await.unwrap().pem());
+        }
+        assert_eq!(drawn, [pems[0].clone(), pems[2].clone(), pems[0].clone()]);
+        assert_eq!(pool.make(KeyKind::Rsa2048).await.unwrap_err().code, "key-pool-empty");
+    }
+
+    #[test]
+    fn keys_of_other_programs_are_read_or_refused_with_a_reason() {
+        for (row, text, expected) in [
+            (
+                "SEC1, as openssl ecparam writes it",
+                include_str!("../../tests/fixtures/keys/sec1.pem"),
+                Ok(KeyKind::EcdsaP256),
+            ),
+            (
+                "PKCS#1, as older tools write it",
+                include_str!("../../tests/fixtures/keys/pkcs1.pem"),
+                Ok(KeyKind::Rsa2048),
+            ),
+            ("Ed25519", include_str!("../../tests/fixtures/keys/ed25519.pem"), Err("key-kind")),
+            ("P-521", include_str!("../../tests/fixtures/keys/p521.pem"), Err("key-kind")),
+            (
+                "RSA with 1024 bits",
+                include_str!("../../tests/fixtures/keys/rsa1024.pem"),
+                Err("key-unreadable"),
+            ),
+            (
+                "with a passphrase",
+                include_str!("../../tests/fixtures/keys/encrypted.pem"),
+                Err("key-unreadable"),
+            ),
+            ("nothing", "", Err("key-unreadable")),
+        ] {
+            let read = PrivateKey::from_pem(&Content::new(text.into()));
+            let read = read.as_ref().map(PrivateKey::kind).map_err(|failure| failure.code.as_str());
+            assert_eq!(read, expected, "{row}");
+            if let Ok(key) = PrivateKey::from_pem(&Content::new(text.into())) {
+                assert!(key.csr(&names(&["a.example"])).is_ok(), "{row}");
+            }
+        }
+    }
+}
