@@ -71,7 +71,8 @@ fn script(dir: &Path, text: &str) -> PathBuf {
 async fn told(deployment: &Deployment) -> (BTreeMap<String, String>, String, String) {
     let dir = tempfile::tempdir().unwrap();
     let shown = dir.path().display();
-    let text = format!("env -0 >{shown}/env; cat >{shown}/stdin; pwd >{shown}/pwd; echo \"$#:$1\" >{shown}/argv");
+    let text =
+        format!("env -0 >{shown}/env; cat >{shown}/stdin; pwd >{shown}/pwd; echo \"$#:$1\" >{shown}/argv");
     let script = script(dir.path(), &text);
     built(&run(&[script.to_str().unwrap(), "$(id); rm -rf *"])).call(deployment).await.unwrap();
     let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
@@ -111,7 +112,8 @@ async fn a_program_is_told_by_environment_and_input() {
 
 #[tokio::test]
 async fn certificates_renewed_together_are_told_together() {
-    let several = deployment(vec![lineage("a", 7, &["a.example"]), lineage("b", 2, &["b.example", "c.example"])]);
+    let several =
+        deployment(vec![lineage("a", 7, &["a.example"]), lineage("b", 2, &["b.example", "c.example"])]);
     let (env, ..) = told(&several).await;
     assert_eq!(env["NOLAPSE_LINEAGES"], "a\nb");
     assert_eq!(env["NOLAPSE_GENERATION"], "7\n2");
@@ -153,6 +155,7 @@ async fn f15_every_way_to_fail_is_told_apart() {
         (vec!["no-such-program-here"], "hook-missing", Class::Refused, "/usr/local/sbin:/usr/local/bin"),
         (vec![missing.to_str().unwrap()], "hook-missing", Class::Refused, "missing"),
         (vec![not_a_program], "hook-missing", Class::Refused, "no execute permission"),
+        (vec!["./reload.sh"], "hook-missing", Class::Refused, "absolute path"),
         (vec![], "hook-missing", Class::Refused, "no program is named"),
     ] {
         let failure = built(&run(&argv)).call(&one()).await.unwrap_err();
@@ -182,7 +185,8 @@ async fn f19_a_flood_is_read_and_mostly_dropped() {
 #[tokio::test]
 async fn a_check_speaks_for_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let asks = script(dir.path(), "test \"$NOLAPSE_EVENT\" = check && test \"$NOLAPSE_HOOK\" = web && ! read line");
+    let asks =
+        script(dir.path(), "test \"$NOLAPSE_EVENT\" = check && test \"$NOLAPSE_HOOK\" = web && ! read line");
     let checked = |argv: &[&str]| {
         let check = argv.iter().map(|&argument| argument.to_owned()).collect();
         built(&HookSpec { check: Some(check), ..run(&["true"]) })
@@ -203,11 +207,13 @@ async fn a_check_speaks_for_itself() {
 async fn a_process_is_told_by_a_signal() {
     let dir = tempfile::tempdir().unwrap();
     let (shown, pid_file) = (dir.path().display(), dir.path().join("pid"));
-    let text = format!("trap 'echo hup >>{shown}/heard' HUP; echo $$ >{shown}/pid; while :; do sleep 0.05; done");
+    let text =
+        format!("trap 'echo hup >>{shown}/heard' HUP; echo $$ >{shown}/pid; while :; do sleep 0.05; done");
     // A name that no other process has.
     let name = format!("nlps-{}", std::process::id());
     std::os::unix::fs::symlink("/bin/sh", dir.path().join(&name)).unwrap();
-    let mut child = Command::new(dir.path().join(&name)).args(["-c", &text]).stdin(Stdio::null()).spawn().unwrap();
+    let mut child =
+        Command::new(dir.path().join(&name)).args(["-c", &text]).stdin(Stdio::null()).spawn().unwrap();
     wait_for(|| std::fs::read_to_string(&pid_file).is_ok_and(|text| text.ends_with('\n')));
     let heard = || std::fs::read_to_string(dir.path().join("heard")).unwrap_or_default().lines().count();
     let by = |signal: &str, target| spec(Call::Signal { signal: signal.into(), target });
@@ -274,7 +280,9 @@ async fn service(answer: &'static str) -> (u16, Arc<Mutex<String>>) {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
             let mut chunk = [0; 4096];
-            while !(request.ends_with(b"}\n") || request.ends_with(b"\r\n\r\n") && request.starts_with(b"GET")) {
+            while !(request.ends_with(b"}\n")
+                || request.ends_with(b"\r\n\r\n") && request.starts_with(b"GET"))
+            {
                 match stream.read(&mut chunk).await {
                     Ok(count) if count > 0 => request.extend_from_slice(&chunk[..count]),
                     _ => break,
@@ -318,10 +326,11 @@ async fn anything_but_2xx_is_a_failure() {
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 99999999\r\n\r\nnope", "status 404: nope"),
     ] {
         let (port, _heard) = service(answer).await;
-        let failure = built(&request("POST", format!("http://u:pass@127.0.0.1:{port}/hooks/secret?k=secret")))
-            .call(&one())
-            .await
-            .unwrap_err();
+        let failure =
+            built(&request("POST", format!("http://u:pass@127.0.0.1:{port}/hooks/secret?k=secret")))
+                .call(&one())
+                .await
+                .unwrap_err();
         assert_eq!(failure.code, "hook-failed");
         let place = format!("POST http://127.0.0.1:{port} answered");
         assert!(failure.words.contains(words) && failure.words.contains(&place), "{failure}");
@@ -333,7 +342,8 @@ async fn anything_but_2xx_is_a_failure() {
 async fn an_endless_body_is_not_read_to_its_end() {
     let endless = Box::leak(format!("HTTP/1.1 500 Oops\r\n\r\n{}", "x".repeat(4_000_000)).into_boxed_str());
     let (port, _heard) = service(endless).await;
-    let failure = built(&request("POST", format!("http://127.0.0.1:{port}/"))).call(&one()).await.unwrap_err();
+    let failure =
+        built(&request("POST", format!("http://127.0.0.1:{port}/"))).call(&one()).await.unwrap_err();
     assert!(failure.words.chars().count() < 500, "{failure}");
 }
 
@@ -365,7 +375,8 @@ async fn an_untrusted_https_service_is_not_told() {
            ssl_certificate_key {shown}/tls.key; return 204; }}"
     );
     let Some(_nginx): Option<Server> = crate::bench::nginx(dir.path(), &servers, port) else { return };
-    let failure = built(&request("POST", format!("https://localhost:{port}/"))).call(&one()).await.unwrap_err();
+    let failure =
+        built(&request("POST", format!("https://localhost:{port}/"))).call(&one()).await.unwrap_err();
     assert_eq!(failure.code, "hook-unreachable");
     assert!(failure.words.contains("UnknownIssuer"), "{failure}");
 }

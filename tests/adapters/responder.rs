@@ -94,7 +94,8 @@ async fn t03_hostile_tokens_never_reach_the_store() {
         assert!(["404", "400"].contains(&status), "{token:?}: {answer}");
         assert!(token.len() < 3 || !answer.contains(token), "{token:?} was echoed: {answer}");
     }
-    for path in ["/", "/.well-known/", PATH, "/.well-known/acme-challenge", "*", "/.WELL-KNOWN/acme-challenge/a"]
+    for path in
+        ["/", "/.well-known/", PATH, "/.well-known/acme-challenge", "*", "/.WELL-KNOWN/acme-challenge/a"]
     {
         let answer = get(address, path).await;
         assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
@@ -179,8 +180,7 @@ fn a_socket_from_systemd_is_used() {
     let listener = std::net::TcpListener::bind(local(0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     // What systemd does: the socket as descriptor 3, and three variables.
-    let prelude =
-        format!("exec 3<&0; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http EXPECTED_PORT={port}");
+    let prelude = format!("exec 3<&0; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=http EXPECTED_PORT={port}");
     let socket: std::os::fd::OwnedFd = listener.into();
     rerun("responder::inside_a_unit", &prelude, socket.into());
 }
