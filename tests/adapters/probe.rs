@@ -267,10 +267,11 @@ async fn nginx_shows_one_certificate_for_each_name_and_logs_nothing_odd() {
     for (name, pair) in &pairs {
         pair.write(dir.path(), name);
         let shown = dir.path().display();
-        servers += &format!(
+        let block = format!(
             "server {{ listen 127.0.0.1:{port} ssl; server_name {name}; ssl_protocols TLSv1.2;
                ssl_certificate {shown}/{name}.crt; ssl_certificate_key {shown}/{name}.key; }}"
         );
+        servers += &block;
     }
     let Some(nginx) = nginx(dir.path(), &servers, port) else { return };
     for (name, pair) in &pairs {

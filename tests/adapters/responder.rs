@@ -101,7 +101,12 @@ async fn t03_hostile_tokens_never_reach_the_store() {
         assert!(answer.starts_with("HTTP/1.1 4"), "{path}: {answer}");
     }
     for request in ["\r\n\r\n\r\n", "GARBAGE\0\r\n\r\n", "GET \r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}"] {
-        let answer = raw(address, request.as_bytes()).await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let answer = String::from_utf8_lossy(&answer);
         assert!(!answer.contains("200 OK"), "{request:?}: {answer}");
     }
     assert_eq!(store.loads.load(Ordering::SeqCst), 0);
