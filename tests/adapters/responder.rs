@@ -143,7 +143,8 @@ async fn t11_half_open_connections_do_not_keep_a_ca_out() {
     assert!(answer.ends_with("token-1.thumbprint"), "{answer}");
     let mut first = idle.swap_remove(0);
     let mut rest = Vec::new();
-    let ended = tokio::time::timeout(PATIENCE, first.read_to_end(&mut rest)).await;
+    // Long before its own deadline.
+    let ended = tokio::time::timeout(HEADER_TIME.over(2).to_std(), first.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the oldest connection must have been ended");
     let mut last = idle.pop().unwrap();
     let mut byte = [0];
@@ -163,7 +164,7 @@ async fn t11_a_slow_sender_is_cut_off() {
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
         let took = begun.elapsed();
-        assert!(took >= HEADER_TIME.to_std() && took <= CONNECTION_LIFE.to_std(), "{sent:?}: {took:?}");
+        assert!(took >= HEADER_TIME.to_std() && took < CONNECTION_LIFE.to_std(), "{sent:?}: {took:?}");
         assert!(!String::from_utf8_lossy(&answer).contains(" 200 "), "{sent:?}");
     }
 }
