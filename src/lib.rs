@@ -6,4 +6,5 @@ pub mod hook;
 pub mod ports;
 pub mod probe;
 pub mod solve;
+pub mod store;
 pub mod sys;
