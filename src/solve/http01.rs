@@ -49,7 +49,7 @@ impl Http01Solver {
 
     /// Listens now and until dropped. After an error it tries again with every answer.
     ///
-    /// Codes: those of [`socket::open`](super::socket::open).
+    /// Codes: those of [`socket::open`].
     pub async fn listen(&self) -> Result<(), Failure> {
         let mut state = self.state.lock().await;
         state.keep = true;

@@ -1,20 +1,32 @@
+use std::path::Path;
 use std::sync::Arc;
 
 use nolapse::core::failure::Class;
 use nolapse::core::name::SolverId;
 use nolapse::core::spec::Listen;
-use nolapse::ports::Solver;
+use nolapse::ports::{Solver, Store};
 use nolapse::solve::http01::Http01Solver;
 use nolapse::solve::self_check::{Miss, SelfCheck};
+use nolapse::store::dir::DirStore;
 use nolapse::sys::clock::Clock;
+use nolapse::sys::disk::Disk;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::bench::{MemoryStore, Pair, free_port, local, nginx, shared, task};
 
 fn solver(store: &Arc<MemoryStore>, port: u16, check: SelfCheck) -> Http01Solver {
+    solver_over(shared(store), port, check)
+}
+
+fn solver_over(store: Arc<dyn Store>, port: u16, check: SelfCheck) -> Http01Solver {
     let id = SolverId::parse("http").unwrap();
-    Http01Solver::new(id, Listen::Address(local(port)), shared(store), check, &Clock::wall())
+    Http01Solver::new(id, Listen::Address(local(port)), store, check, &Clock::wall())
+}
+
+/// As another process opens it: nothing is shared but the directory.
+async fn opened(dir: &Path) -> Arc<dyn Store> {
+    Arc::new(DirStore::open(Disk::real(), Clock::wall(), dir, None).await.unwrap().store)
 }
 
 fn through(port: u16) -> SelfCheck {
@@ -62,11 +74,11 @@ async fn the_listener_lives_from_the_first_answer_to_the_last() {
 
 #[tokio::test]
 async fn a_running_daemon_answers_for_another_process() {
-    let store = Arc::new(MemoryStore::default());
+    let dir = tempfile::tempdir().unwrap();
     let port = free_port();
-    let daemon = solver(&store, port, through(port));
+    let daemon = solver_over(opened(dir.path()).await, port, through(port));
     daemon.listen().await.unwrap();
-    let renew = solver(&store, port, through(port));
+    let renew = solver_over(opened(dir.path()).await, port, through(port));
     renew.able().await.unwrap();
     let task = task("a.example", "token-1");
     renew.present(&task).await.unwrap();
