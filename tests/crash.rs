@@ -17,7 +17,7 @@ const NAME: &str = "shop.example.com";
 /// Longer than any file here, in bytes.
 const MOST: usize = 4096;
 /// Power cuts tried for each step.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 10;
 
 /// Texts that say which generation they are of, of different lengths, so that a tail of an older
 /// one would show.

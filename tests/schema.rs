@@ -151,7 +151,7 @@ async fn the_live_directory_is_what_the_page_says() {
     for row in table("live").iter().filter(|row| row[1] == "link") {
         let target = disk.read_link(&parent.path().join(&row[0])).unwrap();
         let said = target.display().to_string().replace(".gen-7", ".gen-N");
-        assert!(row[3].contains(&format!("`{said}`")), "{} points to {said}, the page: {}", row[0], row[3]);
+        assert!(row[3].contains(&format!("to `{said}")), "{} points to {said}, the page: {}", row[0], row[3]);
     }
 }
 
@@ -163,7 +163,7 @@ async fn the_envelope_is_what_the_page_says() {
     let before = Clock::wall().now();
     let body = "a body\nof two lines";
     let revision = store.swap(&keys()[0], Expect::Absent, Content::new(body.into())).await.unwrap();
-    let file = disk.read(&parent.path().join("lineages").join(ID), 4096).unwrap();
+    let file = disk.read(&store.root().join("lineages").join(ID), 4096).unwrap();
     let text = String::from_utf8(file.bytes().to_vec()).unwrap();
     let (header, found) = text.split_once('\n').unwrap();
     assert_eq!(found, body);
@@ -190,13 +190,13 @@ async fn the_envelope_is_what_the_page_says() {
 async fn the_version_is_the_page_s_and_a_lock_file_says_what_it_says() {
     let parent = tempfile::tempdir().unwrap();
     let store = DirStore::open(Disk::real(), Clock::wall(), parent.path()).await.unwrap();
-    let version = std::fs::read_to_string(parent.path().join("version")).unwrap();
+    let version = std::fs::read_to_string(store.root().join("version")).unwrap();
     assert!(PAGE.contains(&format!("Schema version: **{}**", version.trim_end())));
     assert!(version.ends_with('\n'));
     let Claim::Held(_held) = store.claim(&LineageId::parse(ID).unwrap()).await.unwrap() else {
         panic!("somebody else holds it")
     };
-    let note = std::fs::read_to_string(parent.path().join("locks").join(ID)).unwrap();
+    let note = std::fs::read_to_string(store.root().join("locks").join(ID)).unwrap();
     let fields: BTreeSet<_> = note.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(fields, BTreeSet::from(["pid", "command", "since"]));
 }
