@@ -92,8 +92,7 @@ impl Table {
             Self::Request => "An HTTP request, as `http = { … }` or a plain URL.",
             Self::Certificate => {
                 "One certificate. Under `[certificate]`, a bare list of names is a whole certificate: \
-                 `\"a.example\" = [\"a.example\", \"www.a.example\"]`. A name with dots is quoted. Keys marked † may \
-                 also stand in `[defaults]`, where they hold for every certificate that does not say otherwise."
+                 `\"a.example\" = [\"a.example\", \"www.a.example\"]`. A name with dots is quoted."
             }
             Self::Profile => {
                 "A profile that must be had, as `profile = { … }`; a plain name is one that is preferred."
