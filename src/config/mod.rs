@@ -1,1 +1,30 @@
-//! placeholder
+//! The operator's configuration: texts in, [`Wanted`](crate::core::spec::Wanted) and all
+//! problems out. Pure: the caller reads the files and asks the environment.
+//!
+//! ```text
+//! Source ─ syntax ─▶ outline ─▶ issuer, solver, hook, certificate ─▶ Resolved
+//!                      ▲ preset (same grammar, one layer below)   ▲ table (every key)
+//! ```
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+mod agent;
+mod certificate;
+mod domain;
+mod file;
+mod hook;
+mod issuer;
+mod nearest;
+mod outline;
+pub mod preset;
+mod problem;
+mod raw;
+mod resolve;
+mod solver;
+mod syntax;
+pub mod table;
+mod value;
+
+pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
+pub use file::{Excerpt, Source};
+pub use problem::{Problem, Severity};
+pub use resolve::{Resolved, resolve};

@@ -109,6 +109,8 @@ impl Attempt {
     /// Longest an attempt lives, under the eight hours that the shortest-lived orders of a
     /// public CA live.
     pub const LIFE: Span = Span::hours(6);
+    /// Shortest, where lifetimes are minutes.
+    pub const LIFE_LEAST: Span = Span::minutes(2);
     /// Longest time spent polling before the attempt is parked and looked at by backoff.
     pub const SITTING: Span = Span::minutes(10);
     /// First wait before a look; doubles up to [`Attempt::POLL_MOST`].

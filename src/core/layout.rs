@@ -118,6 +118,9 @@ pub type Rendering = BTreeMap<Part, Content>;
 /// The link that says which generation is shown.
 pub const CURRENT: &str = ".current";
 
+/// The number under which a placeholder is shown; never in a record.
+pub const PLACEHOLDER: GenerationNumber = 0;
+
 pub fn generation_dir(number: GenerationNumber) -> String {
     format!(".gen-{number}")
 }
@@ -129,7 +132,7 @@ pub fn generation_of(name: &str) -> Option<GenerationNumber> {
 
 /// The rights of one part under `live/` or of an output.
 pub fn part_rights(part: Part, rights: &Rights) -> FileRights {
-    let mode = if part.holds_key() { rights.key_mode } else { 0o644 };
+    let mode = if part.holds_key() { rights.key_mode } else { rights.cert_mode };
     FileRights { mode, owner: rights.owner.clone(), group: rights.group.clone() }
 }
 

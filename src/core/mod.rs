@@ -6,10 +6,12 @@
 
 pub mod agenda;
 pub mod attempt;
+pub mod census;
 pub mod decide;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+pub mod ladder;
 pub mod layout;
 pub mod leaf;
 pub mod name;

@@ -1,16 +1,16 @@
 //! What is known of a lineage: one record in the store, shared by all nodes, and one note per
 //! node about what that node has deployed. Neither holds a secret.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
-use super::leaf::Leaf;
+use super::leaf::{Fingerprint, Leaf};
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
-use super::spec::KeyKind;
+use super::spec::{KeyKind, Part};
 use super::time::{Interval, Timestamp};
 use super::window::RenewalPoint;
 
@@ -49,9 +49,15 @@ pub struct LineageRecord {
     /// configuration.
     #[serde(default)]
     pub names: Vec<SubjectName>,
+    /// Leaves of earlier generations, newest last, at most [`LineageRecord::PAST_MAX`]: what a
+    /// stale endpoint serves is told from a stranger's certificate by these.
+    #[serde(default)]
+    pub past: Vec<Fingerprint>,
 }
 
 impl LineageRecord {
+    pub const PAST_MAX: usize = 32;
+
     /// At most this many failed validations are remembered, counted over all names.
     pub const VALIDATIONS_MAX: usize = 200;
 
@@ -69,6 +75,7 @@ impl LineageRecord {
             pause: None,
             failed_validations: Vec::new(),
             names: Vec::new(),
+            past: Vec::new(),
         }
     }
 
@@ -88,7 +95,9 @@ impl LineageRecord {
 pub struct Issued {
     pub number: GenerationNumber,
     pub leaf: Leaf,
-    pub issuer: IssuerId,
+    /// `None` when the record was told anew from the generation alone.
+    #[serde(default)]
+    pub issuer: Option<IssuerId>,
     #[serde(default)]
     pub profile: Option<String>,
     pub key_kind: KeyKind,
@@ -99,6 +108,9 @@ pub struct Issued {
     /// A revoked generation is never returned to.
     #[serde(default)]
     pub revoked: bool,
+    /// SHA-256 of each text under `live/`: drift is found without loading the generation.
+    #[serde(default)]
+    pub digests: BTreeMap<Part, Fingerprint>,
 }
 
 /// Failures in a row and when the next try may be.
@@ -110,6 +122,9 @@ pub struct Trouble {
     pub since: Timestamp,
     pub last_at: Timestamp,
     pub next_at: Timestamp,
+    /// The last free look at CA, solver and disk while waiting.
+    #[serde(default)]
+    pub probed_at: Option<Timestamp>,
     pub failure: Failure,
     /// The names that were asked for; a changed set starts afresh.
     pub names: Vec<SubjectName>,
@@ -215,8 +230,10 @@ pub struct Installed {
     pub refused: Option<Refused>,
     /// The foreign pair that was found in our place, kept as it is.
     pub foreign: Option<Foreign>,
-    /// Files outside `live/` that were there before us and are kept beside our first write.
-    pub backups: Vec<String>,
+    /// Outputs that we have written before; what lies there is ours to replace.
+    pub written: BTreeSet<String>,
+    /// Copies of what lay at an output path before our first write.
+    pub backups: BTreeSet<String>,
 }
 
 /// One hook and the generation it was told about.

@@ -26,6 +26,8 @@ pub struct LineageSpec {
     pub hooks: Vec<HookId>,
     /// Where the new certificate must be seen. None: the lineage stays `unverified`.
     pub endpoints: Vec<Endpoint>,
+    /// Bound on one look at one endpoint, from connect to handshake.
+    pub observe_timeout: Span,
     pub rights: Rights,
     /// Renderings outside `live/`, for programs that need them elsewhere.
     pub outputs: Vec<Output>,
@@ -97,11 +99,20 @@ pub struct Rights {
     pub group: Option<String>,
     /// Mode of every file that holds the key, such as 0o640.
     pub key_mode: u32,
+    /// Mode of every file without a key.
+    #[serde(default = "Rights::open_mode")]
+    pub cert_mode: u32,
+}
+
+impl Rights {
+    const fn open_mode() -> u32 {
+        0o644
+    }
 }
 
 impl Default for Rights {
     fn default() -> Self {
-        Self { owner: None, group: None, key_mode: 0o640 }
+        Self { owner: None, group: None, key_mode: 0o640, cert_mode: Self::open_mode() }
     }
 }
 
@@ -189,6 +200,8 @@ pub enum SecretSource {
 pub struct SolverSpec {
     pub id: SolverId,
     pub kind: SolverKind,
+    /// Where on loopback the answer is looked for before the CA is told; 80 when left out.
+    pub check_port: Option<u16>,
     pub origin: String,
 }
 

@@ -69,6 +69,15 @@ impl Timestamp {
         (year, small(month), small(day), small(rest / 3600), small(rest / 60 % 60), small(rest % 60))
     }
 
+    /// For tables and sentences: `2 Dec 2026 04:17`, in UTC.
+    pub fn brief(self) -> String {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let (year, month, day, hour, minute, _) = self.civil();
+        let month = MONTHS.get(usize::from(month).saturating_sub(1)).unwrap_or(&"?");
+        format!("{day} {month} {year} {hour:02}:{minute:02}")
+    }
+
     fn from_civil(year: i64, month: i64, day: i64, secs_of_day: i64, millis: i64) -> Self {
         let shifted_year = year - i64::from(month <= 2);
         let era = shifted_year.div_euclid(400);

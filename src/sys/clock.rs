@@ -149,10 +149,7 @@ impl RealtimeTimer {
         let once = Timespec { tv_sec: 0, tv_nsec: 0 };
         // A zero date would disarm the timer, and the kernel refuses dates before 1970.
         let millis = at.millis().max(1);
-        let date = Timespec {
-            tv_sec: (millis / 1000).try_into().unwrap_or(i64::MAX),
-            tv_nsec: (millis % 1000 * 1_000_000).try_into().unwrap_or(0),
-        };
+        let date = Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 };
         timerfd_settime(
             &fd,
             TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET,

@@ -1,5 +1,7 @@
-//! The only raw clock, disk, process and key-making primitives. Everything above asks here.
+//! The raw outside: the only clock, disk, process and key-making primitives.
 
 pub mod clock;
+pub mod disk;
+pub mod keys;
 pub mod process;
 pub mod signal;

@@ -269,7 +269,7 @@ struct Output {
 impl Output {
     /// Reads to the end, keeping what fits. May be dropped and called again.
     async fn collect(&mut self, pipe: &mut pipe::Receiver) {
-        let mut chunk = [0; 8192];
+        let mut chunk = vec![0; 8192];
         loop {
             match pipe.read(&mut chunk).await {
                 Ok(0) | Err(_) => return,

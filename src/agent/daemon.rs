@@ -1,0 +1,197 @@
+//! The loop that sleeps until the earliest date on the agenda.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::agent::book::store_failure;
+use crate::agent::count::row;
+use crate::agent::tick::{Outcome, at_rest};
+use crate::agent::{Agent, Scene};
+use crate::core::agenda::Agenda;
+use crate::core::census::{Census, Row};
+use crate::core::decide::{Request, decide};
+use crate::core::event::Event;
+use crate::core::failure::Failure;
+use crate::core::name::LineageId;
+use crate::core::time::{Span, Timestamp};
+use crate::ports::{Key, Shelf};
+
+/// What the outside asks of a running daemon.
+pub enum Signal {
+    /// A new configuration, whole and checked.
+    Enter(Box<Scene>),
+    /// Look at everything now, whatever the agenda says.
+    LookAtAll,
+    Stop,
+}
+
+/// Where the loop is, told after each step of it.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    pub census: &'a Census,
+    /// Every lineage was judged at least once: the agent is ready.
+    pub complete: bool,
+    pub next_wake: Timestamp,
+}
+
+/// Lineages worked on side by side. Few suffice to keep a CA busy, and each holds a key and a
+/// chain in memory.
+const SIDE_BY_SIDE: usize = 8;
+/// Least time between two looks at one lineage, against a plan that wakes at once for ever.
+const LOOK_LEAST: Span = Span::from_millis(100);
+/// Longest that a stop waits for what is under way; the rest is resumed at the next start.
+const STOP_GRACE: Span = Span::secs(10);
+/// Lineages judged between two turns of the loop at the start.
+const JUDGED_AT_ONCE: usize = 256;
+
+impl Agent {
+    /// Runs until told to stop. `report` is called after each step, first when every lineage was
+    /// judged.
+    pub async fn run(
+        self: &Arc<Self>,
+        mut signals: mpsc::Receiver<Signal>,
+        mut report: impl FnMut(&Pass<'_>) + Send,
+    ) -> Result<(), Failure> {
+        let mut desk = Desk::new();
+        self.judge_all(&mut desk).await?;
+        let mut ticks: JoinSet<Outcome> = JoinSet::new();
+        loop {
+            self.start_due(&mut desk, &mut ticks);
+            let now = self.clock.now();
+            let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
+            desk.census(now);
+            report(&Pass { census: &desk.counted, complete: true, next_wake });
+            tokio::select! {
+                biased;
+                signal = signals.recv() => match signal {
+                    Some(Signal::Enter(scene)) => {
+                        self.enter(*scene);
+                        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+                        self.judge_all(&mut desk).await?;
+                    }
+                    Some(Signal::LookAtAll) => self.judge_all(&mut desk).await?,
+                    Some(Signal::Stop) | None => break,
+                },
+                Some(done) = ticks.join_next(), if !ticks.is_empty() => self.finish(&mut desk, done),
+                _ = self.clock.sleep_until(next_wake), if ticks.len() < SIDE_BY_SIDE => {}
+            }
+        }
+        self.stopping.store(true, Ordering::Relaxed);
+        let _ = self.clock.timeout(STOP_GRACE, async { while ticks.join_next().await.is_some() {} }).await;
+        ticks.abort_all();
+        while ticks.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    /// Reads and judges every lineage without acting: cheap, local, and what readiness means.
+    async fn judge_all(self: &Arc<Self>, desk: &mut Desk) -> Result<(), Failure> {
+        let scene = self.scene();
+        let mut ids: BTreeSet<LineageId> = scene.wanted.lineages.keys().cloned().collect();
+        for key in self.store.list(Shelf::Lineages).await.map_err(|error| store_failure(&error))? {
+            if let Key::Lineage(id) = key
+                && ids.insert(id.clone())
+                && !scene.wanted.broken.contains_key(&id)
+            {
+                self.tell(&Event::Retired { lineage: id });
+            }
+        }
+        desk.keep_only(&ids);
+        let request = Request::default();
+        for (count, id) in ids.into_iter().enumerate() {
+            if count % JUDGED_AT_ONCE == JUDGED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+            if desk.running.contains(&id) {
+                continue;
+            }
+            let now = self.clock.now();
+            let wake_at = match self.gather(&scene, &id).await {
+                Ok(world) => {
+                    let spec = scene.wanted.lineages.get(&id);
+                    let plan = decide(&world.situation(spec, &request, now));
+                    desk.rows.insert(id.clone(), row(spec, &world, now));
+                    if at_rest(&plan) { plan.wake_at } else { now }
+                }
+                // The tick meets the same trouble and reports it.
+                Err(_) => now,
+            };
+            desk.agenda.put(id, wake_at);
+        }
+        desk.moved = true;
+        Ok(())
+    }
+
+    fn start_due(self: &Arc<Self>, desk: &mut Desk, ticks: &mut JoinSet<Outcome>) {
+        let now = self.clock.now();
+        while ticks.len() < SIDE_BY_SIDE
+            && let Some(id) = desk.agenda.take_due(now)
+        {
+            if !desk.running.insert(id.clone()) {
+                continue;
+            }
+            let agent = self.clone();
+            ticks.spawn(async move { agent.tick(&id, Request::default(), Span::ZERO).await });
+        }
+    }
+
+    fn finish(&self, desk: &mut Desk, done: Result<Outcome, tokio::task::JoinError>) {
+        let now = self.clock.now();
+        match done {
+            Ok(outcome) => {
+                desk.running.remove(&outcome.id);
+                if let Some(row) = outcome.row {
+                    desk.rows.insert(outcome.id.clone(), row);
+                    desk.moved = true;
+                }
+                desk.agenda.put(outcome.id, outcome.wake_at.max(now + LOOK_LEAST));
+            }
+            // One lineage's panic is contained; it is looked at again with all that ran.
+            Err(error) => {
+                for id in std::mem::take(&mut desk.running) {
+                    self.tell(&Event::TickFailed { lineage: id.clone(), words: error.to_string() });
+                    desk.agenda.put(id, now + Span::MINUTE);
+                }
+            }
+        }
+    }
+}
+
+/// What the loop has before it.
+struct Desk {
+    agenda: Agenda,
+    running: BTreeSet<LineageId>,
+    rows: BTreeMap<LineageId, Row>,
+    counted: Census,
+    moved: bool,
+}
+
+impl Desk {
+    const fn new() -> Self {
+        Self {
+            agenda: Agenda::new(),
+            running: BTreeSet::new(),
+            rows: BTreeMap::new(),
+            counted: Census { at: Timestamp::EPOCH, rows: Vec::new() },
+            moved: true,
+        }
+    }
+
+    fn keep_only(&mut self, ids: &BTreeSet<LineageId>) {
+        let gone: Vec<_> = self.rows.keys().filter(|id| !ids.contains(id)).cloned().collect();
+        for id in gone {
+            self.rows.remove(&id);
+            self.agenda.forget(&id);
+        }
+    }
+
+    /// Counted again only when something moved: a wake for one lineage is no work for all.
+    fn census(&mut self, now: Timestamp) {
+        if std::mem::take(&mut self.moved) {
+            self.counted = Census { at: now, rows: self.rows.values().cloned().collect() };
+        }
+    }
+}

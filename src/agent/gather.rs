@@ -1,0 +1,261 @@
+//! Reading the world of one lineage: the store, this node's note, and what lies on disk. No
+//! network.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::agent::book::{Book, Held};
+use crate::agent::{Agent, Scene};
+use crate::codec::{bundle, digest};
+use crate::core::decide::{self, OnDisk, Placement, Request, Situation};
+use crate::core::failure::{Failure, Fault};
+use crate::core::layout::{self, CURRENT, FileRights, generation_of, part_rights};
+use crate::core::leaf::Leaf;
+use crate::core::name::LineageId;
+use crate::core::record::{Installed, Issued, LineageRecord};
+use crate::core::spec::{LineageSpec, Output, Part, Rights};
+use crate::core::time::Timestamp;
+use crate::sys::disk::Disk;
+
+/// What is true of one lineage.
+pub struct World {
+    pub record: Held<LineageRecord>,
+    pub installed: Held<Installed>,
+    pub disk: OnDisk,
+    /// The bytes of the generation to show are in the store, whole.
+    pub generation_kept: bool,
+}
+
+/// Largest file read in place of one of ours, in bytes; real ones are under 64 KiB.
+const FILE_MAX: usize = 1 << 20;
+
+impl World {
+    /// The situation for a decision.
+    pub fn situation<'a>(
+        &'a self,
+        spec: Option<&'a LineageSpec>,
+        request: &'a Request,
+        now: Timestamp,
+    ) -> Situation<'a> {
+        Situation {
+            now,
+            spec,
+            record: &self.record.value,
+            installed: &self.installed.value,
+            disk: &self.disk,
+            request,
+            generation_kept: self.generation_kept,
+            ari: true,
+        }
+    }
+}
+
+impl Agent {
+    /// Reads everything a decision about `id` rests on.
+    pub async fn gather(&self, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
+        let book = Book::new(&*self.store);
+        let record = book.record(id).await?;
+        let installed = book.installed(id).await?;
+        let now = self.clock.now();
+        let spec = scene.wanted.lineages.get(id);
+        let disk = self.look_at_disk(scene, id, spec, &record.value, &installed.value, now);
+        let generation_kept = match decide::target(&record.value, &installed.value, now) {
+            None => true,
+            // Shown whole and by digest: nothing is lost, and nothing needs to be read twice.
+            Some(target) if disk.live == Placement::Shows(target.number) => true,
+            Some(target) => book
+                .generation(id, target.number)
+                .await?
+                .is_some_and(|bundle| bundle.leaf().fingerprint == target.leaf.fingerprint),
+        };
+        Ok(World { record, installed, disk, generation_kept })
+    }
+
+    fn look_at_disk(
+        &self,
+        scene: &Scene,
+        id: &LineageId,
+        spec: Option<&LineageSpec>,
+        record: &LineageRecord,
+        installed: &Installed,
+        now: Timestamp,
+    ) -> OnDisk {
+        let dir = scene.live_dir.join(id.as_str());
+        let default = Rights::default();
+        let rights = spec.map_or(&default, |spec| &spec.rights);
+        let target = decide::target(record, installed, now);
+        let eye = Eye { disk: &self.disk, record, target, now };
+        let outputs = spec
+            .map(|spec| &spec.outputs[..])
+            .unwrap_or_default()
+            .iter()
+            .map(|output| (PathBuf::from(&output.path), eye.output(output)))
+            .collect();
+        OnDisk { live: eye.live(&dir, rights, spec.is_some()), outputs, kept: kept(&self.disk, &dir) }
+    }
+}
+
+/// Looks at files as a reader would, and says whose they are.
+struct Eye<'a> {
+    disk: &'a Disk,
+    record: &'a LineageRecord,
+    target: Option<&'a Issued>,
+    now: Timestamp,
+}
+
+impl Eye<'_> {
+    fn live(&self, dir: &Path, rights: &Rights, check_rights: bool) -> Placement {
+        let shown = match self.disk.read_link(&dir.join(CURRENT)) {
+            Ok(target) => target.to_str().and_then(generation_of),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.stranger(dir).unwrap_or(Placement::Missing);
+            }
+            Err(error) => return Placement::Drifted(format!("{CURRENT}: {error}")),
+        };
+        if shown == Some(layout::PLACEHOLDER) {
+            let read = |part: Part| self.disk.read(&dir.join(part.file_name()), FILE_MAX);
+            let pair = read(Part::Fullchain).and_then(|chain| Ok((chain, read(Part::Privkey)?)));
+            return match pair.map(|(chain, key)| bundle::pair_of(chain.bytes(), key.bytes())) {
+                Ok(Ok(leaf)) if leaf.self_signed => Placement::Placeholder(leaf.not_after),
+                Ok(Ok(leaf)) => self.foreign(leaf).unwrap_or(Placement::Missing),
+                _ => Placement::Missing,
+            };
+        }
+        let Some(issued) = shown.and_then(|number| self.record.issued(number)) else {
+            return self
+                .stranger(dir)
+                .unwrap_or_else(|| Placement::Drifted("shows a generation that is not known".into()));
+        };
+        let generation = dir.join(layout::generation_dir(issued.number));
+        let owners = Owners::of(self.disk, rights);
+        for (part, digest) in &issued.digests {
+            let link = dir.join(part.file_name());
+            let expected = Path::new(CURRENT).join(part.file_name());
+            let what = match self.disk.read_link(&link) {
+                Ok(target) if target == expected => None,
+                Ok(_) => Some("points elsewhere".to_owned()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Some("is gone".to_owned()),
+                Err(_) => Some("is no longer our link".to_owned()),
+            };
+            let what = what.or_else(|| {
+                let path = generation.join(part.file_name());
+                match self.disk.read(&path, FILE_MAX) {
+                    Ok(content) if digest::sha256(content.bytes()) != *digest => Some("was edited".into()),
+                    Ok(_) if check_rights => owners.differ(self.disk, &path, &part_rights(*part, rights)),
+                    Ok(_) => None,
+                    Err(error) => Some(error.to_string()),
+                }
+            });
+            if let Some(what) = what {
+                let drifted = || Placement::Drifted(format!("{} {what}", part.file_name()));
+                return self.stranger(dir).unwrap_or_else(drifted);
+            }
+        }
+        Placement::Shows(issued.number)
+    }
+
+    /// A valid pair that is not ours and that outlives ours; anything less may be replaced.
+    fn stranger(&self, dir: &Path) -> Option<Placement> {
+        let read = |part: Part| self.disk.read(&dir.join(part.file_name()), FILE_MAX).ok();
+        let leaf = bundle::pair_of(read(Part::Fullchain)?.bytes(), read(Part::Privkey)?.bytes()).ok()?;
+        self.foreign(leaf)
+    }
+
+    fn foreign(&self, leaf: Leaf) -> Option<Placement> {
+        let ours = self.record.past.contains(&leaf.fingerprint)
+            || [&self.record.current, &self.record.previous]
+                .into_iter()
+                .flatten()
+                .any(|issued| issued.leaf.fingerprint == leaf.fingerprint);
+        let newer = self.target.is_none_or(|t| leaf.not_after > t.leaf.not_after);
+        let fits = self.target.is_none_or(|t| leaf.covers_all(&t.names));
+        (!ours && newer && fits && !leaf.self_signed && leaf.valid_at(self.now))
+            .then(|| Placement::Foreign(Box::new(leaf)))
+    }
+
+    fn output(&self, output: &Output) -> Placement {
+        let path = Path::new(&output.path);
+        let content = match self.disk.read(path, FILE_MAX) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Placement::Missing,
+            Err(error) => return Placement::Drifted(error.to_string()),
+        };
+        let digest = digest::sha256(content.bytes());
+        let issued = [&self.record.current, &self.record.previous]
+            .into_iter()
+            .flatten()
+            .find(|issued| issued.digests.get(&output.part) == Some(&digest));
+        if let Some(issued) = issued {
+            let rights = part_rights(output.part, &output.rights);
+            return match Owners::of(self.disk, &output.rights).differ(self.disk, path, &rights) {
+                Some(what) => Placement::Drifted(what),
+                None => Placement::Shows(issued.number),
+            };
+        }
+        bundle::leaf_of(content.bytes())
+            .ok()
+            .and_then(|leaf| self.foreign(leaf))
+            .unwrap_or_else(|| Placement::Drifted("holds something else".into()))
+    }
+}
+
+/// The numbers that files should belong to; looked up once for all files of one place.
+struct Owners {
+    uid: Option<u32>,
+    gid: Option<u32>,
+}
+
+impl Owners {
+    /// A name that does not exist asks for nothing here; [`Agent::rights_known`] says so before
+    /// an order is placed.
+    fn of(disk: &Disk, rights: &Rights) -> Self {
+        Self {
+            uid: rights.owner.as_ref().and_then(|name| disk.user_id(name).ok().flatten()),
+            gid: rights.group.as_ref().and_then(|name| disk.group_id(name).ok().flatten()),
+        }
+    }
+
+    fn differ(&self, disk: &Disk, path: &Path, rights: &FileRights) -> Option<String> {
+        let stat = match disk.stat(path) {
+            Ok(stat) => stat,
+            Err(error) => return Some(error.to_string()),
+        };
+        if stat.mode != rights.mode {
+            return Some(format!("has mode {:04o} instead of {:04o}", stat.mode, rights.mode));
+        }
+        let owner = self.uid.filter(|uid| *uid != stat.uid).map(|_| "has another owner".to_owned());
+        owner.or_else(|| self.gid.filter(|gid| *gid != stat.gid).map(|_| "has another group".to_owned()))
+    }
+}
+
+impl Agent {
+    /// Whether the users and groups that files should belong to exist.
+    pub(super) fn rights_known(&self, spec: &LineageSpec) -> Result<(), Failure> {
+        let all = std::iter::once(&spec.rights).chain(spec.outputs.iter().map(|output| &output.rights));
+        for rights in all {
+            for (what, name, found) in [
+                ("user", &rights.owner, rights.owner.as_ref().map(|name| self.disk.user_id(name))),
+                ("group", &rights.group, rights.group.as_ref().map(|name| self.disk.group_id(name))),
+            ] {
+                let (Some(name), Some(found)) = (name, found) else { continue };
+                if !matches!(found, Ok(Some(_))) {
+                    return Err(Failure::refused(
+                        Fault::Config,
+                        "no-such-owner",
+                        format!(
+                            "{}: there is no {what} {name:?} on this host; make it, or change the entry",
+                            spec.origin
+                        ),
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Generations with a directory under `live/NAME`.
+fn kept(disk: &Disk, dir: &Path) -> BTreeSet<u64> {
+    disk.list(dir).unwrap_or_default().iter().filter_map(|name| generation_of(name)).collect()
+}

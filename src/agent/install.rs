@@ -1,0 +1,203 @@
+//! Showing a generation on this node: under `live/`, then at the extra places.
+
+use std::path::Path;
+
+use crate::agent::book::Book;
+use crate::agent::gather::World;
+use crate::agent::{Agent, Scene};
+use crate::codec::bundle;
+use crate::core::decide::{self, Placement, Reason, Request, outputs_held};
+use crate::core::event::Event;
+use crate::core::failure::{Failure, Fault};
+use crate::core::layout::{self, FileRights, Rendering};
+use crate::core::record::{CheckBefore, GenerationNumber, HookNote, Issued};
+use crate::core::retention::prunable;
+use crate::core::spec::{LineageSpec, Output};
+use crate::ports::Key;
+
+/// Largest file kept as a backup before our first write to its path, in bytes.
+const BACKUP_MAX: usize = 1 << 20;
+
+impl Agent {
+    /// Writes generation `number` to every place that does not show it.
+    pub(super) async fn install(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        request: &Request,
+        why: Reason,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let Some(target) = decide::target(&world.record.value, &world.installed.value, now).cloned() else {
+            return Ok(());
+        };
+        let number = target.number;
+        let book = Book::new(&*self.store);
+        let Some(bundle) = book.generation(&spec.id, number).await? else {
+            return Err(Failure::broken(
+                "generation-lost",
+                format!("generation {number} of {} is no longer in the store; a new one is ordered", spec.id),
+            ));
+        };
+        let texts = bundle.render();
+        let flips = world.disk.live != Placement::Shows(number);
+        self.prepare_hooks(scene, spec, world, &target, flips).await?;
+        if flips {
+            let dir = scene.live_dir.join(spec.id.as_str());
+            let ops = layout::install(&dir, number, &texts, &spec.rights);
+            self.write(ops).await?;
+            self.tell(&Event::Installed {
+                lineage: spec.id.clone(),
+                generation: number,
+                path: dir.display().to_string(),
+                why: why.code(),
+            });
+        }
+        if !outputs_held(&world.disk, request) {
+            self.write_outputs(spec, world, &texts, number).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes, before anything changes on disk, that every hook will owe this generation, and
+    /// what each service's check says of the pair it has now: a check that fails already must
+    /// not be blamed on the new pair.
+    async fn prepare_hooks(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        target: &Issued,
+        flips: bool,
+    ) -> Result<(), Failure> {
+        let installed = &mut world.installed.value;
+        let before = installed.clone();
+        installed.hooks.retain(|hook, _| spec.hooks.contains(hook));
+        installed.endpoints.retain(|endpoint, _| spec.endpoints.contains(endpoint));
+        for id in &spec.hooks {
+            let note = installed.hooks.entry(id.clone()).or_insert_with(HookNote::never);
+            if note.done >= target.number {
+                continue;
+            }
+            let asked = note.check_before.is_some_and(|check| check.generation == target.number);
+            if !asked {
+                // A new generation supersedes the debt for an older one, its waits too.
+                note.failures = 0;
+                note.next_at = None;
+                note.words = None;
+            }
+            if flips
+                && !asked
+                && let Some(hook) = scene.hooks.get(id)
+            {
+                let passed = hook.check().await.is_none_or(|answer| answer.is_ok());
+                note.check_before = Some(CheckBefore { generation: target.number, passed });
+            }
+        }
+        if *installed != before {
+            Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_outputs(
+        &self,
+        spec: &LineageSpec,
+        world: &mut World,
+        texts: &Rendering,
+        number: GenerationNumber,
+    ) -> Result<(), Failure> {
+        let wrong: Vec<&Output> = spec
+            .outputs
+            .iter()
+            .zip(&world.disk.outputs)
+            .filter(|(_, (_, placement))| *placement != Placement::Shows(number))
+            .map(|(output, _)| output)
+            .collect();
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        for output in &wrong {
+            self.back_up(spec, world, output).await?;
+        }
+        let before = world.installed.value.written.clone();
+        world.installed.value.written.extend(wrong.iter().map(|output| output.path.clone()));
+        if world.installed.value.written != before {
+            Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
+        }
+        for output in wrong {
+            self.write(layout::output(output, texts)).await?;
+            self.tell(&Event::Installed {
+                lineage: spec.id.clone(),
+                generation: number,
+                path: output.path.clone(),
+                why: output.part.file_name(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Keeps what lay at an output before we first write there.
+    async fn back_up(&self, spec: &LineageSpec, world: &mut World, output: &Output) -> Result<(), Failure> {
+        let path = Path::new(&output.path);
+        if world.installed.value.written.contains(&output.path) {
+            return Ok(());
+        }
+        let content = match self.disk.read(path, BACKUP_MAX) {
+            Ok(content) => content,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => {
+                return Err(Failure::refused(
+                    Fault::Host,
+                    "output-unreadable",
+                    format!(
+                        "{} is there but can't be read, so it is not replaced: {error}; move it away",
+                        output.path
+                    ),
+                ));
+            }
+        };
+        if let Ok(leaf) = bundle::leaf_of(content.bytes()) {
+            self.tell(&Event::ForeignFound {
+                lineage: spec.id.clone(),
+                path: output.path.clone(),
+                leaf: Box::new(leaf),
+            });
+        }
+        let backup = format!("{}.before-nolapse", output.path);
+        if self.disk.stat(Path::new(&backup)).is_ok() {
+            return Ok(());
+        }
+        // It may hold a key: nobody but the owner of this process reads the copy.
+        self.write(layout::replace(Path::new(&backup), content, FileRights::mode(0o600))).await?;
+        world.installed.value.backups.insert(backup);
+        Ok(())
+    }
+
+    /// Removes generations that nothing needs: directories under `live/`, then store entries.
+    pub(super) async fn prune(&self, scene: &Scene, world: &World) -> Result<(), Failure> {
+        let record = &world.record.value;
+        let shown = match world.disk.live {
+            Placement::Shows(number) => Some(number),
+            _ => return Ok(()),
+        };
+        let dir = scene.live_dir.join(record.id.as_str());
+        for number in prunable(record, shown, &world.disk.kept) {
+            self.write(layout::discard_generation(&dir, number)).await?;
+            let key = Key::Generation(record.id.clone(), number);
+            self.store.remove(&key).await.map_err(|error| super::book::store_failure(&error))?;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, ops: Vec<layout::FsOp>) -> Result<(), Failure> {
+        self.disk.run(ops).await.map_err(|error| {
+            Failure::transient(
+                Fault::Host,
+                "install-failed",
+                format!("{error}; the files shown before are untouched, and this is tried again"),
+            )
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! The floor that acts: gathers what is true, asks the core, does what it says, until nothing is
+//! left to do now. Names no adapter; everything outward goes through a port.
+
+mod book;
+mod claim;
+mod clean_up;
+mod count;
+mod daemon;
+mod gather;
+mod install;
+mod look;
+mod notify;
+mod once;
+mod placeholder;
+mod pursue;
+mod refresh;
+mod reload;
+mod survey;
+mod tick;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::core::event::Event;
+use crate::core::failure::{Failure, Fault};
+use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
+use crate::core::spec::Wanted;
+use crate::ports::{Ca, Hook, Probe, Sink, Solver, Store};
+use crate::sys::clock::Clock;
+use crate::sys::disk::Disk;
+use crate::sys::keys::Keys;
+
+pub use book::{Book, store_failure};
+pub use daemon::{Pass, Signal};
+pub use gather::World;
+pub use once::{Readiness, Summary};
+pub use survey::Survey;
+pub use tick::Outcome;
+
+/// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].
+pub struct Agent {
+    pub store: Arc<dyn Store>,
+    pub probe: Arc<dyn Probe>,
+    pub sink: Arc<dyn Sink>,
+    pub clock: Clock,
+    pub disk: Disk,
+    pub keys: Keys,
+    scene: RwLock<Arc<Scene>>,
+    reloads: reload::Reloads,
+    told: Mutex<BTreeMap<LineageId, String>>,
+    /// A stop was asked for: passes end after the action under way.
+    stopping: AtomicBool,
+}
+
+/// What the configuration asks for, with the adapters built for it.
+pub struct Scene {
+    pub wanted: Wanted,
+    /// Where `live/NAME` directories lie.
+    pub live_dir: PathBuf,
+    pub cas: BTreeMap<IssuerId, Arc<dyn Ca>>,
+    pub solvers: BTreeMap<SolverId, Arc<dyn Solver>>,
+    pub hooks: BTreeMap<HookId, Arc<dyn Hook>>,
+}
+
+/// The parts an [`Agent`] is made of.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub probe: Arc<dyn Probe>,
+    pub sink: Arc<dyn Sink>,
+    pub clock: Clock,
+    pub disk: Disk,
+    pub keys: Keys,
+}
+
+impl Agent {
+    pub fn new(parts: Parts, scene: Scene) -> Self {
+        Self {
+            store: parts.store,
+            probe: parts.probe,
+            sink: parts.sink,
+            clock: parts.clock,
+            disk: parts.disk,
+            keys: parts.keys,
+            scene: RwLock::new(Arc::new(scene)),
+            reloads: reload::Reloads::default(),
+            told: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// What is wanted now. A tick keeps the scene it began with.
+    pub fn scene(&self) -> Arc<Scene> {
+        // A panic while swapping one pointer can't leave it half done.
+        self.scene.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Puts a new configuration into force, whole.
+    pub fn enter(&self, scene: Scene) {
+        *self.scene.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(scene);
+    }
+
+    fn tell(&self, event: &Event) {
+        self.sink.take(event);
+    }
+}
+
+impl Scene {
+    fn ca(&self, id: &IssuerId) -> Result<&Arc<dyn Ca>, Failure> {
+        self.cas.get(id).ok_or_else(|| {
+            Failure::refused(
+                Fault::Config,
+                "no-such-issuer",
+                format!("issuer {id} is not in the configuration; add [issuer.{id}] or name another"),
+            )
+        })
+    }
+
+    fn solver(&self, id: &SolverId) -> Result<&Arc<dyn Solver>, Failure> {
+        self.solvers.get(id).ok_or_else(|| {
+            Failure::refused(
+                Fault::Config,
+                "no-such-solver",
+                format!("solver {id} is not in the configuration; what it set up is cleaned when it is back"),
+            )
+        })
+    }
+}

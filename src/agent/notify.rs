@@ -1,0 +1,161 @@
+//! Telling services about a generation, and going back when it proves bad.
+
+use crate::agent::book::Book;
+use crate::agent::gather::World;
+use crate::agent::reload::Told;
+use crate::agent::{Agent, Scene};
+use crate::core::decide::{backoff, worth_returning_to};
+use crate::core::event::{Deployed, Event};
+use crate::core::failure::Failure;
+use crate::core::ladder::next_hook_try;
+use crate::core::leaf::mix;
+use crate::core::name::HookId;
+use crate::core::record::{GenerationNumber, HookNote, Refused};
+use crate::core::spec::LineageSpec;
+use crate::core::time::Span;
+
+impl Agent {
+    /// Pays one hook's debt, or notes why not.
+    pub(super) async fn notify(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        hook: &HookId,
+        number: GenerationNumber,
+    ) -> Result<(), Failure> {
+        let Some(issued) = world.record.value.issued(number) else { return Ok(()) };
+        let deployed = Deployed {
+            lineage: spec.id.clone(),
+            generation: number,
+            directory: scene.live_dir.join(spec.id.as_str()).display().to_string(),
+            names: issued.names.iter().map(ToString::to_string).collect(),
+            not_after: issued.leaf.not_after,
+            fingerprint: issued.leaf.fingerprint.to_string(),
+            serial: issued.leaf.serial.clone(),
+        };
+        let told = self.tell_hook(scene, hook, deployed).await;
+        let lifetime = issued.leaf.lifetime();
+        let passed_before = world
+            .installed
+            .value
+            .hooks
+            .get(hook)
+            .and_then(|note| note.check_before)
+            .is_some_and(|check| check.generation == number && check.passed);
+        match told {
+            Told::Done => {
+                self.settle(spec, world, hook, number).await?;
+                self.tell(&Event::HookDone {
+                    lineage: spec.id.clone(),
+                    hook: hook.clone(),
+                    generation: number,
+                });
+                Ok(())
+            }
+            Told::CheckFailed(failure) if passed_before => {
+                self.roll_back(spec, world, hook, number, lifetime, &failure).await
+            }
+            Told::CallFailed { failure, check_passes: false } if passed_before => {
+                self.roll_back(spec, world, hook, number, lifetime, &failure).await
+            }
+            Told::CheckFailed(failure) | Told::CallFailed { failure, .. } => {
+                self.owe_hook(spec, world, hook, number, lifetime, &failure).await
+            }
+        }
+    }
+
+    /// Notes that a hook is done with a generation. Its endpoints are looked at next.
+    pub(super) async fn settle(
+        &self,
+        spec: &LineageSpec,
+        world: &mut World,
+        hook: &HookId,
+        number: GenerationNumber,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let installed = &mut world.installed.value;
+        let note = installed.hooks.entry(hook.clone()).or_insert_with(HookNote::never);
+        *note = HookNote { done: number, done_at: Some(now), ..HookNote::never() };
+        for endpoint in installed.endpoints.values_mut() {
+            endpoint.next_at = now;
+        }
+        Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await
+    }
+
+    async fn owe_hook(
+        &self,
+        spec: &LineageSpec,
+        world: &mut World,
+        hook: &HookId,
+        number: GenerationNumber,
+        lifetime: Span,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let note = world.installed.value.hooks.entry(hook.clone()).or_insert_with(HookNote::never);
+        note.failures = note.failures.saturating_add(1);
+        let next_at = now + next_hook_try(note.failures, lifetime);
+        note.next_at = Some(next_at);
+        note.words = Some(failure.to_string());
+        self.tell(&Event::HookFailed {
+            lineage: spec.id.clone(),
+            hook: hook.clone(),
+            generation: number,
+            words: failure.to_string(),
+            next_at,
+        });
+        Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await
+    }
+
+    /// The service took the old pair and refuses the new one. The old one returns if it is worth
+    /// it; else the new one stays and the reload is owed.
+    async fn roll_back(
+        &self,
+        spec: &LineageSpec,
+        world: &mut World,
+        hook: &HookId,
+        number: GenerationNumber,
+        lifetime: Span,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let record = &world.record.value;
+        let previous = record
+            .previous
+            .as_ref()
+            .filter(|previous| previous.number < number && worth_returning_to(previous, now))
+            .map(|previous| previous.number);
+        let Some(previous) = previous else {
+            return self.owe_hook(spec, world, hook, number, lifetime, failure).await;
+        };
+        let scale = backoff(record);
+        let left = record.leaf().map_or(Span::DAY, |leaf| leaf.left(now));
+        let installed = &mut world.installed.value;
+        let count = match &installed.refused {
+            Some(refused) if refused.generation == number => refused.count.saturating_add(1),
+            _ => 1,
+        };
+        let until = now + scale.after(count.saturating_add(1), left, false, mix(&[number, u64::from(count)]));
+        installed.refused = Some(Refused {
+            generation: number,
+            returned_to: previous,
+            at: now,
+            until,
+            count,
+            words: failure.to_string(),
+        });
+        for (id, note) in &mut installed.hooks {
+            // Services that took the new pair before this one refused it must hear of the return.
+            let took_new = note.done >= number && id != hook;
+            *note = HookNote { done: if took_new { 0 } else { previous }, ..HookNote::never() };
+        }
+        self.tell(&Event::RolledBack {
+            lineage: spec.id.clone(),
+            from: number,
+            to: previous,
+            words: failure.to_string(),
+        });
+        Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await
+    }
+}

@@ -1,0 +1,97 @@
+//! One pass over chosen lineages, then an end: `renew`, `deploy`, `once`.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::agent::Agent;
+use crate::agent::tick::Outcome;
+use crate::core::decide::Request;
+use crate::core::name::LineageId;
+use crate::core::time::Span;
+
+/// Lineages worked on side by side.
+const SIDE_BY_SIDE: usize = 8;
+
+/// What one pass came to.
+#[derive(Debug, Default)]
+pub struct Summary {
+    pub outcomes: Vec<Outcome>,
+    /// Passes that ended in a panic of ours.
+    pub panicked: usize,
+}
+
+/// The worst that a pass met, as exit codes know it (see the guide's table).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    Well,
+    /// Renewed, but not installed, reloaded or observed.
+    Owing,
+    /// Another process holds a lineage.
+    Busy,
+    Failed,
+}
+
+impl Agent {
+    /// Ticks each lineage once, a few side by side, in the order given.
+    pub async fn pass_over(
+        self: &Arc<Self>,
+        ids: Vec<LineageId>,
+        request: &Request,
+        patience: Span,
+        mut each: impl FnMut(&Outcome),
+    ) -> Summary {
+        let mut waiting = ids.into_iter();
+        let mut running = JoinSet::new();
+        let mut summary = Summary::default();
+        loop {
+            while running.len() < SIDE_BY_SIDE
+                && let Some(id) = waiting.next()
+            {
+                let (agent, request) = (self.clone(), request.clone());
+                running.spawn(async move { agent.tick(&id, request, patience).await });
+            }
+            match running.join_next().await {
+                None => break,
+                Some(Ok(outcome)) => {
+                    each(&outcome);
+                    summary.outcomes.push(outcome);
+                }
+                // A panic is reported by its hook; the pass goes on and can't call itself well.
+                Some(Err(_)) => summary.panicked += 1,
+            }
+        }
+        summary.outcomes.sort_by(|a, b| a.id.cmp(&b.id));
+        summary
+    }
+}
+
+impl Summary {
+    pub fn renewed(&self) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.renewed)
+    }
+
+    /// Failures first, then claims, then debts.
+    pub fn readiness(&self) -> Readiness {
+        if self.panicked > 0 {
+            return Readiness::Failed;
+        }
+        self.outcomes.iter().map(Outcome::readiness).max().unwrap_or(Readiness::Well)
+    }
+}
+
+impl Outcome {
+    pub fn readiness(&self) -> Readiness {
+        if self.failure.is_some() {
+            Readiness::Failed
+        } else if self.busy.is_some() {
+            Readiness::Busy
+        } else if self.is_well() {
+            Readiness::Well
+        } else {
+            Readiness::Owing
+        }
+    }
+}

@@ -1,0 +1,399 @@
+//! Carrying an attempt from a key to a generation. The core says each next move; here it is
+//! stored, done and reported back.
+
+use crate::agent::book::{Book, store_failure};
+use crate::agent::clean_up::owe;
+use crate::agent::gather::World;
+use crate::agent::{Agent, Scene};
+use crate::codec::bundle::{self, Bundle, Expected};
+use crate::core::attempt::{Action, Attempt, Observation, Phase, step};
+use crate::core::decide::{VALIDATIONS_PER_DAY, backoff, renewal_point};
+use crate::core::event::Event;
+use crate::core::failure::{Class, Failure, Fault};
+use crate::core::leaf::{Leaf, mix, seed_of};
+use crate::core::name::SubjectName;
+use crate::core::order::{ChallengeTask, Offer};
+use crate::core::record::{FailedValidation, Issued, LineageRecord, Trouble};
+use crate::core::spec::LineageSpec;
+use crate::core::time::Span;
+use crate::ports::{Ca, Expect, Key, StoreError};
+use crate::sys::keys::PrivateKey;
+
+/// Longest that solvers may take to set up or look for one answer.
+const SOLVE_TIMEOUT: Span = Span::secs(120);
+/// Moves in one sitting: far above what polling for [`Attempt::SITTING`] needs.
+const MOVES_MAX: u32 = 20_000;
+/// Tries to find a free generation number after crashes left some behind.
+const NUMBER_TRIES: u64 = 16;
+
+impl Agent {
+    /// Opens a fresh attempt for `names`: the key is in the store before anything goes outward.
+    pub(super) async fn prepare(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        names: &[SubjectName],
+    ) -> Result<(), Failure> {
+        self.drop_attempt(scene, world).await;
+        self.rights_known(spec)?;
+        // No order is placed whose result could not be stored (F01, F12).
+        self.store.writable().await.map_err(|error| store_failure(&error))?;
+        let issuer = spec.issuer().cloned().ok_or_else(|| {
+            Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
+        })?;
+        let key = self.leaf_key(spec, world).await?;
+        let expect = Expect::Anything;
+        let leaf_key = Key::LeafKey(key.fingerprint());
+        self.store.swap(&leaf_key, expect, key.pem()).await.map_err(|error| store_failure(&error))?;
+        let now = self.clock.now();
+        let scale = backoff(&world.record.value);
+        let record = &mut world.record.value;
+        let replaces = record
+            .current
+            .as_ref()
+            .filter(|current| current.issuer.as_ref() == Some(&issuer) && current.leaf.valid_at(now))
+            .and_then(|current| current.leaf.ari_id.clone());
+        record.names.clone_from(&spec.names);
+        record.attempt = Some(Attempt {
+            started: now,
+            deadline: now + scale.scaled(Attempt::LIFE).max(Attempt::LIFE_LEAST),
+            issuer: issuer.clone(),
+            names: names.to_vec(),
+            profile: spec.profile.clone(),
+            key_kind: key.kind(),
+            key: key.fingerprint(),
+            replaces,
+            phase: Phase::Prepared,
+            order: None,
+            receipts: Vec::new(),
+            polls: 0,
+            waiting_since: None,
+        });
+        Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.tell(&Event::AttemptStarted {
+            lineage: spec.id.clone(),
+            issuer: issuer.to_string(),
+            names: names.iter().map(ToString::to_string).collect(),
+        });
+        Ok(())
+    }
+
+    async fn leaf_key(&self, spec: &LineageSpec, world: &World) -> Result<PrivateKey, Failure> {
+        if spec.reuse_key
+            && let Some(current) = world.record.value.current.as_ref()
+            && current.key_kind == spec.key
+            && let Some(kept) = Book::new(&*self.store).generation(&spec.id, current.number).await?
+        {
+            return PrivateKey::from_pem(&kept.key_pem());
+        }
+        self.keys.make(spec.key).await
+    }
+
+    /// An attempt that is no longer wanted: its answers become debts, its order is given up.
+    async fn drop_attempt(&self, scene: &Scene, world: &mut World) {
+        let Some(attempt) = world.record.value.attempt.take() else { return };
+        owe(&mut world.record.value.debts, attempt.receipts, self.clock.now());
+        if let (Some(order), Ok(ca)) = (attempt.order, scene.ca(&attempt.issuer)) {
+            // Only politeness: the order ends by itself.
+            let _ = ca.abandon(&order).await;
+        }
+    }
+
+    /// Drives the open attempt to its end, or parks it. `Ok`: there is a new generation.
+    pub(super) async fn pursue(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+    ) -> Result<(), Failure> {
+        let Some(attempt) = world.record.value.attempt.clone() else { return Ok(()) };
+        let ca = match scene.ca(&attempt.issuer) {
+            Ok(ca) => ca.clone(),
+            Err(failure) => return self.fail(scene, spec, world, failure, true).await,
+        };
+        let key = match self.store.load(&Key::LeafKey(attempt.key)).await {
+            Ok(Some(entry)) => PrivateKey::from_pem(&entry.content),
+            Ok(None) => {
+                Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows"))
+            }
+            Err(error) => Err(store_failure(&error)),
+        };
+        let key = match key {
+            Ok(key) => key,
+            Err(failure) => return self.fail(scene, spec, world, failure, true).await,
+        };
+        let offers = offers(scene, spec);
+        let mut attempt = attempt;
+        let mut seen = Observation::Started;
+        for _ in 0..MOVES_MAX {
+            let (next, action) = step(attempt.clone(), seen, self.clock.now());
+            if next.order != attempt.order
+                || next.receipts != attempt.receipts
+                || next.replaces != attempt.replaces
+            {
+                let ordered = next.order.clone().filter(|_| attempt.order.is_none());
+                world.record.value.attempt = Some(next.clone());
+                Book::new(&*self.store).save_record(&mut world.record).await?;
+                if let Some(order) = ordered {
+                    self.tell(&Event::Ordered { lineage: spec.id.clone(), order });
+                }
+            }
+            attempt = next;
+            seen = match action {
+                Action::Park(failure) => {
+                    world.record.value.attempt = Some(attempt);
+                    return self.fail(scene, spec, world, failure, false).await;
+                }
+                Action::GiveUp(failure) => {
+                    world.record.value.attempt = Some(attempt);
+                    return self.fail(scene, spec, world, failure, true).await;
+                }
+                Action::Download => match self.receive(&*ca, &attempt, &key).await {
+                    Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                    Err(failure) => Observation::Failed(failure),
+                },
+                action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
+            };
+        }
+        let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
+        self.fail(scene, spec, world, failure, true).await
+    }
+
+    async fn act(
+        &self,
+        scene: &Scene,
+        ca: &dyn Ca,
+        attempt: &Attempt,
+        key: &PrivateKey,
+        offers: &[Offer],
+        action: Action,
+    ) -> Observation {
+        let order = attempt.order.as_deref().unwrap_or_default();
+        let seen = match action {
+            Action::Order(request) => ca.order(&request).await.map(Observation::Order),
+            Action::View => ca.view(order).await.map(Observation::Order),
+            Action::Authorizations => ca
+                .authorizations(order)
+                .await
+                .map(|views| Observation::Authorizations { views, offers: offers.to_vec() }),
+            Action::Reserve(tasks) => reserve(scene, tasks),
+            Action::Present(tasks) => self.present(scene, tasks).await,
+            Action::Confirm(tasks) => self.confirm(scene, tasks).await,
+            Action::Tell(tasks) => tell_ready(ca, order, &tasks).await,
+            Action::Wait(until) => {
+                self.clock.sleep_until(until).await;
+                Ok(Observation::Waited)
+            }
+            Action::Finalize => match key.csr(&attempt.names) {
+                Ok(csr) => ca.finalize(order, &csr).await.map(Observation::Order),
+                Err(failure) => Err(failure),
+            },
+            // Handled by the caller.
+            Action::Download | Action::Park(_) | Action::GiveUp(_) => {
+                Err(Failure::broken("move-out-of-order", "a move was asked for at the wrong place"))
+            }
+        };
+        seen.unwrap_or_else(Observation::Failed)
+    }
+
+    async fn present(&self, scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
+        for task in &tasks {
+            let solver = scene.solver(&task.solver)?;
+            match self.clock.timeout(SOLVE_TIMEOUT, solver.present(task)).await {
+                Some(done) => done?,
+                None => return Err(slow(task)),
+            }
+        }
+        Ok(Observation::Presented(tasks))
+    }
+
+    /// A look from here is advice: the CA may see what we can't (F35). Only a solver that knows
+    /// that it can't work is believed.
+    async fn confirm(&self, scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
+        for task in &tasks {
+            let solver = scene.solver(&task.solver)?;
+            match self.clock.timeout(SOLVE_TIMEOUT, solver.confirm(task)).await {
+                Some(Err(failure)) if failure.class == Class::Refused => {
+                    return Err(failure.blaming(Some(task.name.clone())));
+                }
+                Some(_) | None => {}
+            }
+        }
+        Ok(Observation::Confirmed(tasks))
+    }
+
+    async fn receive(&self, ca: &dyn Ca, attempt: &Attempt, key: &PrivateKey) -> Result<Bundle, Failure> {
+        let chain = ca.download(attempt.order.as_deref().unwrap_or_default()).await?;
+        let expected = Expected { names: &attempt.names, now: self.clock.now() };
+        Bundle::receive(&chain, &key.pem(), &expected)
+    }
+
+    /// The swap of the record in here *is* the renewal; everything after it can be repeated.
+    async fn accept(
+        &self,
+        spec: &LineageSpec,
+        world: &mut World,
+        attempt: &Attempt,
+        bundle: Bundle,
+    ) -> Result<(), Failure> {
+        let number = self.keep(&world.record.value, &bundle).await?;
+        let now = self.clock.now();
+        let leaf = bundle.leaf().clone();
+        let record = &mut world.record.value;
+        let issued = Issued {
+            number,
+            leaf: leaf.clone(),
+            issuer: Some(attempt.issuer.clone()),
+            profile: attempt.profile.as_ref().map(|profile| profile.name.clone()),
+            key_kind: attempt.key_kind,
+            names: attempt.names.clone(),
+            at: now,
+            order: attempt.order.clone().unwrap_or_default(),
+            revoked: false,
+            digests: bundle::digests(&bundle.render()),
+        };
+        if let Some(older) = std::mem::replace(&mut record.previous, record.current.replace(issued)) {
+            record.past.push(older.leaf.fingerprint);
+            let surplus = record.past.len().saturating_sub(LineageRecord::PAST_MAX);
+            record.past.drain(..surplus);
+        }
+        record.last_number = record.last_number.max(number);
+        record.attempt = None;
+        record.reading = None;
+        record.point = None;
+        record.point = renewal_point(record);
+        // The old name set being renewed does not end the trouble with the new one.
+        if spec.same_names(&attempt.names) {
+            record.trouble = None;
+        }
+        owe(&mut record.debts, attempt.receipts.clone(), now);
+        Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.tell(&Event::Issued { lineage: spec.id.clone(), generation: number, leaf: Box::new(leaf) });
+        // The generation holds the key now; the loose copy is only tidied away.
+        let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
+        Ok(())
+    }
+
+    /// Stores the generation under the next free number.
+    async fn keep(&self, record: &LineageRecord, bundle: &Bundle) -> Result<u64, Failure> {
+        for number in (record.last_number + 1)..=(record.last_number + NUMBER_TRIES) {
+            let key = Key::Generation(record.id.clone(), number);
+            match self.store.swap(&key, Expect::Absent, bundle.to_content()).await {
+                Ok(_) => return Ok(number),
+                Err(StoreError::Conflict(_)) => {
+                    // A crash between this put and the record's swap left it here.
+                    let there = Book::new(&*self.store).generation(&record.id, number).await?;
+                    if there.is_some_and(|b| b.leaf().fingerprint == bundle.leaf().fingerprint) {
+                        return Ok(number);
+                    }
+                }
+                Err(error) => return Err(store_failure(&error)),
+            }
+        }
+        Err(Failure::broken(
+            "no-generation-number",
+            "the next generation numbers are all taken by unknown generations; look into the state directory",
+        ))
+    }
+
+    /// Notes a failure and when to try again; `over` ends the attempt.
+    pub(super) async fn fail(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        failure: Failure,
+        over: bool,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let attempt = world.record.value.attempt.clone();
+        if over {
+            self.drop_attempt(scene, world).await;
+            if let Some(attempt) = &attempt {
+                let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
+            }
+        }
+        let scale = backoff(&world.record.value);
+        let record = &mut world.record.value;
+        let names = attempt.as_ref().map_or_else(|| spec.names.clone(), |attempt| attempt.names.clone());
+        let (count, since) = match &record.trouble {
+            Some(trouble) if related(record, trouble, &names) => {
+                (trouble.count.saturating_add(1), trouble.since)
+            }
+            _ => (1, now),
+        };
+        if failure.reached_validation
+            && let Some(name) = &failure.name
+        {
+            record.failed_validations.retain(|failed| failed.at + Span::DAY > now && failed.at <= now);
+            record.failed_validations.push(FailedValidation { name: name.clone(), at: now });
+            let most = LineageRecord::VALIDATIONS_MAX.max(VALIDATIONS_PER_DAY);
+            let surplus = record.failed_validations.len().saturating_sub(most);
+            record.failed_validations.drain(..surplus);
+        }
+        let left = record.leaf().map_or(Span::DAY.times(30), |leaf: &Leaf| leaf.left(now));
+        let seed = mix(&[seed_of(record.id.as_str()), record.last_number, u64::from(count)]);
+        let mut next_at = now + scale.after(count, left, failure.reached_validation, seed);
+        if let Class::Limited { until } = failure.class {
+            next_at = next_at.max(until);
+        }
+        let issuer = attempt.map(|attempt| attempt.issuer).or_else(|| spec.issuer().cloned());
+        record.trouble = issuer.map(|issuer| Trouble {
+            count,
+            since,
+            last_at: now,
+            next_at,
+            probed_at: None,
+            failure: failure.clone(),
+            names,
+            issuer,
+        });
+        Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.tell(&Event::AttemptFailed {
+            lineage: world.record.value.id.clone(),
+            failure: failure.clone(),
+            count,
+            next_at,
+        });
+        Err(failure)
+    }
+}
+
+/// The old and the new name set share one history of failures; any other set starts afresh.
+fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName]) -> bool {
+    trouble.names == names
+        || record.current.as_ref().is_some_and(|c| c.names == names || c.names == trouble.names)
+}
+
+fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {
+    spec.solvers
+        .iter()
+        .filter_map(|id| {
+            let solver = scene.solvers.get(id)?;
+            Some(Offer { solver: id.clone(), kinds: solver.kinds().to_vec() })
+        })
+        .collect()
+}
+
+fn reserve(scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
+    let receipts =
+        tasks.iter().map(|task| scene.solver(&task.solver)?.receipt(task)).collect::<Result<_, Failure>>()?;
+    Ok(Observation::Reserved { tasks, receipts })
+}
+
+async fn tell_ready(ca: &dyn Ca, order: &str, tasks: &[ChallengeTask]) -> Result<Observation, Failure> {
+    for task in tasks {
+        ca.ready(order, task).await?;
+    }
+    Ok(Observation::Told)
+}
+
+fn slow(task: &ChallengeTask) -> Failure {
+    Failure::transient(
+        Fault::Host,
+        "solver-slow",
+        format!("solver {} did not set up the answer for {} within {SOLVE_TIMEOUT}", task.solver, task.name),
+    )
+    .blaming(Some(task.name.clone()))
+}

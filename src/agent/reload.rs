@@ -1,0 +1,152 @@
+//! One reload for many: certificates renewed together tell a service once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::agent::{Agent, Scene};
+use crate::core::event::{Deployed, Deployment};
+use crate::core::failure::{Failure, Fault};
+use crate::core::name::{HookId, LineageId};
+use crate::core::time::Span;
+
+/// Longest that a service waits for other certificates that are on their way.
+const GATHER_MOST: Span = Span::secs(30);
+/// How often the wait looks whether the others have come.
+const GATHER_LOOK: Span = Span::from_millis(20);
+
+/// Who waits for which service, in this process.
+#[derive(Default)]
+pub struct Reloads {
+    services: Mutex<BTreeMap<HookId, Service>>,
+}
+
+#[derive(Default)]
+struct Service {
+    /// Lineages that are being renewed and will tell this service when they are done.
+    coming: BTreeSet<LineageId>,
+    waiting: Vec<(Deployed, oneshot::Sender<Told>)>,
+    /// Somebody gathers already.
+    led: bool,
+}
+
+impl Service {
+    /// Somebody is on the way who has not arrived.
+    fn awaits(&self) -> bool {
+        self.coming.iter().any(|id| self.waiting.iter().all(|(deployed, _)| deployed.lineage != *id))
+    }
+}
+
+/// How one telling went.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Done,
+    /// The check refused the new pair; nothing was told.
+    CheckFailed(Failure),
+    /// The call failed; whether the check passes now.
+    CallFailed {
+        failure: Failure,
+        check_passes: bool,
+    },
+}
+
+/// A lineage on its way to its services; dropped when it has arrived or given up.
+pub struct Coming<'a> {
+    reloads: &'a Reloads,
+    id: LineageId,
+    hooks: Vec<HookId>,
+}
+
+impl Reloads {
+    fn with<T>(&self, hook: &HookId, act: impl FnOnce(&mut Service) -> T) -> T {
+        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        act(services.entry(hook.clone()).or_default())
+    }
+
+    /// Says that a lineage will tell these services before long.
+    pub fn announce(&self, id: &LineageId, hooks: &[HookId]) -> Coming<'_> {
+        for hook in hooks {
+            self.with(hook, |service| service.coming.insert(id.clone()));
+        }
+        Coming { reloads: self, id: id.clone(), hooks: hooks.to_vec() }
+    }
+}
+
+impl Drop for Coming<'_> {
+    fn drop(&mut self) {
+        for hook in &self.hooks {
+            self.reloads.with(hook, |service| service.coming.remove(&self.id));
+        }
+    }
+}
+
+impl Agent {
+    /// Tells `hook` about one lineage, together with others that are due within half a minute.
+    pub(super) async fn tell_hook(&self, scene: &Scene, hook: &HookId, deployed: Deployed) -> Told {
+        let (sender, receiver) = oneshot::channel();
+        let lead = self.reloads.with(hook, |service| {
+            service.waiting.push((deployed, sender));
+            !std::mem::replace(&mut service.led, true)
+        });
+        if lead {
+            self.lead(scene, hook).await;
+        }
+        receiver.await.unwrap_or_else(|_| {
+            // The leader's task ended before it could answer; the debt stays.
+            Told::CallFailed {
+                failure: Failure::transient(
+                    Fault::Ours,
+                    "reload-interrupted",
+                    "the shared reload was interrupted",
+                ),
+                check_passes: true,
+            }
+        })
+    }
+
+    async fn lead(&self, scene: &Scene, hook: &HookId) {
+        let until = self.clock.now() + GATHER_MOST;
+        while self.clock.now() < until && self.reloads.with(hook, |service| service.awaits()) {
+            self.clock.sleep_until(self.clock.now() + GATHER_LOOK).await;
+        }
+        let batch = self.reloads.with(hook, |service| {
+            service.led = false;
+            let batch = std::mem::take(&mut service.waiting);
+            for (deployed, _) in &batch {
+                service.coming.remove(&deployed.lineage);
+            }
+            batch
+        });
+        let lineages = batch.iter().map(|(deployed, _)| deployed.clone()).collect();
+        let told = self.call(scene, hook, lineages).await;
+        for (_, sender) in batch {
+            // A waiter that is gone keeps its debt and asks again.
+            let _ = sender.send(told.clone());
+        }
+    }
+
+    async fn call(&self, scene: &Scene, id: &HookId, lineages: Vec<Deployed>) -> Told {
+        let Some(hook) = scene.hooks.get(id) else {
+            return Told::CallFailed {
+                failure: Failure::refused(
+                    Fault::Config,
+                    "no-such-hook",
+                    format!("{id} is neither a service nor a hook in the configuration"),
+                ),
+                check_passes: true,
+            };
+        };
+        if let Some(Err(failure)) = hook.check().await {
+            return Told::CheckFailed(failure);
+        }
+        let deployment = Deployment { version: 1, hook: id.clone(), at: self.clock.now(), lineages };
+        match hook.call(&deployment).await {
+            Ok(()) => Told::Done,
+            Err(failure) => {
+                let check_passes = hook.check().await.is_none_or(|answer| answer.is_ok());
+                Told::CallFailed { failure, check_passes }
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! One pass over one lineage: decide, act, decide again, until nothing is left to do now.
+
+use std::sync::atomic::Ordering;
+
+use crate::agent::book::Book;
+use crate::agent::count::row;
+use crate::agent::gather::World;
+use crate::agent::{Agent, Scene};
+use crate::core::census::Row;
+use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, decide};
+use crate::core::event::Event;
+use crate::core::failure::{Class, Failure};
+use crate::core::ladder::Ladder;
+use crate::core::leaf::Leaf;
+use crate::core::name::LineageId;
+use crate::core::spec::LineageSpec;
+use crate::core::time::{Span, Timestamp};
+use crate::ports::Claim;
+
+/// How a pass over a lineage ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub id: LineageId,
+    /// A new generation was issued in this pass.
+    pub renewed: bool,
+    /// What kept the pass from its end, if anything.
+    pub failure: Option<Failure>,
+    /// Another process holds the lineage; who.
+    pub busy: Option<String>,
+    pub ladder: Option<Ladder>,
+    pub leaf: Option<Leaf>,
+    /// For the census of the whole agent.
+    pub row: Option<Row>,
+    /// What the last decision said.
+    pub verdict: &'static str,
+    pub reason: &'static str,
+    pub wake_at: Timestamp,
+}
+
+/// Rounds of deciding and acting in one pass; a whole first issuance takes about ten.
+const ROUNDS_MAX: u32 = 64;
+/// When to look again after a pass that could not even read or write its state.
+const AFTER_BREAKAGE: Span = Span::MINUTE;
+/// When to look again after meeting another process's claim.
+const AFTER_BUSY: Span = Span::secs(10);
+
+impl Agent {
+    /// Looks at `id` and does what is to be done now. Waits for another process that holds it
+    /// until `patience` at most. Never fails: what went wrong is in the outcome.
+    pub async fn tick(&self, id: &LineageId, request: Request, patience: Span) -> Outcome {
+        let scene = self.scene();
+        let mut outcome = Outcome {
+            id: id.clone(),
+            renewed: false,
+            failure: None,
+            busy: None,
+            ladder: None,
+            leaf: None,
+            row: None,
+            verdict: "hold",
+            reason: Reason::NotDue.code(),
+            wake_at: self.clock.now() + AFTER_BREAKAGE,
+        };
+        if let Err(failure) = self.pass(&scene, id, request, patience, &mut outcome).await {
+            if outcome.failure.is_none() {
+                self.tell(&Event::TickFailed { lineage: id.clone(), words: failure.to_string() });
+            }
+            outcome.failure = Some(failure);
+        }
+        outcome
+    }
+
+    async fn pass(
+        &self,
+        scene: &Scene,
+        id: &LineageId,
+        mut request: Request,
+        patience: Span,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let spec = scene.wanted.lineages.get(id);
+        let deadline = self.clock.now() + patience;
+        let mut guard = None;
+        let mut hurry = request.hurry;
+        // While it is renewed, others that tell the same services wait for it a little.
+        let mut coming = None;
+        // One pass tries once, whatever the next decision would allow.
+        let mut tried = false;
+        for _ in 0..ROUNDS_MAX {
+            if self.stopping.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let mut world = self.gather(scene, id).await?;
+            let plan = decide(&world.situation(spec, &request, self.clock.now()));
+            self.report(id, &plan, outcome);
+            let spent = tried && plan.upkeep == Upkeep::Hold;
+            if (at_rest(&plan) || spent) && !hurry {
+                self.close(scene, spec, &world, guard.is_some(), outcome).await?;
+                return Ok(());
+            }
+            if guard.is_none() {
+                match self.claim(id, deadline).await? {
+                    Claim::Held(held) => {
+                        guard = Some(held);
+                        // Whoever held it may have done the work: look again.
+                        continue;
+                    }
+                    Claim::Busy(holder) => {
+                        outcome.busy = Some(holder);
+                        outcome.wake_at = self.clock.now() + AFTER_BUSY;
+                        return Ok(());
+                    }
+                }
+            }
+            if std::mem::take(&mut hurry) {
+                self.hurry(id, &mut world).await?;
+                continue;
+            }
+            let Some(spec) = spec else {
+                self.clean_up(scene, &mut world).await?;
+                continue;
+            };
+            if plan.upkeep != Upkeep::Hold {
+                self.keep_up(scene, spec, &mut world, &request, plan.upkeep).await?;
+                continue;
+            }
+            if matches!(plan.issuance, Issuance::Issue { .. } | Issuance::Renew { .. } | Issuance::Resume) {
+                coming.get_or_insert_with(|| self.reloads.announce(id, &spec.hooks));
+            }
+            let issued = self.issue(scene, spec, &mut world, plan.issuance).await;
+            match issued {
+                Ok(true) => {
+                    outcome.renewed = true;
+                    request.force = false;
+                    request.by_hand = false;
+                }
+                Ok(false) => {}
+                Err(failure) if failure.code == "state-changed" => {}
+                Err(failure) => {
+                    coming = None;
+                    // By hand means one try now, not one after another.
+                    request.force = false;
+                    request.by_hand = false;
+                    tried = true;
+                    outcome.failure = Some(failure);
+                }
+            }
+        }
+        Err(Failure::broken(
+            "tick-endless",
+            format!("{id} was decided {ROUNDS_MAX} times without coming to rest"),
+        ))
+    }
+
+    async fn keep_up(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        request: &Request,
+        upkeep: Upkeep,
+    ) -> Result<(), Failure> {
+        match upkeep {
+            Upkeep::Hold => Ok(()),
+            Upkeep::CleanUp => self.clean_up(scene, world).await,
+            Upkeep::Install { why, .. } => self.install(scene, spec, world, request, why).await,
+            Upkeep::Settle { hook, generation } => self.settle(spec, world, &hook, generation).await,
+            Upkeep::Notify { hook, generation } => self.notify(scene, spec, world, &hook, generation).await,
+            Upkeep::Observe { generation, endpoints } => {
+                self.observe(spec, world, &endpoints, generation).await
+            }
+        }
+    }
+
+    /// `Ok(true)`: there is a new generation.
+    async fn issue(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        issuance: Issuance,
+    ) -> Result<bool, Failure> {
+        match issuance {
+            Issuance::Hold(_) | Issuance::Suspend { .. } => Ok(false),
+            Issuance::Refresh => self.refresh(scene, spec, world).await.map(|()| false),
+            Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
+            Issuance::Resume => self.pursue(scene, spec, world).await.map(|()| true),
+            Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
+                if let Err(failure) = self.prepare(scene, spec, world, &names).await {
+                    return self.fail(scene, spec, world, failure, true).await.map(|()| false);
+                }
+                self.pursue(scene, spec, world).await.map(|()| true)
+            }
+        }
+    }
+
+    /// `deploy`: what waits for its next try is tried now.
+    async fn hurry(&self, id: &LineageId, world: &mut World) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let installed = &mut world.installed.value;
+        for note in installed.hooks.values_mut() {
+            note.next_at = None;
+        }
+        for note in installed.endpoints.values_mut() {
+            note.next_at = now;
+        }
+        if let Some(refused) = &mut installed.refused {
+            refused.until = now;
+        }
+        Book::new(&*self.store).save_installed(id, &mut world.installed).await
+    }
+
+    async fn close(
+        &self,
+        scene: &Scene,
+        spec: Option<&LineageSpec>,
+        world: &World,
+        held: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let now = self.clock.now();
+        let (record, installed) = (&world.record.value, &world.installed.value);
+        outcome.ladder = Some(Ladder::of(spec, record, installed, &world.disk, now));
+        outcome.leaf = record.leaf().cloned();
+        outcome.row = Some(row(spec, world, now));
+        if outcome.failure.is_none()
+            && let Some(trouble) = &record.trouble
+        {
+            outcome.failure = Some(trouble.failure.clone());
+        }
+        if let Placement::Foreign(leaf) = &world.disk.live {
+            self.tell_once(outcome, &format!("foreign {}", leaf.fingerprint), || Event::ForeignFound {
+                lineage: record.id.clone(),
+                path: scene.live_dir.join(record.id.as_str()).display().to_string(),
+                leaf: leaf.clone(),
+            });
+        }
+        if held { self.prune(scene, world).await } else { Ok(()) }
+    }
+
+    fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {
+        let (verdict, reason) = words(plan);
+        outcome.verdict = verdict;
+        outcome.reason = reason;
+        outcome.wake_at = plan.wake_at;
+        self.tell_once(outcome, &format!("{verdict} {reason}"), || Event::Decided {
+            lineage: id.clone(),
+            verdict,
+            reason: reason.to_owned(),
+            wake_at: plan.wake_at,
+        });
+    }
+
+    /// Repeats are silent until something moves.
+    fn tell_once(&self, outcome: &Outcome, what: &str, event: impl FnOnce() -> Event) {
+        let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if told.get(&outcome.id).is_none_or(|last| last != what) {
+            told.insert(outcome.id.clone(), what.to_owned());
+            drop(told);
+            self.tell(&event());
+        }
+    }
+}
+
+/// Nothing to do before the wake.
+pub(super) fn at_rest(plan: &Plan) -> bool {
+    plan.upkeep == Upkeep::Hold && matches!(plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. })
+}
+
+/// The verdict and reason to show: upkeep first.
+pub(super) fn words(plan: &Plan) -> (&'static str, &'static str) {
+    match (&plan.upkeep, &plan.issuance) {
+        (Upkeep::Install { why, .. }, _) => ("install", why.code()),
+        (Upkeep::Hold, issuance) => {
+            let reason = match issuance {
+                Issuance::Hold(why)
+                | Issuance::Issue { why, .. }
+                | Issuance::Renew { why, .. }
+                | Issuance::Suspend { why, .. } => why.code(),
+                Issuance::Refresh => "ari-poll",
+                Issuance::Resume => Reason::AttemptOpen.code(),
+                Issuance::Probe { .. } => "free-look",
+            };
+            (issuance.verb(), reason)
+        }
+        (upkeep, _) => (upkeep.verb(), "owed"),
+    }
+}
+
+impl Outcome {
+    /// Nothing went wrong and nothing is owed.
+    pub fn is_well(&self) -> bool {
+        self.failure.is_none() && self.busy.is_none() && self.ladder.as_ref().is_some_and(Ladder::paid)
+    }
+
+    /// The failure is one that someone must act on.
+    pub fn needs_somebody(&self) -> bool {
+        self.failure.as_ref().is_some_and(|f| matches!(f.class, Class::Refused | Class::Broken))
+    }
+}

@@ -1,0 +1,279 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps TLS certificates renewed, installed, reloaded and seen being served.
+#[derive(Debug, Parser)]
+#[command(name = "nolapse", version, about, max_term_width = 100, propagate_version = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub places: Places,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Where things are; each also by environment.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Places {
+    /// Configuration file; conf.d/*.toml beside it is merged
+    #[arg(long, short = 'c', global = true, value_name = "FILE", env = "NOLAPSE_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// State directory, over the configuration
+    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Directory of the live certificates, over the configuration
+    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_LIVE_DIR")]
+    pub live_dir: Option<PathBuf>,
+    /// Directory of the public status file, over the configuration
+    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_RUN_DIR")]
+    pub run_dir: Option<PathBuf>,
+    /// Log form
+    #[arg(long, global = true, value_enum, env = "NOLAPSE_LOG_FORMAT")]
+    pub log_format: Option<LogForm>,
+    /// What is logged: error, warn, info, debug, trace
+    #[arg(long, global = true, value_name = "LEVEL", env = "NOLAPSE_LOG")]
+    pub log: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogForm {
+    Text,
+    Json,
+    Journal,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the agent until it is told to stop
+    Run,
+    /// Make every certificate usable and end: for init containers
+    Once(Once),
+    /// Renew what is due, or what is named
+    Renew(Renew),
+    /// Pay what is owed to servers, without a new order
+    Deploy(Deploy),
+    /// Say how things stand (exit 0 fine, 1 warning, 2 critical, 3 unknown)
+    Status(Status),
+    /// Show every question and answer behind one certificate's next step
+    Explain(Explain),
+    /// Leave a certificate alone until a date
+    Pause(Pause),
+    /// Drop what is known of a certificate that left the configuration
+    Forget(Forget),
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Accept the CA's terms of service
+    #[arg(long)]
+    pub agree_tos: bool,
+    /// Contact for the CA account, as an e-mail address
+    #[arg(long, value_name = "ADDRESS")]
+    pub contact: Vec<String>,
+    /// Issuer to set up
+    #[arg(long, default_value = "letsencrypt", value_name = "NAME")]
+    pub issuer: String,
+    /// ACME directory URL, for an issuer that is not built in
+    #[arg(long, value_name = "URL")]
+    pub directory: Option<String>,
+    /// PEM file of the roots that vouch for a private CA
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Print the file instead of writing it
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Add {
+    /// Names of the certificate; the first also names the entry
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Service that serves it
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Directory that a web server serves, for http-01 by files
+    #[arg(long, value_name = "DIR")]
+    pub webroot: Option<PathBuf>,
+    /// Write and show the entry, but ask no CA
+    #[arg(long)]
+    pub no_issue: bool,
+    /// Skip the rehearsal against the CA's staging directory
+    #[arg(long)]
+    pub no_rehearsal: bool,
+    /// Print the entry instead of writing it
+    #[arg(long)]
+    pub print: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Once {
+    /// Where nothing can be issued, install a self-signed pair so that a server can start
+    #[arg(long)]
+    pub placeholder: bool,
+    /// Longest time to take, such as 30s or 5m
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = time)]
+    pub deadline: crate::core::time::Span,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Renew {
+    /// Certificates; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Renew although nothing is due; spends one order and one certificate of the CA's limits each
+    #[arg(long)]
+    pub force: bool,
+    /// Go through a whole order against the CA's staging directory and install nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Longest wait for another process that works on the same certificate
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
+    pub wait: crate::core::time::Span,
+    /// Exit with 10 instead of 0 when something was renewed
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// Certificates; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Put our certificate back where somebody else's was found
+    #[arg(long)]
+    pub take_back: bool,
+    /// Regard this service or hook as done
+    #[arg(long, value_name = "HOOK")]
+    pub skip: Option<String>,
+    /// Longest wait for another process that works on the same certificate
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
+    pub wait: crate::core::time::Span,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Certificates; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// List every certificate, the healthy ones too
+    #[arg(long)]
+    pub all: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Look at the configuration only, not at this host
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Pause {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Date and time, such as 2026-12-01T00:00:00Z, or a span such as 12h or 3d; 0s ends a pause
+    #[arg(long, value_name = "WHEN")]
+    pub until: String,
+    /// Why, for whoever reads the status
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Forget {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Also remove its files under live/
+    #[arg(long)]
+    pub with_files: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    #[command(subcommand)]
+    pub what: What,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// A commented sample configuration
+    Config,
+    /// Man pages, into a directory
+    Man {
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Shell completions, to standard output
+    Completions {
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// What a configuration needs of systemd and polkit, to standard output
+    Systemd,
+}
+
+/// Longest time that can be given on the command line.
+const TIME_MAX: crate::core::time::Span = crate::core::time::Span::days(3650);
+
+/// Reads `30s`, `5m`, `12h`, `3d`.
+pub fn time(text: &str) -> Result<crate::core::time::Span, String> {
+    use crate::core::time::Span;
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: i64 = number.parse().map_err(|_| format!("{text:?} is not a time such as 30s, 5m or 12h"))?;
+    let unit = match unit.trim() {
+        "" | "s" => Span::secs(1),
+        "m" | "min" => Span::MINUTE,
+        "h" => Span::HOUR,
+        "d" => Span::DAY,
+        _ => return Err(format!("{text:?}: the unit is s, m, h or d")),
+    };
+    let span = unit.times(number);
+    if span > TIME_MAX { Err(format!("{text:?} is longer than ten years")) } else { Ok(span) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn times_read_as_people_write_them() {
+        use crate::core::time::Span;
+        for (text, span) in
+            [("30s", Span::secs(30)), ("5m", Span::minutes(5)), ("3d", Span::days(3)), ("7", Span::secs(7))]
+        {
+            assert_eq!(time(text), Ok(span));
+        }
+        for text in ["", "s", "5 weeks", "-3s", "99999999999999999999s", "9999999d"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
+}

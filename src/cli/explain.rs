@@ -1,0 +1,53 @@
+//! `nolapse explain`: every question and answer behind the next step.
+
+use std::collections::BTreeSet;
+
+use crate::cli::args::{Explain, Places};
+use crate::cli::{Exit, Stop, print, select};
+use crate::core::decide::{Chain, renewal_point};
+use crate::wire::{Role, Wired};
+
+pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
+    let loaded = crate::wire::load(places)?;
+    crate::wire::runtime()?.block_on(async {
+        let wired = Wired::new(&loaded, Role::Reader).await?;
+        let known: BTreeSet<_> = wired.known().await?.into_iter().collect();
+        let id = select::one(&wired.agent.scene().wanted, &known, &explain.name)?;
+        let survey = wired.agent.survey(&id).await?;
+        let record = &survey.world.record.value;
+        let origin = survey.spec.as_ref().map_or("not in the configuration", |spec| &spec.origin);
+        let generation = record.current.as_ref().map_or_else(
+            || "nothing issued".to_owned(),
+            |current| {
+                format!(
+                    "gen {} ({}, {} → {})",
+                    current.number,
+                    crate::cli::report::Seen::of(&current.leaf).short_serial(),
+                    current.leaf.not_before.brief(),
+                    current.leaf.not_after.brief()
+                )
+            },
+        );
+        print::line(&format!("explain {id}  now {} UTC · {origin} · {generation}", survey.at.brief()));
+        for (chain, word) in [(Chain::Deploy, "deploy"), (Chain::Need, "need"), (Chain::Permit, "permit")] {
+            let mut asked = false;
+            for check in survey.checks.iter().filter(|check| check.chain == chain) {
+                let head = if asked { "" } else { word };
+                print::line(&format!("{head:7} {} {}", check.question, check.answer));
+                asked = true;
+            }
+            if !asked {
+                print::line(&format!("{word:7} not asked"));
+            }
+        }
+        let (verdict, reason) = survey.words();
+        let renews = survey
+            .spec
+            .as_ref()
+            .and(renewal_point(record))
+            .map(|point| format!("; renews {} (chosen once)", point.at.brief()))
+            .unwrap_or_default();
+        print::line(&format!("→ {verdict} ({reason}); wakes {}{renews}", survey.plan.wake_at.brief()));
+        Ok(Exit::Fine)
+    })
+}

@@ -1,0 +1,95 @@
+//! The floor that prints and exits. One file a verb.
+
+pub mod args;
+mod deploy;
+mod explain;
+mod forget;
+mod once;
+mod pause;
+pub mod print;
+mod rehearse;
+mod renew;
+pub mod report;
+mod run;
+mod select;
+mod status;
+
+use std::process::ExitCode;
+
+pub use status::is_stale;
+
+use crate::cli::args::{Arguments, Verb};
+use crate::core::failure::Failure;
+
+/// Exit codes, the same for every verb but `status`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Nothing is wrong.
+    Fine,
+    Failed,
+    Usage,
+    /// Renewed, but not installed, reloaded or observed.
+    Owing,
+    /// Another process holds the claim.
+    Busy,
+    Configuration,
+    /// With `--exit-code`: something was renewed and all is well.
+    Renewed,
+    /// `status`: as monitoring plugins say it.
+    Plugin(u8),
+}
+
+impl Exit {
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Owing => 3,
+            Self::Busy => 4,
+            Self::Configuration => 5,
+            Self::Renewed => 10,
+            Self::Plugin(code) => code,
+        }
+    }
+}
+
+/// Why a verb could not do its work at all.
+#[derive(Debug)]
+pub enum Stop {
+    /// Already printed; only the code is left.
+    Said(Exit),
+    Failure(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+/// Does what was typed.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let places = &arguments.places;
+    let done = match &arguments.verb {
+        Verb::Run => run::run(places),
+        Verb::Once(once) => once::run(places, once),
+        Verb::Renew(renew) => renew::run(places, renew),
+        Verb::Deploy(deploy) => deploy::run(places, deploy),
+        Verb::Status(status) => status::run(places, status),
+        Verb::Explain(explain) => explain::run(places, explain),
+        Verb::Pause(pause) => pause::run(places, pause),
+        Verb::Forget(forget) => forget::run(places, forget),
+    };
+    let exit = match done {
+        Ok(exit) | Err(Stop::Said(exit)) => exit,
+        Err(Stop::Failure(failure)) => {
+            print::error(&failure.to_string());
+            match failure.fault {
+                crate::core::failure::Fault::Config => Exit::Configuration,
+                _ => Exit::Failed,
+            }
+        }
+    };
+    ExitCode::from(exit.code())
+}

@@ -1,0 +1,52 @@
+//! `nolapse once`: for init containers. Ends well as soon as every lineage has a usable pair.
+
+use crate::cli::args::{Once, Places};
+use crate::cli::{Exit, Stop, print, renew, select};
+use crate::core::decide::Request;
+use crate::core::time::Span;
+use crate::wire::{Role, Wired};
+
+pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
+    let loaded = crate::wire::load(places)?;
+    crate::wire::runtime()?.block_on(async {
+        let wired = Wired::new(&loaded, Role::OneShot).await?;
+        let ids = select::configured(&wired.agent.scene(), &[])?;
+        let clock = wired.agent.clock.clone();
+        let deadline = clock.now() + once.deadline;
+        let request = Request::default();
+        let pass = wired.agent.pass_over(ids.clone(), &request, once.deadline, |outcome| {
+            if !once.json {
+                renew::tell(outcome);
+            }
+        });
+        let summary = clock.timeout(once.deadline, pass).await;
+        if summary.is_none() {
+            print::note("the deadline has come; what is under way is resumed by the next start");
+        }
+        let mut unusable = Vec::new();
+        for id in &ids {
+            if wired.agent.usable(id).await? {
+                continue;
+            }
+            // A moment past the deadline is allowed for a local file.
+            let patience = deadline.since(clock.now()).max(LOCAL_WORK);
+            if !(once.placeholder && wired.agent.placeholder(id, patience).await?) {
+                unusable.push(id.to_string());
+            }
+        }
+        wired.write_status().await;
+        if once.json {
+            print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
+        }
+        if unusable.is_empty() && wired.agent.scene().wanted.broken.is_empty() {
+            return Ok(Exit::Fine);
+        }
+        if !unusable.is_empty() {
+            print::error(&format!("no usable certificate: {}", unusable.join(", ")));
+        }
+        Ok(Exit::Failed)
+    })
+}
+
+/// Longest wait for another process before a placeholder is written.
+const LOCAL_WORK: Span = Span::secs(2);

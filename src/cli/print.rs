@@ -1,0 +1,45 @@
+//! Writing to the terminal. The only file that names standard output and standard error; a
+//! closed pipe (`nolapse status | head`) ends quietly.
+
+use std::io::Write;
+
+/// A line on standard output.
+pub fn line(text: &str) {
+    // Nobody is left to tell when standard output is closed.
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// A line on standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+pub fn error(text: &str) {
+    note(&format!("nolapse: {text}"));
+}
+
+/// A value as JSON on standard output.
+pub fn json<T: serde::Serialize>(value: &T) -> Result<(), crate::core::failure::Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| crate::core::failure::Failure::broken("unprintable", error.to_string()))?;
+    line(&text);
+    Ok(())
+}
+
+/// Columns that line up, two spaces apart; the last one is not padded.
+pub fn table(rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<_> = (0..columns).map(width).collect();
+    for row in rows {
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            text.push_str(cell);
+            let missing = width.saturating_sub(cell.chars().count()) + 2;
+            text.extend(std::iter::repeat_n(' ', missing));
+        }
+        line(text.trim_end());
+    }
+}

@@ -1,0 +1,387 @@
+//! How things stand, as values: what `status --json` and the public status file hold. The schema
+//! is described in docs/guide/status.md; `version` moves when a field changes its meaning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::agent::Survey;
+use crate::core::census::Standing;
+use crate::core::decide::{Issuance, Placement, renewal_point};
+use crate::core::failure::{Class, Failure};
+use crate::core::ladder::{Observed, owes};
+use crate::core::leaf::Leaf;
+use crate::core::record::Sight;
+use crate::core::time::{Span, Timestamp};
+
+pub const VERSION: u32 = 1;
+
+/// One look at everything.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Report {
+    pub version: u32,
+    pub at: Timestamp,
+    pub severity: Severity,
+    pub lineages: Vec<Line>,
+}
+
+/// As monitoring plugins count: 0, 1, 2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Ok,
+    Warning,
+    Critical,
+}
+
+/// One lineage.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Line {
+    pub name: String,
+    pub severity: Severity,
+    /// `observed`, `unverified`, `installed`, `placeholder`, `absent`, `retired`, `broken`.
+    pub standing: String,
+    pub origin: Option<String>,
+    pub names: Vec<String>,
+    pub issuer: Option<String>,
+    pub generation: Option<u64>,
+    pub installed: Option<Seen>,
+    pub rungs: Rungs,
+    pub endpoints: Vec<Place>,
+    pub hooks: Vec<Call>,
+    pub renews_at: Option<Timestamp>,
+    pub wakes_at: Option<Timestamp>,
+    pub verdict: String,
+    pub reason: String,
+    pub trouble: Option<Woe>,
+    /// Seconds until clients see an expired certificate; negative after.
+    pub headroom_seconds: Option<i64>,
+    /// Everything an operator should know, the gravest first.
+    pub notes: Vec<String>,
+    /// The one next step for a person, if there is one.
+    pub advice: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Seen {
+    pub serial: String,
+    pub fingerprint: String,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    pub issuer: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Rungs {
+    pub issued: bool,
+    pub installed: bool,
+    pub reloaded: bool,
+    /// `null`: there is nothing to look at.
+    pub observed: Option<bool>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Place {
+    pub endpoint: String,
+    /// `new`, `old`, `other-valid`, `wrong`, `unreachable`, or `null` before the first look.
+    pub sight: Option<String>,
+    pub owed: bool,
+    pub served: Option<Seen>,
+    pub at: Option<Timestamp>,
+    pub next_at: Option<Timestamp>,
+    pub words: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Call {
+    pub hook: String,
+    pub owed: bool,
+    pub done_at: Option<Timestamp>,
+    pub failures: u32,
+    pub next_at: Option<Timestamp>,
+    pub words: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Woe {
+    pub code: String,
+    pub words: String,
+    pub fault: String,
+    pub name: Option<String>,
+    pub count: u32,
+    pub since: Timestamp,
+    pub next_at: Timestamp,
+}
+
+impl Report {
+    pub fn new(at: Timestamp, mut lineages: Vec<Line>) -> Self {
+        lineages.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.name.cmp(&b.name)));
+        let severity = lineages.iter().map(|line| line.severity).max().unwrap_or(Severity::Ok);
+        Self { version: VERSION, at, severity, lineages }
+    }
+}
+
+impl Line {
+    /// A certificate whose entry in the configuration can't be used.
+    pub fn broken(name: &str, why: &str) -> Self {
+        Self {
+            severity: Severity::Warning,
+            notes: vec![format!("its entry is not used: {why}")],
+            advice: Some("mend the entry; nolapse check shows where".into()),
+            ..Self::unknown(name, "broken")
+        }
+    }
+
+    /// A lineage whose state can't be read.
+    pub fn unreadable(name: &str, failure: &Failure) -> Self {
+        Self {
+            severity: Severity::Critical,
+            notes: vec![failure.to_string()],
+            ..Self::unknown(name, "unreadable")
+        }
+    }
+
+    fn unknown(name: &str, standing: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            severity: Severity::Warning,
+            standing: standing.to_owned(),
+            origin: None,
+            names: Vec::new(),
+            issuer: None,
+            generation: None,
+            installed: None,
+            rungs: Rungs { issued: false, installed: false, reloaded: false, observed: None },
+            endpoints: Vec::new(),
+            hooks: Vec::new(),
+            renews_at: None,
+            wakes_at: None,
+            verdict: "hold".into(),
+            reason: standing.to_owned(),
+            trouble: None,
+            headroom_seconds: None,
+            notes: Vec::new(),
+            advice: None,
+        }
+    }
+
+    pub fn of(survey: &Survey) -> Self {
+        let record = &survey.world.record.value;
+        let installed = &survey.world.installed.value;
+        let (verdict, reason) = survey.words();
+        let spec = survey.spec.as_ref();
+        let mut line = Self {
+            severity: severity(survey),
+            standing: survey.row.standing.word().to_owned(),
+            origin: spec.map(|spec| spec.origin.clone()),
+            names: spec.map_or(&record.names, |spec| &spec.names).iter().map(ToString::to_string).collect(),
+            issuer: survey.row.issuer.as_ref().map(ToString::to_string),
+            generation: record.current.as_ref().map(|current| current.number),
+            installed: shown(survey).map(Seen::of),
+            rungs: Rungs {
+                issued: survey.ladder.issued,
+                installed: survey.ladder.installed,
+                reloaded: survey.ladder.reloaded(),
+                observed: match survey.ladder.observed {
+                    Observed::Yes => Some(true),
+                    Observed::No => Some(false),
+                    Observed::Unverified => None,
+                },
+            },
+            endpoints: Vec::new(),
+            hooks: Vec::new(),
+            renews_at: spec.and(renewal_point(record)).map(|point| point.at),
+            wakes_at: Some(survey.plan.wake_at),
+            verdict: verdict.to_owned(),
+            reason: reason.to_owned(),
+            trouble: record.trouble.as_ref().map(|trouble| Woe {
+                code: trouble.failure.code.clone(),
+                words: trouble.failure.words.clone(),
+                fault: trouble.failure.fault.to_string(),
+                name: trouble.failure.name.as_ref().map(ToString::to_string),
+                count: trouble.count,
+                since: trouble.since,
+                next_at: trouble.next_at,
+            }),
+            headroom_seconds: survey.row.headroom(survey.at).map(Span::whole_secs),
+            ..Self::unknown(survey.id.as_str(), "known")
+        };
+        for endpoint in spec.map(|spec| &spec.endpoints[..]).unwrap_or_default() {
+            let note = installed.endpoints.get(endpoint);
+            line.endpoints.push(Place {
+                endpoint: endpoint.to_string(),
+                sight: note.map(|note| note.sight.word().to_owned()),
+                owed: note.is_some_and(owes),
+                served: note.and_then(|note| note.leaf.as_ref()).map(Seen::of),
+                at: note.map(|note| note.at),
+                next_at: note.map(|note| note.next_at),
+                words: note.and_then(|note| note.words.clone()),
+            });
+        }
+        for hook in spec.map(|spec| &spec.hooks[..]).unwrap_or_default() {
+            let note = installed.hooks.get(hook);
+            line.hooks.push(Call {
+                hook: hook.to_string(),
+                owed: survey.ladder.hooks_owed.contains(hook),
+                done_at: note.and_then(|note| note.done_at),
+                failures: note.map_or(0, |note| note.failures),
+                next_at: note.and_then(|note| note.next_at),
+                words: note.and_then(|note| note.words.clone()),
+            });
+        }
+        line.notes = notes(survey);
+        line.advice = advice(survey);
+        line
+    }
+}
+
+impl Seen {
+    pub fn of(leaf: &Leaf) -> Self {
+        Self {
+            serial: leaf.serial.clone(),
+            fingerprint: leaf.fingerprint.to_string(),
+            not_before: leaf.not_before,
+            not_after: leaf.not_after,
+            issuer: leaf.issuer.clone(),
+        }
+    }
+
+    /// `05be…02`
+    pub fn short_serial(&self) -> String {
+        match (self.serial.get(..4), self.serial.get(self.serial.len().saturating_sub(2)..)) {
+            (Some(head), Some(tail)) if self.serial.len() > 8 => format!("{head}…{tail}"),
+            _ => self.serial.clone(),
+        }
+    }
+}
+
+fn shown(survey: &Survey) -> Option<&Leaf> {
+    match &survey.world.disk.live {
+        Placement::Shows(number) => survey.world.record.value.issued(*number).map(|issued| &issued.leaf),
+        Placement::Foreign(leaf) => Some(leaf),
+        Placement::Missing | Placement::Drifted(_) | Placement::Placeholder(_) => None,
+    }
+}
+
+/// The share of a life below which anything is grave.
+const GRAVE_SHARE: i64 = 20;
+
+fn severity(survey: &Survey) -> Severity {
+    let record = &survey.world.record.value;
+    let installed = &survey.world.installed.value;
+    let near_end = |leaf: &Leaf| leaf.left(survey.at) <= leaf.lifetime().over(GRAVE_SHARE);
+    let expired = survey.row.headroom(survey.at).is_some_and(|left| left <= Span::ZERO);
+    let near = shown(survey).is_some_and(near_end);
+    if survey.row.standing == Standing::Retired {
+        return if expired { Severity::Warning } else { Severity::Ok };
+    }
+    let wrong = installed
+        .endpoints
+        .iter()
+        .filter(|(endpoint, _)| survey.spec.as_ref().is_some_and(|s| s.endpoints.contains(endpoint)))
+        .any(|(_, note)| note.sight == Sight::Wrong);
+    if expired || near || wrong || matches!(survey.row.standing, Standing::Absent | Standing::Placeholder) {
+        return Severity::Critical;
+    }
+    let foreign = matches!(survey.world.disk.live, Placement::Foreign(_))
+        || survey.world.disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)));
+    let paused = record.pause.as_ref().is_some_and(|pause| pause.until > survey.at);
+    let uneasy =
+        !survey.ladder.paid() || record.trouble.is_some() || installed.refused.is_some() || foreign || paused;
+    if uneasy { Severity::Warning } else { Severity::Ok }
+}
+
+fn notes(survey: &Survey) -> Vec<String> {
+    let record = &survey.world.record.value;
+    let installed = &survey.world.installed.value;
+    let mut notes: Vec<_> = survey
+        .row
+        .wrongs(survey.at)
+        .into_iter()
+        // Told below, with its words.
+        .filter(|wrong| wrong.code != "attempt-failed")
+        .map(|wrong| wrong.words)
+        .collect();
+    if let Some(trouble) = &record.trouble {
+        notes.push(format!(
+            "failed {} since {}: {}",
+            if trouble.count == 1 { "once".to_owned() } else { format!("{} times", trouble.count) },
+            trouble.since.brief(),
+            trouble.failure.words
+        ));
+    }
+    if let Some(refused) = &installed.refused {
+        notes.push(format!(
+            "gen {} was refused by a service {} and gen {} returned: {}",
+            refused.generation,
+            refused.at.brief(),
+            refused.returned_to,
+            refused.words
+        ));
+    }
+    if let Placement::Foreign(leaf) = &survey.world.disk.live {
+        notes.push(format!(
+            "a foreign pair lies in our place and is kept: {} by {}, until {}",
+            leaf.fingerprint.short(),
+            leaf.issuer,
+            leaf.not_after.brief()
+        ));
+    }
+    for (path, placement) in &survey.world.disk.outputs {
+        if let Placement::Foreign(leaf) = placement {
+            notes.push(format!(
+                "{} holds a foreign certificate until {}; it is kept",
+                path.display(),
+                leaf.not_after.brief()
+            ));
+        }
+    }
+    for id in &survey.ladder.hooks_owed {
+        if let Some(words) = installed.hooks.get(id).and_then(|note| note.words.as_ref()) {
+            notes.push(format!("{id}: {words}"));
+        }
+    }
+    if let Some(pause) = record.pause.as_ref().filter(|pause| pause.until > survey.at) {
+        notes.push(format!("paused until {}: {}", pause.until.brief(), pause.reason));
+    }
+    notes
+}
+
+/// One step, for the gravest thing.
+fn advice(survey: &Survey) -> Option<String> {
+    let id = &survey.id;
+    let record = &survey.world.record.value;
+    if matches!(survey.world.disk.live, Placement::Foreign(_)) {
+        return Some(format!("keep it and let the other tool go on, or  nolapse deploy --take-back {id}"));
+    }
+    if let Some((endpoint, sight)) = survey.ladder.endpoints_owed.first()
+        && survey.ladder.hooks_owed.is_empty()
+    {
+        return Some(match sight {
+            Sight::Old => {
+                format!("restart the stray process that serves {endpoint}, then  nolapse deploy {id}")
+            }
+            Sight::Unreachable => format!("start what listens at {endpoint}, then  nolapse deploy {id}"),
+            _ => format!("point {endpoint} at this certificate's files, then  nolapse deploy {id}"),
+        });
+    }
+    if let Some(hook) = survey.ladder.hooks_owed.first() {
+        return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));
+    }
+    let trouble = record.trouble.as_ref()?;
+    match (trouble.failure.class, &survey.plan.issuance) {
+        (Class::Refused, _) => Some(format!("mend it, then  nolapse renew {id}")),
+        (Class::Limited { until }, _) => {
+            Some(format!("nothing: the CA asks to wait until {}", until.brief()))
+        }
+        (_, Issuance::Suspend { until, .. }) => {
+            Some(format!("nothing yet: tried again {}, or  nolapse renew {id}", until.brief()))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,52 @@
+//! Which lineages a command line means.
+
+use std::collections::BTreeSet;
+
+use crate::agent::Scene;
+use crate::cli::{Exit, Stop, print};
+use crate::core::name::LineageId;
+use crate::core::spec::Wanted;
+
+/// The named lineages, or all that are configured. A name that nobody knows is a usage error,
+/// said with what there is.
+pub fn configured(scene: &Scene, names: &[String]) -> Result<Vec<LineageId>, Stop> {
+    if names.is_empty() {
+        return Ok(scene.wanted.lineages.keys().cloned().collect());
+    }
+    names.iter().map(|name| one(&scene.wanted, &BTreeSet::new(), name)).collect()
+}
+
+/// One lineage by the name of its entry, or by one of the names in its certificate.
+pub fn one(wanted: &Wanted, others: &BTreeSet<LineageId>, name: &str) -> Result<LineageId, Stop> {
+    if let Ok(id) = LineageId::from_table_name(name)
+        && (wanted.lineages.contains_key(&id) || wanted.broken.contains_key(&id) || others.contains(&id))
+    {
+        if let Some(why) = wanted.broken.get(&id) {
+            print::error(&format!("{id}: its entry in the configuration can't be used: {why}"));
+            return Err(Stop::Said(Exit::Configuration));
+        }
+        return Ok(id);
+    }
+    let wanted_name = name.to_ascii_lowercase();
+    let holders: Vec<_> = wanted
+        .lineages
+        .values()
+        .filter(|spec| spec.names.iter().any(|subject| subject.to_string() == wanted_name))
+        .map(|spec| spec.id.clone())
+        .collect();
+    if let [only] = &holders[..] {
+        return Ok(only.clone());
+    }
+    let known: Vec<_> = wanted.lineages.keys().take(NAMES_SHOWN).map(ToString::to_string).collect();
+    let more = wanted.lineages.len().saturating_sub(known.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    print::error(&format!(
+        "no certificate {:?} is configured; there is {}{more}",
+        name,
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+    ));
+    Err(Stop::Said(Exit::Usage))
+}
+
+/// Most names listed in one message.
+const NAMES_SHOWN: usize = 8;

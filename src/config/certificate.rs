@@ -1,0 +1,554 @@
+//! `[certificate.NAME]` and `[defaults]`: one certificate as it should be.
+
+use std::collections::BTreeMap;
+
+use toml::de::DeValue;
+
+use super::agent::AgentSettings;
+use super::domain;
+use super::file::Spot;
+use super::hook::{self, Service};
+use super::issuer;
+use super::nearest::nearest;
+use super::outline::{Body, Entry};
+use super::preset::{DEFAULT_ISSUER, DEFAULT_SOLVER, ENDED};
+use super::problem::Problems;
+use super::raw::{Layer, Section, Word, quoted, texts_of, wrong_type};
+use super::table::{KEY_WORDS, PART_WORDS, Table};
+use super::value;
+use crate::core::endpoint::Endpoint;
+use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
+use crate::core::spec::{
+    HookSpec, IssuerSpec, KeyKind, LineageSpec, Output, Part, Profile, Rights, SolverSpec,
+};
+use crate::core::time::Span;
+
+/// Everything that a certificate may name. `None`: it is there, but can't be used, which was
+/// reported where it stands.
+pub(super) struct Known<'a> {
+    pub issuers: BTreeMap<&'a str, Option<IssuerSpec>>,
+    pub solvers: BTreeMap<&'a str, Option<SolverSpec>>,
+    pub services: BTreeMap<&'a str, Option<Service<'a>>>,
+    pub hooks: BTreeMap<&'a str, Option<HookSpec>>,
+    /// Layers below every certificate.
+    pub defaults: Vec<Layer<'a>>,
+}
+
+/// The keys that may also stand in `[defaults]`.
+struct Terms {
+    issuers: Vec<IssuerId>,
+    profile: Option<Profile>,
+    solvers: Vec<SolverId>,
+    hooks: Vec<HookId>,
+    observe: Vec<Endpoint>,
+    observe_timeout: Span,
+    key: KeyKind,
+    reuse_key: bool,
+    rights: Rights,
+}
+
+/// The label asked for below a wildcard: any label must be served, so one that nobody has made
+/// an exception for.
+pub(super) const PROBE_LABEL: &str = "nolapse-probe";
+
+/// Most names of one certificate; Let's Encrypt's limit and that of most CAs.
+const NAMES_MAX: usize = 100;
+/// Most handshakes of one look at a certificate.
+const ENDPOINTS_MAX: usize = 1000;
+/// Most outputs of one certificate.
+const OUTPUTS_MAX: usize = 32;
+/// Most issuers, solvers, services or hooks of one certificate.
+const TERMS_MAX: usize = 16;
+
+const OBSERVE_TIMEOUT: Span = Span::secs(30);
+const OBSERVE_TIMEOUT_MAX: Span = Span::minutes(5);
+
+/// Reads the values of `[defaults]` once, so that what is wrong there is found there.
+pub(super) fn check_defaults(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) {
+    let _ = terms(section, known, &[], problems);
+}
+
+/// Reads one certificate. `None`, or errors noted since: it can't be used.
+pub(super) fn resolve(
+    id: LineageId,
+    entry: &Entry<'_>,
+    known: &Known<'_>,
+    agent: &AgentSettings,
+    problems: &mut Problems,
+) -> Option<LineageSpec> {
+    let path = format!("certificate.{}", quoted(&entry.name));
+    let mut layers = Vec::with_capacity(1 + known.defaults.len());
+    let listed = match &entry.body {
+        Body::Table(layer) => {
+            layers.push(*layer);
+            None
+        }
+        Body::Names(value) => Some(*value),
+        Body::Unquoted(hint) => {
+            let words = "a name with dots must be quoted, or TOML takes each part for a table";
+            problems.error_hint(&entry.head, "unquoted-name", words, hint);
+            return None;
+        }
+        Body::Neither(value) => {
+            wrong_type(&entry.head, "a table or a list of names", value, problems);
+            return None;
+        }
+    };
+    let own = Section::new(Table::Certificate, path.clone(), entry.head.clone(), layers.clone());
+    refuse_unknown(&own, problems);
+    layers.extend(&known.defaults);
+    let section = Section::new(Table::Certificate, path, entry.head.clone(), layers);
+
+    let names = names(entry, listed, &own, problems);
+    let terms = terms(&section, known, names.as_deref().unwrap_or_default(), problems);
+    let (names, terms) = (names?, terms?);
+    judge_names(&names, &terms, known, &entry.head, problems);
+    let outputs = outputs(&own, &terms.rights, agent, problems)?;
+    Some(LineageSpec {
+        id,
+        names,
+        issuers: terms.issuers,
+        profile: terms.profile,
+        key: terms.key,
+        reuse_key: terms.reuse_key,
+        solvers: terms.solvers,
+        hooks: terms.hooks,
+        endpoints: terms.observe,
+        observe_timeout: terms.observe_timeout,
+        rights: terms.rights,
+        outputs,
+        origin: entry.head.place(),
+    })
+}
+
+fn refuse_unknown(own: &Section<'_>, problems: &mut Problems) {
+    for staple in ["must-staple", "must_staple", "ocsp-must-staple"] {
+        if let Some(found) = own.find(staple) {
+            problems.error_hint(
+                &Spot { span: found.key, ..found.spot },
+                "must-staple",
+                "OCSP stapling can't be demanded: Let's Encrypt refuses such orders since May 2025 and runs no OCSP responder",
+                "remove the line; short lifetimes take its place, see `profile`",
+            );
+            return;
+        }
+    }
+    own.refuse_unknown(problems);
+}
+
+fn names(
+    entry: &Entry<'_>,
+    listed: Option<&DeValue<'_>>,
+    own: &Section<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<SubjectName>> {
+    let words = match listed {
+        Some(value) => texts_of(value, &entry.head, problems)?,
+        None if own.find("names").is_some() => own.texts("names", problems)?,
+        None => {
+            let word = Word { text: &entry.name, spot: entry.head.clone() };
+            return match domain::subject(word.text) {
+                Ok(name) => Some(vec![name]),
+                Err(why) => {
+                    problems.error_hint(
+                        &word.spot,
+                        "bad-name",
+                        format!("`names` is left out, so the table's name counts, but {}", why.0),
+                        "add `names = [\"host.example.com\"]`",
+                    );
+                    None
+                }
+            };
+        }
+    };
+    if words.is_empty() {
+        problems.error(&entry.head, "no-names", "a certificate needs at least one name");
+        return None;
+    }
+    if words.len() > NAMES_MAX {
+        let words = format!("{} names; a certificate holds at most {NAMES_MAX}", words.len());
+        problems.error_hint(&entry.head, "too-many", words, "split it into several certificates");
+        return None;
+    }
+    let mut names = Vec::with_capacity(words.len());
+    let mut whole = true;
+    for word in words {
+        match word.parse("bad-name", domain::subject, problems) {
+            Some(name) if names.contains(&name) => {
+                problems.warning(
+                    &word.spot,
+                    "repeated-name",
+                    format!("{name} stands twice in this list"),
+                    "remove one",
+                );
+            }
+            Some(name) => names.push(name),
+            None => whole = false,
+        }
+    }
+    whole.then_some(names)
+}
+
+/// What no order could change: said before it costs one.
+fn judge_names(
+    names: &[SubjectName],
+    terms: &Terms,
+    known: &Known<'_>,
+    head: &Spot<'_>,
+    problems: &mut Problems,
+) {
+    let asked: Vec<&IssuerSpec> =
+        terms.issuers.iter().filter_map(|id| known.issuers.get(id.as_str())?.as_ref()).collect();
+    let public = asked.iter().find(|issuer| issuer::is_public(issuer));
+    for name in names {
+        let lonely = matches!(name, SubjectName::Dns(dns) if !dns.contains('.'));
+        if let (true, Some(issuer)) = (lonely, public) {
+            let words = format!("{name} has no dot; {} certifies public names only", issuer.id);
+            problems.error_hint(head, "not-public", words, "write the full name, or use a private CA");
+        }
+        if let SubjectName::Ip(ip) = name
+            && asked.iter().any(|issuer| issuer::is_lets_encrypt(issuer))
+            && terms.profile.as_ref().is_none_or(|profile| profile.name != "shortlived")
+            && !asked.iter().any(|issuer| issuer.profile.as_ref().is_some_and(|p| p.name == "shortlived"))
+        {
+            let words = format!("Let's Encrypt certifies addresses such as {ip} under one profile only");
+            problems.error_hint(head, "ip-profile", words, "add `profile = \"shortlived\"`");
+        }
+        if let SubjectName::Wildcard(base) = name {
+            let words = format!("*.{base} can't be proved by http-01, the only challenge of this release");
+            let hint = "list the names one by one";
+            match public {
+                Some(_) => problems.error_hint(head, "wildcard", words, hint),
+                None => problems.warning(head, "wildcard", words, hint),
+            }
+        }
+        let covering = names.iter().find(|other| other.is_wildcard() && *other != name && other.covers(name));
+        if let (Some(star), Some(_)) = (covering, public) {
+            let words = format!("{name} is already covered by {star}; CAs refuse to list both");
+            problems.error_hint(head, "covered-name", words, format!("remove {name}"));
+        }
+    }
+}
+
+/// Reads what `[defaults]` may hold too. `None`: something named can't be used.
+fn terms(
+    section: &Section<'_>,
+    known: &Known<'_>,
+    names: &[SubjectName],
+    problems: &mut Problems,
+) -> Option<Terms> {
+    let issuers = issuers(section, known, problems);
+    let profile = issuer::profile(section, problems);
+    let services = words(section, "service", problems);
+    let services = look_up(services, "service", "unknown-service", &[&keys(&known.services)], problems);
+    let hooks = words(section, "hooks", problems);
+    let hooks =
+        look_up(hooks, "hook", "unknown-hook", &[&keys(&known.hooks), &keys(&known.services)], problems);
+    let solvers = match words(section, "solver", problems) {
+        Some(words) if words.is_empty() => {
+            if let Some(found) = section.find("solver") {
+                problems.error(&found.spot, "no-solver", "a certificate needs at least one solver");
+            }
+            None
+        }
+        words => Some(look_up(words, "solver", "unknown-solver", &[&keys(&known.solvers)], problems)?),
+    };
+    let observe = match section.texts("observe", problems) {
+        Some(words) => Some(hook::endpoints(&words, problems)?),
+        None => None,
+    };
+    let rights = rights(section, "key-mode", &Rights::default(), Part::Privkey, problems);
+    let observe_timeout = section
+        .span("observe-timeout", Span::secs(1), OBSERVE_TIMEOUT_MAX, problems)
+        .unwrap_or(OBSERVE_TIMEOUT);
+    let key = section.choice("key", KEY_WORDS, problems);
+    let key = KeyKind::ALL.into_iter().find(|kind| Some(kind.word()) == key).unwrap_or_default();
+    let reuse_key = section.flag("reuse-key", problems).unwrap_or(false);
+
+    let (services, hooks, mut solvers) = (services?, hooks?, solvers?);
+    let used: Vec<&Service<'_>> = services
+        .iter()
+        .map(|word| known.services.get(word.text).and_then(Option::as_ref))
+        .collect::<Option<_>>()?;
+    let observe =
+        observe.unwrap_or_else(|| used.iter().flat_map(|service| service.observe.clone()).collect());
+    if solvers.is_empty() {
+        solvers = used
+            .iter()
+            .map(|service| &service.solvers)
+            .find(|list| !list.is_empty())
+            .cloned()
+            .unwrap_or_default();
+    }
+    let mut solver_ids = ids(solvers.iter().map(|word| word.text), SolverId::parse);
+    if solver_ids.is_empty() {
+        solver_ids.extend(SolverId::parse(DEFAULT_SOLVER));
+    }
+    Some(Terms {
+        issuers: issuers?,
+        profile,
+        solvers: solver_ids,
+        hooks: ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse),
+        observe: expand(&observe, names, section, problems)?,
+        observe_timeout,
+        key,
+        reuse_key,
+        rights: rights?,
+    })
+}
+
+fn issuers(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) -> Option<Vec<IssuerId>> {
+    let Some(words) = words(section, "issuer", problems) else {
+        return Some(IssuerId::parse(DEFAULT_ISSUER).into_iter().collect());
+    };
+    if words.is_empty() {
+        if let Some(found) = section.find("issuer") {
+            problems.error(&found.spot, "no-issuer", "a certificate needs at least one issuer");
+        }
+        return None;
+    }
+    for word in &words {
+        let ended = ENDED.iter().find(|(domain, ..)| domain.split('.').next() == Some(word.text));
+        if let (Some((_, product, day)), false) = (ended, known.issuers.contains_key(word.text)) {
+            let words = format!("{product} ended on {day}; it issues no certificates any more");
+            problems.error_hint(
+                &word.spot,
+                "ca-ended",
+                words,
+                "choose another CA; `letsencrypt` is built in",
+            );
+            return None;
+        }
+    }
+    let words = look_up(Some(words), "issuer", "unknown-issuer", &[&keys(&known.issuers)], problems)?;
+    Some(ids(words.iter().map(|word| word.text), IssuerId::parse))
+}
+
+fn words<'a>(section: &Section<'a>, key: &str, problems: &mut Problems) -> Option<Vec<Word<'a>>> {
+    let words = section.texts(key, problems)?;
+    if words.len() > TERMS_MAX {
+        let words = format!("`{key}` has at most {TERMS_MAX} entries");
+        problems.error(&section.head, "too-many", words);
+    }
+    Some(words)
+}
+
+/// All words, if each is a name in one of `lists`. A key left out is an empty list.
+fn look_up<'a>(
+    words: Option<Vec<Word<'a>>>,
+    noun: &str,
+    code: &'static str,
+    lists: &[&[&str]],
+    problems: &mut Problems,
+) -> Option<Vec<Word<'a>>> {
+    let mut whole = true;
+    let words = words.unwrap_or_default();
+    for word in &words {
+        if !refuse_unknown_name(word, noun, code, lists, problems) {
+            whole = false;
+        }
+    }
+    whole.then_some(words)
+}
+
+/// Whether the word names something in one of `lists`; if not, that is reported.
+pub(super) fn refuse_unknown_name(
+    word: &Word<'_>,
+    noun: &str,
+    code: &'static str,
+    lists: &[&[&str]],
+    problems: &mut Problems,
+) -> bool {
+    let mut known = lists.iter().flat_map(|list| list.iter().copied());
+    if known.clone().any(|name| name == word.text) {
+        return true;
+    }
+    let hint = match nearest(word.text, known.clone()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => match known.next() {
+            Some(_) => format!(
+                "add a table [{noun}.{}], or use one of {}",
+                quoted(word.text),
+                lists.iter().flat_map(|list| list.iter()).take(12).copied().collect::<Vec<_>>().join(", ")
+            ),
+            None => format!("add a table [{noun}.{}]", quoted(word.text)),
+        },
+    };
+    problems.error_hint(&word.spot, code, format!("there is no {noun} \"{}\"", word.text), hint);
+    false
+}
+
+pub(super) fn keys<'k, T>(named: &BTreeMap<&'k str, T>) -> Vec<&'k str> {
+    named.keys().copied().collect()
+}
+
+/// Parsed ids, each once, in order. What does not parse was refused where its table stands.
+fn ids<'w, T: PartialEq>(
+    words: impl Iterator<Item = &'w str>,
+    parse: fn(&str) -> Result<T, BadName>,
+) -> Vec<T> {
+    let mut ids = Vec::new();
+    for id in words.filter_map(|word| parse(word).ok()) {
+        if !ids.contains(&id) {
+            ids.push(id);
+        }
+    }
+    ids
+}
+
+/// An address without SNI is asked for every name of the certificate, below a wildcard for a
+/// label made up; everything else is dialled as written.
+fn expand(
+    observe: &[Endpoint],
+    names: &[SubjectName],
+    section: &Section<'_>,
+    problems: &mut Problems,
+) -> Option<Vec<Endpoint>> {
+    let mut endpoints = Vec::new();
+    let mut add = |endpoint: Endpoint| {
+        if !endpoints.contains(&endpoint) {
+            endpoints.push(endpoint);
+        }
+    };
+    if observe.len().saturating_mul(names.len()) > ENDPOINTS_MAX {
+        problems.error_hint(
+            &section.head,
+            "too-many",
+            format!("{} endpoints for {} names are too many handshakes", observe.len(), names.len()),
+            "write SNI@host:port for the names that matter",
+        );
+        return None;
+    }
+    for endpoint in observe {
+        if endpoint.sni.is_some() || endpoint.host.parse::<std::net::IpAddr>().is_err() {
+            add(endpoint.clone());
+            continue;
+        }
+        for name in names {
+            match name {
+                SubjectName::Wildcard(base) => {
+                    if let Ok(name) = SubjectName::parse(&format!("{PROBE_LABEL}.{base}")) {
+                        add(endpoint.for_name(&name));
+                    }
+                }
+                name => add(endpoint.for_name(name)),
+            }
+        }
+    }
+    Some(endpoints)
+}
+
+/// Owner, group and mode, where `base` holds what is left out.
+fn rights(
+    section: &Section<'_>,
+    mode_key: &str,
+    base: &Rights,
+    part: Part,
+    problems: &mut Problems,
+) -> Option<Rights> {
+    let mut account = |key: &str, inherited: &Option<String>| match section.find(key) {
+        Some(_) => section.parsed(key, "bad-account", account_name, problems).map(Some),
+        None => Some(inherited.clone()),
+    };
+    let (owner, group) = (account("owner", &base.owner), account("group", &base.group));
+    let mut rights = Rights { owner: owner?, group: group?, ..base.clone() };
+    if section.find(mode_key).is_some() {
+        if part.holds_key() {
+            rights.key_mode = section.mode(mode_key, value::key_mode, problems)?;
+        } else {
+            rights.cert_mode = section.mode(mode_key, value::cert_mode, problems)?;
+        }
+    }
+    Some(rights)
+}
+
+/// A user's or group's name, or its number.
+fn account_name(text: &str) -> Result<String, BadName> {
+    let fits = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | ',');
+    if text.is_empty() || text.len() > 255 || text.starts_with('-') || !text.chars().all(fits) {
+        return Err(BadName("this is no name of a user or group"));
+    }
+    Ok(text.to_owned())
+}
+
+fn outputs(
+    own: &Section<'_>,
+    base: &Rights,
+    agent: &AgentSettings,
+    problems: &mut Problems,
+) -> Option<Vec<Output>> {
+    let mut outputs: Vec<(Output, Spot<'_>)> = Vec::new();
+    let mut whole = true;
+    if let Some(found) = own.find("outputs") {
+        let DeValue::Array(elements) = found.value else {
+            let words = format!(
+                "a list of tables is needed here: [[{}]] or [{{ part = …, path = … }}]",
+                found.spot.path
+            );
+            problems.error(&found.spot, "wrong-type", words);
+            return None;
+        };
+        if elements.len() > OUTPUTS_MAX {
+            problems.error(
+                &found.spot,
+                "too-many",
+                format!("a certificate has at most {OUTPUTS_MAX} outputs"),
+            );
+            return None;
+        }
+        for element in elements {
+            let spot = Spot { span: element.span(), ..found.spot.clone() };
+            let DeValue::Table(table) = element.get_ref() else {
+                wrong_type(&spot, "a table { part = …, path = … }", element.get_ref(), problems);
+                whole = false;
+                continue;
+            };
+            let layer = Layer { file: spot.file, table };
+            let section = Section::new(Table::Output, found.spot.path.to_string(), spot.clone(), vec![layer]);
+            section.refuse_unknown(problems);
+            match output(&section, base, problems) {
+                Some(output) => outputs.push((output, spot)),
+                None => whole = false,
+            }
+        }
+    }
+    if let Some(word) = own.text("combined", problems) {
+        match word.parse("bad-path", value::file_path, problems) {
+            Some(path) => {
+                outputs.push((Output { part: Part::Combined, path, rights: base.clone() }, word.spot))
+            }
+            None => whole = false,
+        }
+    }
+    for (at, (output, spot)) in outputs.iter().enumerate() {
+        if outputs[..at].iter().any(|(other, _)| other.path == output.path) {
+            problems.error(spot, "duplicate-output", format!("{} is written twice", output.path));
+            whole = false;
+        }
+        let ours = [&agent.state_dir, &agent.live_dir];
+        if ours.iter().filter_map(|dir| dir.to_str()).any(|dir| value::lies_in(&output.path, dir)) {
+            problems.error_hint(
+                spot,
+                "output-in-state",
+                format!("{} lies inside the agent's own directories", output.path),
+                "name a path outside, or use the files of the live directory as they are",
+            );
+            whole = false;
+        }
+    }
+    whole.then(|| outputs.into_iter().map(|(output, _)| output).collect())
+}
+
+fn output(section: &Section<'_>, base: &Rights, problems: &mut Problems) -> Option<Output> {
+    section.needed_text("path", problems);
+    let path = section.parsed("path", "bad-path", value::file_path, problems);
+    section.needed_text("part", problems)?;
+    let word = section.choice("part", PART_WORDS, problems)?;
+    let part = Part::ALL.into_iter().find(|part| part_word(*part) == word)?;
+    let rights = rights(section, "mode", base, part, problems)?;
+    Some(Output { part, path: path?, rights })
+}
+
+pub(super) fn part_word(part: Part) -> &'static str {
+    part.file_name().trim_end_matches(".pem")
+}

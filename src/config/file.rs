@@ -1,0 +1,221 @@
+//! One configuration text with its places: offset to line and column, and the line to show.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::core::failure::plain;
+
+/// One text to read, and its name as the operator knows it: `nolapse.toml`, `conf.d/shop.toml`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub name: String,
+    pub text: String,
+}
+
+impl Source {
+    /// Longest text taken, in octets: 10,000 certificates need about 2 MiB.
+    pub const TEXT_MAX: usize = 16 << 20;
+
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+}
+
+/// A line ready to print, with what to underline in characters of that line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Excerpt {
+    pub line: String,
+    pub start: usize,
+    pub length: usize,
+}
+
+/// A source with an index of its lines.
+pub(super) struct File<'s> {
+    /// Its number among all sources; the built-in one comes last.
+    pub index: usize,
+    pub name: &'s str,
+    pub text: &'s str,
+    line_starts: Vec<usize>,
+}
+
+impl<'s> File<'s> {
+    pub fn new(index: usize, name: &'s str, text: &'s str) -> Self {
+        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
+        Self { index, name, text, line_starts: std::iter::once(0).chain(newlines).collect() }
+    }
+
+    /// Line and column of an octet offset, both from 1; the column counts characters.
+    pub fn line_column(&self, offset: usize) -> (usize, usize) {
+        let line = self.line_of(offset);
+        let start = self.line_starts[line];
+        let before = self.slice(start, offset);
+        // The mark at the start of a file is no character that an editor counts.
+        let before = if line == 0 { before.trim_start_matches('\u{feff}') } else { before };
+        (line + 1, before.chars().count() + 1)
+    }
+
+    /// `conf.d/shop.toml:4`.
+    pub fn place(&self, offset: usize) -> String {
+        format!("{}:{}", plain(self.name, NAME_SHOWN), self.line_of(offset) + 1)
+    }
+
+    /// The line that holds the start of `span`, cut to a readable width around it.
+    pub fn excerpt(&self, span: &Range<usize>) -> Excerpt {
+        let line = self.line_of(span.start);
+        let start = self.line_starts[line];
+        let end = self.line_starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        let whole = self.slice(start, end).trim_end_matches('\r');
+        let at = span.start.saturating_sub(start).min(whole.len());
+        let marked = span.end.saturating_sub(start).clamp(at, whole.len());
+        let masked = mask(whole);
+        // Behind a mask nothing is where it was: the underline stays on what is shown.
+        let shown_until = common_prefix(whole, &masked);
+        let (at, marked) = (at.min(shown_until), marked.min(shown_until));
+        let pieces =
+            [slice(&masked, 0, at), slice(&masked, at, marked), slice(&masked, marked, masked.len())];
+        let [before, inside, after] = pieces.map(|piece| plain(&piece.replace('\t', " "), usize::MAX));
+        let before_width = before.chars().count();
+        let cut = before_width.saturating_sub(BEFORE_SHOWN);
+        let before: String = before.chars().skip(cut).collect();
+        let before = if cut == 0 { before } else { format!("…{before}") };
+        let line = plain(&format!("{before}{inside}{after}"), LINE_SHOWN);
+        let start = before.chars().count();
+        let length = inside.chars().count().min(line.chars().count().saturating_sub(start)).max(1);
+        Excerpt { line, start, length }
+    }
+
+    fn line_of(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= offset).saturating_sub(1)
+    }
+
+    fn slice(&self, start: usize, end: usize) -> &'s str {
+        slice(self.text, start, end)
+    }
+}
+
+/// A place in a file with the key path that leads there.
+#[derive(Clone)]
+pub(super) struct Spot<'a> {
+    pub file: &'a File<'a>,
+    pub span: Range<usize>,
+    pub path: Cow<'a, str>,
+}
+
+impl<'a> Spot<'a> {
+    pub fn new(file: &'a File<'a>, span: Range<usize>, path: impl Into<Cow<'a, str>>) -> Self {
+        Self { file, span, path: path.into() }
+    }
+
+    /// `conf.d/shop.toml:4`.
+    pub fn place(&self) -> String {
+        self.file.place(self.span.start)
+    }
+}
+
+/// Widest line shown, in characters.
+const LINE_SHOWN: usize = 110;
+/// Most characters shown before the underlined part.
+const BEFORE_SHOWN: usize = 60;
+/// Longest file name shown, in characters.
+const NAME_SHOWN: usize = 200;
+
+/// Hides what may be a secret written where only its source belongs (threat T12): the value of
+/// a key that sounds like one, and a password inside a URL.
+fn mask(line: &str) -> Cow<'_, str> {
+    const SECRET: [&str; 8] =
+        ["hmac", "password", "passwd", "secret", "token", "api-key", "apikey", "private-key"];
+    const SOURCE: [&str; 3] = ["-file", "-env", "-credential"];
+    let lower = line.to_ascii_lowercase();
+    for (at, _) in lower.match_indices('=') {
+        let key = lower[..at].trim_end().trim_end_matches(['"', '\'']);
+        let key = &key[key.rfind([' ', '\t', ',', '{', '"', '\'', '.']).map_or(0, |at| at + 1)..];
+        let secret = SECRET.iter().any(|word| key.contains(word));
+        if secret && !SOURCE.iter().any(|suffix| key.ends_with(suffix)) {
+            return Cow::Owned(format!("{} …", &line[..=at]));
+        }
+    }
+    if let Some(scheme) = line.find("://")
+        && let Some(end) = line[scheme + 3..].find('@')
+        && line[scheme + 3..scheme + 3 + end].contains(':')
+        && !line[scheme + 3..scheme + 3 + end].contains([' ', '"', '/'])
+    {
+        return Cow::Owned(format!("{}://…{}", &line[..scheme], &line[scheme + 3 + end..]));
+    }
+    Cow::Borrowed(line)
+}
+
+fn common_prefix(a: &str, b: &str) -> usize {
+    a.char_indices().zip(b.chars()).find(|((_, x), y)| x != y).map_or(a.len().min(b.len()), |((at, _), _)| at)
+}
+
+/// Part of a text by offsets that need not lie on characters.
+fn slice(text: &str, start: usize, end: usize) -> &str {
+    let down = |mut at: usize| {
+        at = at.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let (start, end) = (down(start), down(end));
+    text.get(start..end.max(start)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_become_lines_and_columns() {
+        let file = File::new(0, "a.toml", "ä = 1\r\nbü = 2\n");
+        assert_eq!(file.line_column(0), (1, 1));
+        assert_eq!(file.line_column("ä = ".len()), (1, 5));
+        assert_eq!(file.line_column("ä = 1\r\nbü".len()), (2, 3));
+        assert_eq!(file.line_column(9999), (3, 1));
+        assert_eq!(File::new(0, "a", "\u{feff}x = 1").line_column(3), (1, 1));
+    }
+
+    #[test]
+    fn the_underline_lies_under_the_word() {
+        let text = "key = \"grün\tblau\"";
+        let excerpt = File::new(0, "a", text).excerpt(&(6..text.len()));
+        assert_eq!((excerpt.start, excerpt.length), (6, 11));
+        let long = format!("{}X{}", "a".repeat(400), "b".repeat(400));
+        let excerpt = File::new(0, "a", &long).excerpt(&(400..401));
+        assert_eq!(excerpt.line.chars().nth(excerpt.start), Some('X'));
+        assert!(excerpt.line.chars().count() <= LINE_SHOWN + 1);
+    }
+
+    #[test]
+    fn t12_secrets_are_masked_in_excerpts() {
+        for line in [
+            "hmac-key = \"s3cr3t\"",
+            "eab = { kid = \"k\", hmac-key = \"s3cr3t\" }",
+            "  \"api-token\"='s3cr3t'",
+            "proxy = \"http://user:s3cr3t@proxy:3128\"",
+            "eab.hmac_key=\"s3cr3t\"",
+        ] {
+            let excerpt = File::new(0, "a", line).excerpt(&(line.len() - 3..line.len()));
+            assert!(!excerpt.line.contains("s3cr3t"), "{}", excerpt.line);
+            assert!(excerpt.start + excerpt.length <= excerpt.line.chars().count() + 1);
+        }
+        let shown = File::new(0, "a", "hmac-key-file = \"/etc/eab\"").excerpt(&(0..3));
+        assert_eq!(shown.line, "hmac-key-file = \"/etc/eab\"");
+    }
+
+    #[test]
+    fn t09_excerpts_cannot_steer_a_terminal() {
+        let excerpt = File::new(0, "a", "x = \"\u{1b}[31m\u{202e}\"").excerpt(&(4..9));
+        assert_eq!(excerpt.line, "x = \"\\u{1b}[31m\\u{202e}\"");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_span_panics(text in "\\PC{0,80}|[a-z=\"{}:/@\n\r\t]{0,80}", start in 0usize..100, end in 0usize..100) {
+            let file = File::new(0, "a", &text);
+            let excerpt = file.excerpt(&(start..end));
+            proptest::prop_assert!(excerpt.length >= 1);
+            file.line_column(start);
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `[hook.NAME]` and `[service.NAME]`: what is told about a new certificate, and where it must
+//! then be seen.
+
+use toml::de::DeValue;
+
+use super::problem::Problems;
+use super::raw::{Section, wrong_type};
+use super::table::{METHOD_WORDS, SIGNAL_WORDS, Table};
+use super::value::{self, Url};
+use crate::core::endpoint::Endpoint;
+use crate::core::name::{BadName, HookId};
+use crate::core::spec::{Call, HookSpec, SignalTarget};
+use crate::core::time::Span;
+
+/// A service as the certificates see it.
+pub(super) struct Service<'a> {
+    pub hook: HookSpec,
+    pub observe: Vec<Endpoint>,
+    /// Not looked up yet.
+    pub solvers: Vec<super::raw::Word<'a>>,
+}
+
+/// Longest time that a hook may take.
+pub(super) const TIMEOUT_MAX: Span = Span::HOUR;
+
+const TIMEOUT_LEAST: Span = Span::secs(1);
+const TIMEOUT_DEFAULT: Span = Span::MINUTE;
+
+/// Reads one hook; `None` when it can't be used, which was then reported.
+pub(super) fn resolve(id: HookId, section: &Section<'_>, problems: &mut Problems) -> Option<HookSpec> {
+    let check = check(section, problems);
+    let timeout = timeout(section, problems);
+    let call = match section.one_of(&["run", "signal", "http"], problems)? {
+        "run" => Call::Run(program(section, "run", problems)?),
+        "signal" => signal(section, problems)?,
+        _ => request(section, problems)?,
+    };
+    Some(HookSpec { id, check, call, timeout, origin: section.head.place() })
+}
+
+/// Reads one service; `None` when it can't be used, which was then reported.
+pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Problems) -> Option<Service<'a>> {
+    let check = check(section, problems);
+    let timeout = timeout(section, problems);
+    let observe = match section.texts("observe", problems) {
+        Some(words) => endpoints(&words, problems)?,
+        None => Vec::new(),
+    };
+    let solvers = section.texts("solver", problems).unwrap_or_default();
+    if section.find("reload").is_none() {
+        problems.error(&section.head, "missing-key", "a service needs `reload`");
+    }
+    let call = Call::Run(program(section, "reload", problems)?);
+    let hook = HookSpec { id, check, call, timeout, origin: section.head.place() };
+    Some(Service { hook, observe, solvers })
+}
+
+/// Every endpoint of a list, or `None` with all wrong ones reported.
+pub(super) fn endpoints(words: &[super::raw::Word<'_>], problems: &mut Problems) -> Option<Vec<Endpoint>> {
+    let read: Vec<Option<Endpoint>> =
+        words.iter().map(|word| word.parse("bad-endpoint", Endpoint::parse, problems)).collect();
+    read.into_iter().collect()
+}
+
+fn timeout(section: &Section<'_>, problems: &mut Problems) -> Span {
+    section.span("timeout", TIMEOUT_LEAST, TIMEOUT_MAX, problems).unwrap_or(TIMEOUT_DEFAULT)
+}
+
+fn check(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<String>> {
+    section.argv("check", problems).filter(|argv| !argv.is_empty())
+}
+
+fn program(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
+    let argv = section.argv(key, problems)?;
+    if argv.is_empty()
+        && let Some(found) = section.find(key)
+    {
+        problems.error(&found.spot, "bad-program", format!("`{key}` names no program"));
+        return None;
+    }
+    Some(argv)
+}
+
+fn signal(section: &Section<'_>, problems: &mut Problems) -> Option<Call> {
+    let section = section.inner("signal", Table::Signal, problems)?;
+    let signal = match section.text("name", problems) {
+        // Written either way; kept without the prefix.
+        Some(word) => {
+            match SIGNAL_WORDS.iter().find(|known| word.text.trim_start_matches("SIG") == **known) {
+                Some(known) => *known,
+                None => section.choice("name", SIGNAL_WORDS, problems)?,
+            }
+        }
+        None if section.find("name").is_some() => return None,
+        None => "HUP",
+    };
+    let target = if section.one_of(&["pid-file", "process"], problems)? == "pid-file" {
+        SignalTarget::PidFile(section.parsed("pid-file", "bad-path", value::file_path, problems)?)
+    } else {
+        SignalTarget::Process(section.parsed("process", "bad-process", process, problems)?)
+    };
+    Some(Call::Signal { signal: signal.to_owned(), target })
+}
+
+/// A process name as the kernel keeps it, `TASK_COMM_LEN` less its NUL.
+fn process(text: &str) -> Result<String, BadName> {
+    if text.is_empty() || text.len() > 15 {
+        return Err(BadName("a process name has 1 to 15 characters, as in /proc/PID/comm"));
+    }
+    if text.contains('/') || text.chars().any(char::is_control) {
+        return Err(BadName("a process name is not a path"));
+    }
+    Ok(text.to_owned())
+}
+
+fn request(section: &Section<'_>, problems: &mut Problems) -> Option<Call> {
+    let found = section.find("http")?;
+    let address = |text: &str| Url::parse(text).map(|_| text.to_owned());
+    match found.value {
+        DeValue::String(_) => {
+            let url = section.parsed("http", "bad-url", address, problems)?;
+            Some(Call::Http { method: "POST".to_owned(), url })
+        }
+        DeValue::Table(_) => {
+            let inner = section.inner("http", Table::Request, problems)?;
+            let method = match inner.find("method") {
+                Some(_) => inner.choice("method", METHOD_WORDS, problems)?,
+                None => "POST",
+            };
+            inner.needed_text("url", problems)?;
+            let url = inner.parsed("url", "bad-url", address, problems)?;
+            Some(Call::Http { method: method.to_owned(), url })
+        }
+        other => {
+            wrong_type(&found.spot, "a URL or a table", other, problems);
+            None
+        }
+    }
+}

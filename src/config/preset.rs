@@ -1,0 +1,74 @@
+//! What is built in, written as a configuration like any other, so that one reader reads both
+//! and every key can be overridden by a table of the same name.
+
+/// Name shown for places inside it.
+pub const NAME: &str = "built-in";
+
+/// Debian's programs and paths; elsewhere one line in a table of the same name changes them.
+pub const TEXT: &str = r#"
+[issuer.letsencrypt]
+directory = "https://acme-v02.api.letsencrypt.org/directory"
+staging = "https://acme-staging-v02.api.letsencrypt.org/directory"
+
+[issuer.letsencrypt-staging]
+directory = "https://acme-staging-v02.api.letsencrypt.org/directory"
+
+[solver.standalone]
+listen = "[::]:80"
+
+# The shipped snippet makes the web server pass /.well-known/acme-challenge/ on to here.
+[solver.loopback]
+listen = "127.0.0.1:8089"
+
+[service.nginx]
+check = ["nginx", "-t"]
+reload = ["systemctl", "reload", "nginx"]
+observe = ["127.0.0.1:443", "[::1]:443"]
+solver = ["loopback"]
+
+[service.apache2]
+check = ["apache2ctl", "configtest"]
+reload = ["systemctl", "reload", "apache2"]
+observe = ["127.0.0.1:443", "[::1]:443"]
+solver = ["loopback"]
+
+[service.haproxy]
+check = ["haproxy", "-c", "-q", "-f", "/etc/haproxy/haproxy.cfg"]
+reload = ["systemctl", "reload", "haproxy"]
+observe = ["127.0.0.1:443", "[::1]:443"]
+solver = ["loopback"]
+
+[service.caddy]
+check = ["caddy", "validate", "--config", "/etc/caddy/Caddyfile"]
+reload = ["systemctl", "reload", "caddy"]
+observe = ["127.0.0.1:443", "[::1]:443"]
+solver = ["loopback"]
+
+[service.postfix]
+check = ["postfix", "check"]
+reload = ["systemctl", "reload", "postfix"]
+observe = ["smtp://127.0.0.1:25", "smtp://[::1]:25"]
+
+[service.dovecot]
+check = ["doveconf", "-n"]
+reload = ["systemctl", "reload", "dovecot"]
+observe = ["127.0.0.1:993", "[::1]:993"]
+"#;
+
+/// The issuer of certificates that name none.
+pub const DEFAULT_ISSUER: &str = "letsencrypt";
+
+/// The solver of certificates that neither name one nor have a service that does.
+pub const DEFAULT_SOLVER: &str = "standalone";
+
+/// Domains of CAs that follow the CA/Browser Forum's rules: what these can never issue is
+/// refused before it costs an order.
+pub const PUBLIC_CAS: [&str; 6] =
+    ["letsencrypt.org", "pki.goog", "zerossl.com", "ssl.com", "actalis.com", "sectigo.com"];
+
+/// Let's Encrypt's domain: it has terms, and IP addresses under one profile only.
+pub const LETS_ENCRYPT: &str = "letsencrypt.org";
+
+/// Domains of CAs that ended their ACME service, with the day.
+pub const ENDED: [(&str, &str, &str); 2] =
+    [("buypass.com", "Buypass Go SSL", "2025-10-15"), ("buypass.no", "Buypass Go SSL", "2025-10-15")];

@@ -1,0 +1,445 @@
+//! The file as written: tables and values with their places, read key by key with layers of
+//! defaults below. Not a serde mirror, because serde stops at the first problem and an operator
+//! wants all of them at once.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::file::{File, Spot};
+use super::nearest::nearest;
+use super::problem::Problems;
+use super::table::{Kind, SECRET_SOURCES, Table};
+use super::value;
+use crate::core::name::BadName;
+use crate::core::spec::SecretSource;
+use crate::core::time::Span;
+
+/// A value as the parser gives it.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
+
+/// One layer of a section: a table and the file it stands in.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub file: &'a File<'a>,
+    pub table: &'a DeTable<'a>,
+}
+
+/// One table as it counts: its own keys, then those it inherits.
+#[derive(Clone)]
+pub(super) struct Section<'a> {
+    pub kind: Table,
+    /// `certificate."shop.example.com"`.
+    pub path: String,
+    /// Where the table is opened.
+    pub head: Spot<'a>,
+    /// The first layer that has a key wins.
+    pub layers: Vec<Layer<'a>>,
+}
+
+/// A value that was found, and where.
+pub(super) struct Found<'a> {
+    pub spot: Spot<'a>,
+    pub key: Range<usize>,
+    pub value: &'a DeValue<'a>,
+}
+
+/// A text with its place.
+#[derive(Clone)]
+pub(super) struct Word<'a> {
+    pub text: &'a str,
+    pub spot: Spot<'a>,
+}
+
+impl<'a> Section<'a> {
+    pub fn new(kind: Table, path: String, head: Spot<'a>, layers: Vec<Layer<'a>>) -> Self {
+        Self { kind, path, head, layers }
+    }
+
+    /// The table's own keys, without what it inherits.
+    pub fn own(&self) -> Self {
+        Self { layers: self.layers.iter().copied().take(1).collect(), ..self.clone() }
+    }
+
+    pub fn find(&self, key: &str) -> Option<Found<'a>> {
+        self.layers.iter().find_map(|layer| {
+            let (name, value) = layer.table.get_key_value(key)?;
+            let spot = Spot::new(layer.file, value.span(), format!("{}.{key}", self.path));
+            Some(Found { spot, key: name.span(), value: value.get_ref() })
+        })
+    }
+
+    /// Finds exactly one of `keys`, looking at all of them in one layer before the next one;
+    /// two in one layer, or none at all, is an error.
+    pub fn one_of(&self, keys: &[&'static str], problems: &mut Problems) -> Option<&'static str> {
+        for depth in 0..self.layers.len() {
+            let layer = Self { layers: vec![self.layers[depth]], ..self.clone() };
+            let present: Vec<&'static str> =
+                keys.iter().copied().filter(|key| layer.find(key).is_some()).collect();
+            match present[..] {
+                [] => {}
+                [key] => return Some(key),
+                [first, second, ..] => {
+                    if let Some(found) = layer.find(second) {
+                        let spot = Spot { span: found.key, ..found.spot };
+                        problems.error_hint(
+                            &spot,
+                            "one-of",
+                            format!("`{first}` and `{second}` exclude each other"),
+                            format!("keep exactly one of {}", listed(keys)),
+                        );
+                    }
+                    return None;
+                }
+            }
+        }
+        problems.error(
+            &self.head,
+            "missing-key",
+            format!("{} needs one of {}", self.kind.noun(), listed(keys)),
+        );
+        None
+    }
+
+    /// Refuses the keys of the table's own layer that are not in the list of keys.
+    pub fn refuse_unknown(&self, problems: &mut Problems) {
+        let Some(layer) = self.layers.first() else { return };
+        for (name, _) in layer.table {
+            let key: &str = name.get_ref();
+            if self.kind.key(key).is_none() {
+                let spot = Spot::new(layer.file, name.span(), format!("{}.{key}", self.path));
+                self.unknown(key, &spot, problems);
+            }
+        }
+    }
+
+    fn unknown(&self, key: &str, spot: &Spot<'a>, problems: &mut Problems) {
+        let secret = self.kind.keys().find(|known| matches!(known.kind, Kind::Secret) && known.name == key);
+        if let Some(secret) = secret {
+            problems.error_hint(
+                spot,
+                "secret-in-config",
+                format!("`{key}`: a secret does not belong in this file"),
+                format!("put it in a file of its own and write {}", listed_owned(&secret.names())),
+            );
+            return;
+        }
+        let names: Vec<String> = self.kind.names().collect();
+        let hint = match nearest(key, names.iter().map(String::as_str)) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("known here: {}", names.join(", ")),
+        };
+        let words = format!("`{key}` is not a key of {}", self.kind.noun());
+        problems.error_hint(spot, "unknown-key", words, hint);
+    }
+
+    pub fn text(&self, key: &str, problems: &mut Problems) -> Option<Word<'a>> {
+        let found = self.find(key)?;
+        text_of(found.value, found.spot, problems)
+    }
+
+    /// As [`Self::text`], where it can't be done without.
+    pub fn needed_text(&self, key: &str, problems: &mut Problems) -> Option<Word<'a>> {
+        if self.find(key).is_none() {
+            problems.error(&self.head, "missing-key", format!("{} needs `{key}`", self.kind.noun()));
+        }
+        self.text(key, problems)
+    }
+
+    /// A text parsed into something better.
+    pub fn parsed<T>(
+        &self,
+        key: &str,
+        code: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, BadName>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        let word = self.text(key, problems)?;
+        word.parse(code, parse, problems)
+    }
+
+    /// One of a few words.
+    pub fn choice(&self, key: &str, words: &[&'static str], problems: &mut Problems) -> Option<&'static str> {
+        let word = self.text(key, problems)?;
+        if let Some(known) = words.iter().find(|known| **known == word.text) {
+            return Some(known);
+        }
+        let hint = match nearest(word.text, words.iter().copied()) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => {
+                format!("one of {}", words.iter().map(|w| format!("\"{w}\"")).collect::<Vec<_>>().join(", "))
+            }
+        };
+        problems.error_hint(&word.spot, "unknown-word", format!("`{key}` can't be \"{}\"", word.text), hint);
+        None
+    }
+
+    pub fn flag(&self, key: &str, problems: &mut Problems) -> Option<bool> {
+        let found = self.find(key)?;
+        match found.value {
+            DeValue::Boolean(flag) => Some(*flag),
+            other => {
+                wrong_type(&found.spot, "true or false, without quotes", other, problems);
+                None
+            }
+        }
+    }
+
+    /// One text or a list of texts.
+    pub fn texts(&self, key: &str, problems: &mut Problems) -> Option<Vec<Word<'a>>> {
+        let found = self.find(key)?;
+        texts_of(found.value, &found.spot, problems)
+    }
+
+    /// A program with its arguments; empty when switched off.
+    pub fn argv(&self, key: &str, problems: &mut Problems) -> Option<Vec<String>> {
+        let found = self.find(key)?;
+        let DeValue::Array(_) = found.value else {
+            problems.error_hint(
+                &found.spot,
+                "wrong-type",
+                format!("`{key}` is a list of texts: the program and its arguments"),
+                "no shell is involved; write for instance [\"systemctl\", \"reload\", \"nginx\"]",
+            );
+            return None;
+        };
+        let words = texts_of(found.value, &found.spot, problems)?;
+        for (at, word) in words.iter().enumerate() {
+            let program_is_bad = at == 0
+                && (word.text.is_empty()
+                    || word.text.starts_with('-')
+                    || (word.text.contains('/') && !word.text.starts_with('/')));
+            if word.text.contains('\0') || program_is_bad {
+                problems.error_hint(
+                    &word.spot,
+                    "bad-program",
+                    "a program is a plain name, looked up in the service's PATH, or an absolute path",
+                    "for a shell script: [\"/usr/local/bin/script.sh\"]",
+                );
+                return None;
+            }
+        }
+        if words.len() > ARGV_MAX {
+            problems.error(&found.spot, "too-many", format!("a command has at most {ARGV_MAX} words"));
+            return None;
+        }
+        Some(words.iter().map(|word| word.text.to_owned()).collect())
+    }
+
+    /// A length of time within bounds.
+    pub fn span(&self, key: &str, least: Span, most: Span, problems: &mut Problems) -> Option<Span> {
+        let found = self.find(key)?;
+        if let DeValue::Integer(number) = found.value {
+            problems.error_hint(
+                &found.spot,
+                "bad-duration",
+                "a length of time needs a unit",
+                format!("write \"{number}s\" for seconds"),
+            );
+            return None;
+        }
+        let word = text_of(found.value, found.spot, problems)?;
+        let span = word.parse("bad-duration", value::span, problems)?;
+        if span < least || span > most {
+            let words =
+                format!("`{key}` lies between {} and {}", value::span_text(least), value::span_text(most));
+            problems.error(&word.spot, "out-of-range", words);
+            return None;
+        }
+        Some(span)
+    }
+
+    /// A file mode: `"0640"` or `0o640`.
+    pub fn port(&self, key: &str, problems: &mut Problems) -> Option<u16> {
+        let found = self.find(key)?;
+        let port = match found.value {
+            DeValue::Integer(number) if number.radix() == 10 => number.as_str().replace('_', "").parse().ok(),
+            _ => None,
+        };
+        let port = port.filter(|port| *port != 0);
+        if port.is_none() {
+            problems.error(
+                &found.spot,
+                "bad-port",
+                format!("`{key}` is a number from 1 to 65535, without quotes"),
+            );
+        }
+        port
+    }
+
+    pub fn mode(
+        &self,
+        key: &str,
+        judge: impl FnOnce(u32) -> Result<u32, BadName>,
+        problems: &mut Problems,
+    ) -> Option<u32> {
+        let found = self.find(key)?;
+        let read = match found.value {
+            DeValue::Integer(number) if number.radix() == 8 => {
+                value::octal(&number.as_str().replace('_', ""))
+            }
+            DeValue::Integer(_) => {
+                Err(BadName("without quotes this is a decimal number; write \"0640\" or 0o640"))
+            }
+            _ => {
+                let word = text_of(found.value, found.spot.clone(), problems)?;
+                value::octal(word.text)
+            }
+        };
+        match read.and_then(judge) {
+            Ok(mode) => Some(mode),
+            Err(why) => {
+                problems.error(&found.spot, "bad-mode", why.0);
+                None
+            }
+        }
+    }
+
+    /// A table inside this one.
+    pub fn inner(&self, key: &str, kind: Table, problems: &mut Problems) -> Option<Self> {
+        let layer = *self.layers.iter().find(|layer| layer.table.contains_key(key))?;
+        let found = self.find(key)?;
+        let DeValue::Table(table) = found.value else {
+            wrong_type(&found.spot, "a table: { … }", found.value, problems);
+            return None;
+        };
+        let head = Spot { span: found.key, ..found.spot };
+        let section = Self::new(kind, format!("{}.{key}", self.path), head, vec![Layer { table, ..layer }]);
+        section.refuse_unknown(problems);
+        Some(section)
+    }
+
+    /// Where a secret is; exactly one source.
+    pub fn secret(&self, stem: &str, problems: &mut Problems) -> Option<SecretSource> {
+        let key = self.kind.keys().find(|key| key.name == stem)?;
+        let names = key.names();
+        let present: Vec<(usize, Found<'a>)> =
+            names.iter().enumerate().filter_map(|(at, name)| Some((at, self.find(name)?))).collect();
+        let [(at, found)] = &present[..] else {
+            match present.get(1) {
+                Some((_, second)) => {
+                    let spot = Spot { span: second.key.clone(), ..second.spot.clone() };
+                    let words = format!("a secret has one source: keep one of {}", listed_owned(&names));
+                    problems.error(&spot, "one-of", words);
+                }
+                // A secret written in plain has its own error.
+                None if self.find(stem).is_some() => {}
+                None => {
+                    let words = format!("{} needs one of {}", self.kind.noun(), listed_owned(&names));
+                    problems.error(&self.head, "missing-key", words);
+                }
+            }
+            return None;
+        };
+        let word = text_of(found.value, found.spot.clone(), problems)?;
+        match SECRET_SOURCES.get(*at).copied() {
+            Some("-file") => word.parse("bad-path", value::file_path, problems).map(SecretSource::File),
+            Some("-env") => word.parse("bad-env", env_name, problems).map(SecretSource::Env),
+            _ => word.parse("bad-credential", credential_name, problems).map(SecretSource::Credential),
+        }
+    }
+}
+
+impl Word<'_> {
+    pub fn parse<T>(
+        &self,
+        code: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, BadName>,
+        problems: &mut Problems,
+    ) -> Option<T> {
+        match parse(self.text) {
+            Ok(parsed) => Some(parsed),
+            Err(why) => {
+                problems.error(&self.spot, code, why.0);
+                None
+            }
+        }
+    }
+}
+
+pub(super) fn texts_of<'a>(
+    value: &'a DeValue<'a>,
+    spot: &Spot<'a>,
+    problems: &mut Problems,
+) -> Option<Vec<Word<'a>>> {
+    match value {
+        DeValue::String(text) => Some(vec![Word { text, spot: spot.clone() }]),
+        DeValue::Array(elements) => {
+            if elements.len() > LIST_MAX {
+                problems.error(spot, "too-many", format!("a list has at most {LIST_MAX} elements"));
+                return None;
+            }
+            let mut words = Vec::with_capacity(elements.len());
+            for element in elements {
+                let place = Spot { span: element.span(), ..spot.clone() };
+                words.extend(text_of(element.get_ref(), place, problems));
+            }
+            // What is no text was reported; the others are looked at too.
+            (elements.is_empty() || !words.is_empty()).then_some(words)
+        }
+        other => {
+            wrong_type(spot, "a text or a list of texts", other, problems);
+            None
+        }
+    }
+}
+
+fn text_of<'a>(value: &'a DeValue<'a>, spot: Spot<'a>, problems: &mut Problems) -> Option<Word<'a>> {
+    match value {
+        DeValue::String(text) => Some(Word { text, spot }),
+        other => {
+            wrong_type(&spot, "a text in quotes", other, problems);
+            None
+        }
+    }
+}
+
+pub(super) fn wrong_type(spot: &Spot<'_>, wanted: &str, got: &DeValue<'_>, problems: &mut Problems) {
+    let got = match got {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    problems.error(spot, "wrong-type", format!("{wanted} is needed here, this is {got}"));
+}
+
+/// As a key path writes it: quoted unless it is a bare key.
+pub(super) fn quoted(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if bare { key.to_owned() } else { format!("\"{key}\"") }
+}
+
+/// Longest command, in words.
+const ARGV_MAX: usize = 256;
+
+/// Longest list in the file, in elements.
+const LIST_MAX: usize = 1000;
+
+fn env_name(text: &str) -> Result<String, BadName> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    let starts_well = text.bytes().next().is_some_and(|b| !b.is_ascii_digit());
+    if !starts_well || !text.bytes().all(fits) || text.len() > 255 {
+        return Err(BadName("a variable's name has letters, digits and underscores, and no digit first"));
+    }
+    Ok(text.to_owned())
+}
+
+fn credential_name(text: &str) -> Result<String, BadName> {
+    let fits = text.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':');
+    if text.is_empty() || text.starts_with('.') || !fits || text.len() > 255 {
+        return Err(BadName("a credential's name is the plain name before the colon in LoadCredential="));
+    }
+    Ok(text.to_owned())
+}
+
+fn listed(keys: &[&str]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn listed_owned(keys: &[String]) -> String {
+    keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,664 @@
+//! Every key of the configuration: where it stands, what it holds, what it means. The reader
+//! refuses what is not listed here; the guide, `check` and the sample are written from it.
+
+/// A kind of table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    Agent,
+    Issuer,
+    Eab,
+    Solver,
+    Service,
+    Hook,
+    Signal,
+    Request,
+    Certificate,
+    Profile,
+    Output,
+}
+
+impl Table {
+    pub const ALL: [Self; 11] = [
+        Self::Agent,
+        Self::Issuer,
+        Self::Eab,
+        Self::Solver,
+        Self::Service,
+        Self::Hook,
+        Self::Signal,
+        Self::Request,
+        Self::Certificate,
+        Self::Profile,
+        Self::Output,
+    ];
+
+    /// How the table is opened in the file, or where it stands as a value.
+    pub const fn header(self) -> &'static str {
+        match self {
+            Self::Agent => "[agent]",
+            Self::Issuer => "[issuer.NAME]",
+            Self::Eab => "eab",
+            Self::Solver => "[solver.NAME]",
+            Self::Service => "[service.NAME]",
+            Self::Hook => "[hook.NAME]",
+            Self::Signal => "signal",
+            Self::Request => "http",
+            Self::Certificate => "[certificate.\"NAME\"]",
+            Self::Profile => "profile",
+            Self::Output => "outputs",
+        }
+    }
+
+    /// What one such table is called in a sentence.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Agent => "the agent",
+            Self::Issuer => "an issuer",
+            Self::Eab => "an account binding",
+            Self::Solver => "a solver",
+            Self::Service => "a service",
+            Self::Hook => "a hook",
+            Self::Signal => "a signal",
+            Self::Request => "an HTTP call",
+            Self::Certificate => "a certificate",
+            Self::Profile => "a profile",
+            Self::Output => "an output",
+        }
+    }
+
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Agent => "The agent itself. Every key may be left out.",
+            Self::Issuer => {
+                "A CA. `letsencrypt` (the default) and `letsencrypt-staging` are built in; a table of the same name \
+                 changes single keys of them."
+            }
+            Self::Eab => {
+                "External account binding, as `eab = { … }` or `[issuer.NAME.eab]`, for CAs that ask for it."
+            }
+            Self::Solver => {
+                "A way to prove control of names. Built in: `standalone` (own listener on port 80) and `loopback` \
+                 (own listener on 127.0.0.1:8089, behind the snippet that is shipped for a web server)."
+            }
+            Self::Service => {
+                "A program that serves certificates. Built in: `nginx`, `apache2`, `haproxy`, `postfix`, `dovecot` \
+                 and `caddy`; a table of the same name changes single keys of them."
+            }
+            Self::Hook => {
+                "Any program or call that is told about a new certificate and whose success is owed. Exactly one of \
+                 `run`, `signal` and `http`."
+            }
+            Self::Signal => "A signal, as `signal = { … }`. Exactly one of `pid-file` and `process`.",
+            Self::Request => "An HTTP request, as `http = { … }` or a plain URL.",
+            Self::Certificate => {
+                "One certificate. Under `[certificate]`, a bare list of names is a whole certificate: \
+                 `\"a.example\" = [\"a.example\", \"www.a.example\"]`. A name with dots is quoted. Keys marked † may \
+                 also stand in `[defaults]`, where they hold for every certificate that does not say otherwise."
+            }
+            Self::Profile => {
+                "A profile that must be had, as `profile = { … }`; a plain name is one that is preferred."
+            }
+            Self::Output => "One extra rendering of a certificate, as an element of `outputs`.",
+        }
+    }
+
+    pub fn keys(self) -> impl Iterator<Item = &'static Key> {
+        KEYS.iter().filter(move |key| key.table == self)
+    }
+
+    /// The key of this name; a secret's name includes where it comes from.
+    pub fn key(self, name: &str) -> Option<&'static Key> {
+        self.keys().find(|key| key.is(name))
+    }
+
+    /// All names that may stand in this table.
+    pub fn names(self) -> impl Iterator<Item = String> {
+        self.keys().flat_map(Key::names)
+    }
+}
+
+/// What a key holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// One text, or a list of them.
+    Texts,
+    /// A program and its arguments.
+    Argv,
+    Flag,
+    Length,
+    Mode,
+    /// A TCP port.
+    Port,
+    /// An absolute path.
+    Path,
+    Address,
+    Url,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `NAME-file`, `NAME-env` or `NAME-credential`.
+    Secret,
+    Inner(Table),
+    /// A name, or a table.
+    TextOr(Table),
+    List(Table),
+}
+
+impl Kind {
+    /// For the guide.
+    pub fn words(self) -> String {
+        match self {
+            Self::Text => "text".into(),
+            Self::Texts => "text or list of texts".into(),
+            Self::Argv => "list: program and arguments".into(),
+            Self::Flag => "`true` or `false`".into(),
+            Self::Length => "time, like `\"30s\"`, `\"5m\"`, `\"1h30m\"`".into(),
+            Self::Port => "number from 1 to 65535".into(),
+            Self::Mode => "mode, like `\"0640\"`".into(),
+            Self::Path => "absolute path".into(),
+            Self::Address => "address, like `\"127.0.0.1:8089\"`".into(),
+            Self::Url => "URL".into(),
+            Self::Word(words) => {
+                words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
+            }
+            Self::Secret => "where a secret is: path, environment variable, systemd credential".into(),
+            Self::Inner(table) => format!("table, see [{0}](#{0})", table.header()),
+            Self::TextOr(table) => format!("text, or table, see [{0}](#{0})", table.header()),
+            Self::List(table) => format!("list of tables, see [{0}](#{0})", table.header()),
+        }
+    }
+}
+
+/// One key of one table.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub table: Table,
+    pub name: &'static str,
+    pub kind: Kind,
+    /// What holds when it is left out; empty: nothing.
+    pub default: &'static str,
+    pub help: &'static str,
+    /// A value for the sample, as TOML; empty: not shown there.
+    pub sample: &'static str,
+    /// May also stand in `[defaults]`.
+    pub inherited: bool,
+}
+
+impl Key {
+    fn is(&self, name: &str) -> bool {
+        match self.kind {
+            Kind::Secret => {
+                name.strip_prefix(self.name).is_some_and(|suffix| SECRET_SOURCES.contains(&suffix))
+            }
+            _ => self.name == name,
+        }
+    }
+
+    /// The names it goes by in the file.
+    pub fn names(&self) -> Vec<String> {
+        match self.kind {
+            Kind::Secret => SECRET_SOURCES.iter().map(|suffix| format!("{}{suffix}", self.name)).collect(),
+            _ => vec![self.name.to_owned()],
+        }
+    }
+}
+
+/// What a secret's key ends with.
+pub const SECRET_SOURCES: [&str; 3] = ["-file", "-env", "-credential"];
+
+/// Tables at the top of the file, in the order of the guide.
+pub const TOP: [&str; 7] = ["agent", "issuer", "solver", "service", "hook", "defaults", "certificate"];
+
+const fn key(
+    table: Table,
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    sample: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { table, name, kind, default, help, sample, inherited: false }
+}
+
+const fn inherited(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    sample: &'static str,
+    help: &'static str,
+) -> Key {
+    Key { table: Table::Certificate, name, kind, default, help, sample, inherited: true }
+}
+
+use Table::{Agent, Certificate, Eab, Hook, Issuer, Output, Profile, Request, Service, Signal, Solver};
+
+pub const KEY_WORDS: &[&str] = &["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
+pub const PART_WORDS: &[&str] = &["fullchain", "privkey", "cert", "chain", "combined"];
+pub const SIGNAL_WORDS: &[&str] = &["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH"];
+pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
+pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
+pub const LOG_LEVEL_WORDS: &[&str] = &["error", "warn", "info", "debug", "trace"];
+pub const SOLVER_WORDS: &[&str] = &["http-01"];
+
+/// In the order of the guide.
+pub const KEYS: &[Key] = &[
+    key(
+        Agent,
+        "state-dir",
+        Kind::Path,
+        "`/var/lib/nolapse`",
+        "\"/var/lib/nolapse\"",
+        "Keys, accounts and records. Only the agent's user may read it.",
+    ),
+    key(
+        Agent,
+        "live-dir",
+        Kind::Path,
+        "`live` below `state-dir`",
+        "\"/var/lib/nolapse/live\"",
+        "Where programs find their certificates, one directory each.",
+    ),
+    key(
+        Agent,
+        "run-dir",
+        Kind::Path,
+        "`/run/nolapse`",
+        "\"/run/nolapse\"",
+        "Holds `status.json`, which every local user may read.",
+    ),
+    key(
+        Agent,
+        "metrics",
+        Kind::Text,
+        "off",
+        "\"127.0.0.1:9464\"",
+        "Address, or absolute path of a Unix socket, that serves `/metrics`, `/livez`, `/readyz` and `/healthz`.",
+    ),
+    key(
+        Agent,
+        "metrics-open",
+        Kind::Flag,
+        "`false`",
+        "false",
+        "Says that other hosts are meant to reach `metrics`.",
+    ),
+    key(
+        Agent,
+        "textfile",
+        Kind::Path,
+        "off",
+        "\"/var/lib/prometheus/node-exporter/nolapse.prom\"",
+        "Metrics as a file for node_exporter, for set-ups with a timer.",
+    ),
+    key(
+        Agent,
+        "proxy",
+        Kind::Url,
+        "none",
+        "\"http://proxy.example.com:3128\"",
+        "HTTP proxy on the way to the CAs.",
+    ),
+    key(
+        Agent,
+        "watch-config",
+        Kind::Flag,
+        "`false`",
+        "false",
+        "Take a changed configuration without a signal. A broken one changes nothing.",
+    ),
+    key(
+        Agent,
+        "log-format",
+        Kind::Word(LOG_FORMAT_WORDS),
+        "`\"auto\"`",
+        "\"auto\"",
+        "`auto`: the journal's way under systemd, else text.",
+    ),
+    key(
+        Agent,
+        "log-level",
+        Kind::Word(LOG_LEVEL_WORDS),
+        "`\"info\"`",
+        "\"info\"",
+        "The least important line that is logged.",
+    ),
+    key(
+        Issuer,
+        "directory",
+        Kind::Url,
+        "required",
+        "\"https://acme-v02.api.letsencrypt.org/directory\"",
+        "The CA's ACME directory.",
+    ),
+    key(
+        Issuer,
+        "staging",
+        Kind::Url,
+        "none",
+        "\"https://acme-staging-v02.api.letsencrypt.org/directory\"",
+        "The CA's directory for rehearsals, used by `renew --dry-run`.",
+    ),
+    key(
+        Issuer,
+        "contact",
+        Kind::Texts,
+        "none",
+        "[\"mailto:hostmaster@example.com\"]",
+        "Mail addresses given to the CA.",
+    ),
+    key(
+        Issuer,
+        "accept-terms",
+        Kind::Flag,
+        "`false`",
+        "true",
+        "You have read the CA's terms of service and agree. CAs with terms give no account without.",
+    ),
+    key(
+        Issuer,
+        "profile",
+        Kind::TextOr(Profile),
+        "the CA's default",
+        "\"classic\"",
+        "The CA's certificate profile for all certificates that name none.",
+    ),
+    key(
+        Issuer,
+        "eab",
+        Kind::Inner(Eab),
+        "none",
+        "",
+        "Credentials that the CA gave you for the first contact.",
+    ),
+    key(
+        Issuer,
+        "ca-file",
+        Kind::Path,
+        "the system's roots",
+        "\"/etc/ssl/private-ca.pem\"",
+        "PEM file of the roots that vouch for the CA's own HTTPS certificate.",
+    ),
+    key(
+        Issuer,
+        "proxy",
+        Kind::Url,
+        "as in `[agent]`",
+        "\"http://proxy.example.com:3128\"",
+        "HTTP proxy on the way to this CA.",
+    ),
+    key(
+        Issuer,
+        "insecure-http",
+        Kind::Flag,
+        "`false`",
+        "false",
+        "Allow a plain `http://` directory on this host, for tests.",
+    ),
+    key(Eab, "kid", Kind::Text, "required", "\"key-id-from-the-ca\"", "The key's name, from the CA."),
+    key(
+        Eab,
+        "hmac-key",
+        Kind::Secret,
+        "required",
+        "\"/etc/nolapse/eab.key\"",
+        "The key, in base64url as the CA gives it.",
+    ),
+    key(
+        Solver,
+        "type",
+        Kind::Word(SOLVER_WORDS),
+        "`\"http-01\"`",
+        "\"http-01\"",
+        "Which kind of challenge it answers.",
+    ),
+    key(
+        Solver,
+        "listen",
+        Kind::Text,
+        "this or `webroot`",
+        "\"[::]:80\"",
+        "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`.",
+    ),
+    key(
+        Solver,
+        "webroot",
+        Kind::Path,
+        "this or `listen`",
+        "",
+        "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside.",
+    ),
+    key(
+        Solver,
+        "check-port",
+        Kind::Port,
+        "`80`",
+        "80",
+        "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look.",
+    ),
+    key(
+        Service,
+        "check",
+        Kind::Argv,
+        "none",
+        "[\"nginx\", \"-t\"]",
+        "Run before and after a new certificate is shown; when only the new one fails, the old one returns. `[]` switches it off.",
+    ),
+    key(
+        Service,
+        "reload",
+        Kind::Argv,
+        "required",
+        "[\"systemctl\", \"reload\", \"nginx\"]",
+        "Makes the service take the new certificate. No shell.",
+    ),
+    key(
+        Service,
+        "observe",
+        Kind::Texts,
+        "none",
+        "[\"127.0.0.1:443\", \"[::1]:443\"]",
+        "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `tls`, `smtp`.",
+    ),
+    key(
+        Service,
+        "solver",
+        Kind::Texts,
+        "none",
+        "[\"loopback\"]",
+        "Solvers for its certificates that name none.",
+    ),
+    key(
+        Service,
+        "timeout",
+        Kind::Length,
+        "`\"1m\"`",
+        "\"1m\"",
+        "After this time, at most 1h, `check` or `reload` is ended and has failed.",
+    ),
+    key(
+        Hook,
+        "check",
+        Kind::Argv,
+        "none",
+        "[\"/usr/local/bin/check-app\"]",
+        "Run first; its failure keeps the call back.",
+    ),
+    key(
+        Hook,
+        "run",
+        Kind::Argv,
+        "one of three",
+        "[\"/usr/local/bin/restart-app\", \"--quick\"]",
+        "A program and its arguments. No shell. The event comes as JSON on standard input.",
+    ),
+    key(Hook, "signal", Kind::Inner(Signal), "one of three", "", "A signal to a process."),
+    key(
+        Hook,
+        "http",
+        Kind::TextOr(Request),
+        "one of three",
+        "",
+        "An HTTP request; any 2xx answer is success.",
+    ),
+    key(
+        Hook,
+        "timeout",
+        Kind::Length,
+        "`\"1m\"`",
+        "\"1m\"",
+        "After this time, at most 1h, the call is ended and has failed.",
+    ),
+    key(Signal, "name", Kind::Word(SIGNAL_WORDS), "`\"HUP\"`", "", "Which signal."),
+    key(
+        Signal,
+        "pid-file",
+        Kind::Path,
+        "this or `process`",
+        "",
+        "File that holds the number of the process.",
+    ),
+    key(
+        Signal,
+        "process",
+        Kind::Text,
+        "this or `pid-file`",
+        "",
+        "Name of the processes, for containers that share their process namespace.",
+    ),
+    key(Request, "url", Kind::Url, "required", "", "Where the request goes."),
+    key(Request, "method", Kind::Word(METHOD_WORDS), "`\"POST\"`", "", "The request's method."),
+    key(
+        Certificate,
+        "names",
+        Kind::Texts,
+        "the table's own name",
+        "[\"shop.example.com\", \"www.shop.example.com\"]",
+        "DNS names (Unicode is fine), wildcards, IP addresses.",
+    ),
+    inherited(
+        "issuer",
+        Kind::Texts,
+        "`\"letsencrypt\"`",
+        "[\"letsencrypt\"]",
+        "The CA, or a list in order of preference.",
+    ),
+    inherited(
+        "profile",
+        Kind::TextOr(Profile),
+        "the issuer's",
+        "\"classic\"",
+        "The CA's certificate profile, such as `shortlived`.",
+    ),
+    inherited(
+        "solver",
+        Kind::Texts,
+        "the service's, else `\"standalone\"`",
+        "[\"loopback\"]",
+        "How names are proved; the first that fits.",
+    ),
+    inherited(
+        "service",
+        Kind::Texts,
+        "none",
+        "[\"nginx\"]",
+        "What serves the certificate: gives reload, observation and solver.",
+    ),
+    inherited(
+        "hooks",
+        Kind::Texts,
+        "none",
+        "[]",
+        "Hooks told about a new certificate after the services; a service named here is reloaded and nothing else.",
+    ),
+    inherited(
+        "observe",
+        Kind::Texts,
+        "the services'",
+        "[\"127.0.0.1:443\", \"[::1]:443\"]",
+        "Where the certificate must be seen, in place of the services' endpoints. `[]` switches observation off.",
+    ),
+    inherited(
+        "observe-timeout",
+        Kind::Length,
+        "`\"30s\"`",
+        "\"30s\"",
+        "Bound on one look at one endpoint, from 1s to 5m.",
+    ),
+    inherited("key", Kind::Word(KEY_WORDS), "`\"ecdsa-p256\"`", "\"ecdsa-p256\"", "Kind of private key."),
+    inherited(
+        "reuse-key",
+        Kind::Flag,
+        "`false`",
+        "false",
+        "Keep the private key at renewals instead of making a new one.",
+    ),
+    inherited("owner", Kind::Text, "the agent's user", "\"root\"", "User that owns the files."),
+    inherited(
+        "group",
+        Kind::Text,
+        "the agent's group",
+        "\"www-data\"",
+        "Group of the files; with `key-mode` 0640 it may read the key.",
+    ),
+    inherited("key-mode", Kind::Mode, "`\"0640\"`", "\"0640\"", "Mode of files that hold the key."),
+    key(
+        Certificate,
+        "outputs",
+        Kind::List(Output),
+        "none",
+        "",
+        "Copies for programs that can't read the live directory.",
+    ),
+    key(
+        Certificate,
+        "combined",
+        Kind::Path,
+        "none",
+        "\"/etc/haproxy/certs/shop.pem\"",
+        "Short for an output with chain and key in one file.",
+    ),
+    key(Profile, "name", Kind::Text, "required", "", "The profile's name at the CA."),
+    key(
+        Profile,
+        "required",
+        Kind::Flag,
+        "`false`",
+        "",
+        "Fail rather than take the CA's default profile when it is not offered.",
+    ),
+    key(
+        Output,
+        "part",
+        Kind::Word(PART_WORDS),
+        "required",
+        "",
+        "Which text: leaf and chain, key, leaf alone, chain alone, or all in one.",
+    ),
+    key(Output, "path", Kind::Path, "required", "", "The file. Its directory must exist."),
+    key(Output, "owner", Kind::Text, "the certificate's", "", "User that owns the file."),
+    key(Output, "group", Kind::Text, "the certificate's", "", "Group of the file."),
+    key(Output, "mode", Kind::Mode, "`key-mode` with a key, else `\"0644\"`", "", "Mode of the file."),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_explained_and_stands_once() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(key.help.ends_with('.') && !key.default.is_empty(), "{}", key.name);
+            let twins = KEYS[at + 1..].iter().filter(|k| k.table == key.table && k.name == key.name);
+            assert_eq!(twins.count(), 0, "{}", key.name);
+        }
+        for table in Table::ALL {
+            assert!(table.keys().count() > 0);
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_by_its_sources_only() {
+        assert!(Table::Eab.key("hmac-key").is_none());
+        assert!(Table::Eab.key("hmac-key-env").is_some());
+    }
+}

@@ -1,0 +1,171 @@
+//! How far the current generation has come on this node: issued, installed, reloaded, observed.
+//! Anything short of the top is owed.
+
+use serde::Serialize;
+
+use super::decide::{OnDisk, Placement, target};
+use super::leaf::Leaf;
+use super::name::HookId;
+use super::record::{EndpointNote, Installed, LineageRecord, Sight};
+use super::spec::LineageSpec;
+use super::time::{Span, Timestamp};
+
+/// The rungs, each true only if it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Ladder {
+    pub issued: bool,
+    pub installed: bool,
+    /// Hooks whose success is owed.
+    pub hooks_owed: Vec<HookId>,
+    /// Endpoints that owe the sight of the current leaf, with what was seen.
+    pub endpoints_owed: Vec<(String, Sight)>,
+    pub observed: Observed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Observed {
+    /// Every endpoint serves the current leaf.
+    Yes,
+    /// Not all of them, or not looked yet.
+    No,
+    /// There is nothing to look at: no endpoint is configured, or none ever answered.
+    Unverified,
+}
+
+impl Ladder {
+    pub fn of(
+        spec: Option<&LineageSpec>,
+        record: &LineageRecord,
+        installed: &Installed,
+        disk: &OnDisk,
+        now: Timestamp,
+    ) -> Self {
+        let Some(target) = target(record, installed, now) else {
+            return Self {
+                issued: false,
+                installed: false,
+                hooks_owed: Vec::new(),
+                endpoints_owed: Vec::new(),
+                observed: Observed::No,
+            };
+        };
+        let shown = |placement: &Placement| *placement == Placement::Shows(target.number);
+        let whole = shown(&disk.live) && disk.outputs.iter().all(|(_, placement)| shown(placement));
+        let Some(spec) = spec else {
+            return Self {
+                issued: true,
+                installed: whole,
+                hooks_owed: Vec::new(),
+                endpoints_owed: Vec::new(),
+                observed: Observed::Unverified,
+            };
+        };
+        let done = |hook: &HookId| installed.hooks.get(hook).is_some_and(|n| n.done >= target.number);
+        let notes: Vec<_> = spec
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                let note = installed.endpoints.get(endpoint);
+                (endpoint, note.filter(|note| note.generation == target.number))
+            })
+            .collect();
+        let endpoints_owed: Vec<_> = notes
+            .iter()
+            .filter_map(|(endpoint, note)| {
+                let note = (*note)?;
+                owes(note).then(|| (endpoint.to_string(), note.sight))
+            })
+            .collect();
+        let seen = notes.iter().filter(|(_, n)| n.is_some_and(|n| n.sight == Sight::New)).count();
+        let unlooked = notes.iter().any(|(_, note)| note.is_none());
+        let observed = if unlooked || !endpoints_owed.is_empty() {
+            Observed::No
+        } else if seen == 0 {
+            Observed::Unverified
+        } else {
+            Observed::Yes
+        };
+        Self {
+            issued: true,
+            installed: whole,
+            hooks_owed: spec.hooks.iter().filter(|hook| !done(hook)).cloned().collect(),
+            endpoints_owed,
+            observed,
+        }
+    }
+
+    pub fn reloaded(&self) -> bool {
+        self.issued && self.hooks_owed.is_empty()
+    }
+
+    /// Nothing is owed: every rung that can be reached is reached.
+    pub fn paid(&self) -> bool {
+        self.issued && self.installed && self.reloaded() && self.observed != Observed::No
+    }
+}
+
+/// Silence is owed only by an endpoint that answered before.
+pub fn owes(note: &EndpointNote) -> bool {
+    match note.sight {
+        Sight::New => false,
+        Sight::Unreachable => note.reached,
+        Sight::Old | Sight::OtherValid | Sight::Wrong => true,
+    }
+}
+
+/// What a served leaf is to a lineage.
+pub fn judge(
+    served: &Leaf,
+    asked: Option<&super::name::SubjectName>,
+    record: &LineageRecord,
+    target: &Leaf,
+    now: Timestamp,
+) -> Sight {
+    if served.fingerprint == target.fingerprint {
+        return Sight::New;
+    }
+    let ours = record.past.contains(&served.fingerprint)
+        || [&record.current, &record.previous]
+            .into_iter()
+            .flatten()
+            .any(|issued| issued.leaf.fingerprint == served.fingerprint);
+    if ours {
+        return Sight::Old;
+    }
+    let named = asked.map_or_else(|| served.covers_all(&target.names), |name| served.covers(name));
+    if named && served.valid_at(now) && !served.self_signed { Sight::OtherValid } else { Sight::Wrong }
+}
+
+/// Looks at an endpoint that serves what it should.
+const LOOK_AGAIN: Span = Span::hours(6);
+/// Looks at one that never answered: it may just not be there.
+const LOOK_FOR_SILENT: Span = Span::minutes(30);
+
+/// When to look again after a look.
+pub fn next_look(note: &EndpointNote, lifetime: Span) -> Span {
+    let span = match note.sight {
+        Sight::New => LOOK_AGAIN,
+        Sight::Unreachable if !note.reached => LOOK_FOR_SILENT,
+        _ => match note.failures {
+            0 | 1 => Span::secs(10),
+            2 => Span::secs(30),
+            3 => Span::MINUTE,
+            _ => Span::minutes(5),
+        },
+    };
+    super::failure::Backoff { lifetime }.scaled(span)
+}
+
+/// Waits between tries of a hook that fails: up to hourly.
+pub fn next_hook_try(failures: u32, lifetime: Span) -> Span {
+    let span = match failures {
+        0 | 1 => Span::secs(30),
+        2 => Span::minutes(2),
+        3 => Span::minutes(10),
+        4 => Span::minutes(30),
+        _ => Span::HOUR,
+    };
+    super::failure::Backoff { lifetime }.scaled(span)
+}

@@ -1,0 +1,30 @@
+//! Telling programs and services about a new generation. What is told is owed: the agent calls
+//! again until a call succeeds.
+
+mod check;
+pub mod exec;
+pub mod http;
+mod run;
+pub mod signal;
+
+use std::sync::Arc;
+
+pub use exec::ExecHook;
+pub use http::HttpHook;
+pub use signal::SignalHook;
+
+use crate::core::failure::Failure;
+use crate::core::spec::{Call, HookSpec};
+use crate::ports::Hook;
+use crate::sys::clock::Clock;
+
+/// The hook that `spec` describes.
+///
+/// Codes: `hook-missing` (nothing to run), `signal-unknown`, `hook-url`.
+pub fn build(spec: &HookSpec, clock: &Clock) -> Result<Arc<dyn Hook>, Failure> {
+    Ok(match &spec.call {
+        Call::Run(argv) => Arc::new(ExecHook::new(spec, argv, clock)),
+        Call::Signal { signal, target } => Arc::new(SignalHook::new(spec, signal, target, clock)?),
+        Call::Http { method, url } => Arc::new(HttpHook::new(spec, method, url, clock)?),
+    })
+}

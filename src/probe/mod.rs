@@ -1,0 +1,7 @@
+//! Looking at what an endpoint serves, the way any client would: with a handshake.
+
+mod smtp;
+pub mod tls;
+pub mod trust;
+
+pub use tls::TlsProbe;

@@ -1,0 +1,9 @@
+//! Ways of proving control of a name. Answers to http-01 go through the store, so whichever
+//! agent on this host holds the port answers for all of them.
+
+pub mod holder;
+pub mod http01;
+pub mod responder;
+pub mod self_check;
+pub mod socket;
+pub mod webroot;

@@ -1,0 +1,686 @@
+//! A disk in memory that keeps only what was synced. What POSIX leaves open, it decides against
+//! us: a directory's unsynced changes survive a power cut in any subset, a file's unsynced bytes
+//! torn, zeroed or not at all. Modes and owners are kept at once: a limit of the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use super::{FileKind, Stat};
+use crate::core::layout::{Content, FileRights, FsOp};
+use crate::core::leaf::{mix, seed_of};
+
+/// The handle of a modelled disk: breaks it, cuts its power, and changes files as an outsider.
+#[derive(Clone)]
+pub struct Model(Arc<Mutex<State>>);
+
+/// One thing a disk does; a plan's `Create` is three of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    MakeDir,
+    Create,
+    Write,
+    /// fsync of a file.
+    Sync,
+    Copy,
+    Link,
+    Rename,
+    /// fsync of a directory.
+    SyncDir,
+    Discard,
+    DiscardDir,
+    SetRights,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub trouble: Trouble,
+    /// `None`: at every step.
+    pub step: Option<Step>,
+    /// So many matching steps go well first.
+    pub skip: u32,
+    /// From then on, not just once.
+    pub lasting: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// ENOSPC
+    Full,
+    /// EIO
+    Broken,
+    /// EROFS
+    ReadOnly,
+    /// EACCES
+    Denied,
+    /// Nothing works any more, until [`Model::crash`].
+    PowerCut,
+}
+
+impl Model {
+    /// Whom files belong to unless a plan says otherwise.
+    pub(super) const USER: u32 = 1000;
+    const ROOT: u64 = 0;
+    /// Links followed on one path, as Linux does.
+    const LINKS_MAX: u32 = 40;
+    /// What [`super::Disk::free_space`] says of a disk that is not full, in bytes.
+    const FREE: u64 = 1 << 40;
+
+    pub(super) fn new() -> Self {
+        let root = Node { body: Body::Dir(BTreeMap::new()), mode: 0o755, uid: Self::USER, gid: Self::USER };
+        Self(Arc::new(Mutex::new(State {
+            nodes: BTreeMap::from([(Self::ROOT, root)]),
+            durable: BTreeMap::from([(Self::ROOT, BTreeMap::new())]),
+            next: 1,
+            powered: true,
+            ..State::default()
+        })))
+    }
+
+    /// Things go wrong as told, in addition to earlier faults.
+    pub fn inject(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    /// All faults end; a power cut needs [`Model::crash`].
+    pub fn heal(&self) {
+        self.state().faults.clear();
+    }
+
+    /// Steps done so far.
+    pub fn steps(&self) -> u64 {
+        self.state().steps
+    }
+
+    /// Power off and on. What was not synced is lost or not, as `seed` says; 0 loses all of it,
+    /// 1 nothing. Faults and locks end.
+    pub fn crash(&self, seed: u64) {
+        self.state().crash(seed);
+    }
+
+    /// Directories as an outsider makes them, durably; parents too.
+    pub fn make_dirs(&self, path: &Path, mode: u32) {
+        let mut state = self.state();
+        let mut dir = Self::ROOT;
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            let name = name.to_string_lossy().into_owned();
+            dir = match state.entries(dir).get(&name) {
+                Some(node) => *node,
+                None => state.put_outside(dir, &name, Body::Dir(BTreeMap::new()), mode),
+            };
+        }
+    }
+
+    /// A file as an outsider writes it, durably: in place of what was there.
+    pub fn put(&self, path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let mut state = self.state();
+        let (dir, name) = state.place(None, path)?;
+        state.put_outside(dir, &name, Body::File { bytes: bytes.to_vec(), synced: true }, mode);
+        Ok(())
+    }
+
+    /// A symbolic link as an outsider makes it, durably.
+    pub fn put_link(&self, path: &Path, target: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let (dir, name) = state.place(None, path)?;
+        state.put_outside(dir, &name, Body::Link(target.to_owned()), 0o777);
+        Ok(())
+    }
+
+    /// A mode as an outsider sets it.
+    pub fn chmod(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.touch(path, |node| node.mode = mode)
+    }
+
+    /// An owner as an outsider sets it.
+    pub fn own(&self, path: &Path, uid: u32) -> io::Result<()> {
+        self.touch(path, |node| node.uid = uid)
+    }
+
+    fn touch(&self, path: &Path, change: impl FnOnce(&mut Node)) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.walk(None, path, true)?;
+        state.nodes.get_mut(&id).map(change).ok_or_else(|| Errno::NOENT.into())
+    }
+
+    /// A name removed by an outsider, durably, with all that is below.
+    pub fn take_away(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let (dir, name) = state.place(None, path)?;
+        let node = state.node_at(None, path)?;
+        state.change_outside(Change { dir, remove: Some(name), add: None, node });
+        Ok(())
+    }
+
+    pub(super) fn perform(&self, root: Option<&Path>, op: &FsOp) -> io::Result<()> {
+        let mut state = self.state();
+        match op {
+            FsOp::MakeDir { path, rights } => state.make_dir(root, path, rights),
+            FsOp::Create { path, content, rights } => state.create(root, path, content.bytes(), rights),
+            FsOp::Copy { from, to } => {
+                let node = state.node_at(root, from)?;
+                if matches!(state.node(node)?.body, Body::Dir(_)) {
+                    return Err(Errno::PERM.into());
+                }
+                state.step(Step::Copy)?;
+                state.add(root, to, node)
+            }
+            FsOp::Link { path, target } => {
+                state.step(Step::Link)?;
+                let node = state.new_node(Body::Link(target.clone()), 0o777);
+                state.add(root, path, node)
+            }
+            FsOp::Rename { from, to } => state.rename(root, from, to),
+            FsOp::SyncDir { path } => state.sync_dir(root, path),
+            FsOp::Discard { path } => state.discard(root, path, false),
+            FsOp::DiscardDir { path } => state.discard(root, path, true),
+            FsOp::SetRights { path, rights } => {
+                let id = state.node_at(root, path)?;
+                state.step(Step::SetRights)?;
+                state.give(id, rights);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn read(&self, path: &Path, most: usize, follow: bool) -> io::Result<Content> {
+        let state = self.powered()?;
+        let id = state.walk(None, path, follow)?;
+        match &state.node(id)?.body {
+            Body::File { bytes, .. } if bytes.len() > most => {
+                Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")))
+            }
+            Body::File { bytes, .. } => Ok(Content::new(bytes.clone())),
+            Body::Link(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")),
+            Body::Dir(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
+        }
+    }
+
+    pub(super) fn read_link(&self, path: &Path) -> io::Result<PathBuf> {
+        let state = self.powered()?;
+        let id = state.walk(None, path, false)?;
+        match &state.node(id)?.body {
+            Body::Link(target) => Ok(target.clone()),
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+
+    pub(super) fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let state = self.powered()?;
+        let id = state.walk(None, dir, true)?;
+        match &state.node(id)?.body {
+            Body::Dir(entries) => Ok(entries.keys().cloned().collect()),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let state = self.powered()?;
+        let node = state.node(state.walk(None, path, false)?)?;
+        let (kind, len) = match &node.body {
+            Body::File { bytes, .. } => (FileKind::File, bytes.len()),
+            Body::Dir(_) => (FileKind::Dir, 0),
+            Body::Link(target) => (FileKind::Link, target.as_os_str().len()),
+        };
+        Ok(Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, len: len as u64 })
+    }
+
+    pub(super) fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let state = self.powered()?;
+        let mut id = state.walk(None, path, true)?;
+        let mut names = Vec::new();
+        while id != Self::ROOT {
+            let (parent, name) = state.parent_of(id).ok_or(Errno::NOENT)?;
+            names.push(name);
+            id = parent;
+        }
+        Ok(names.iter().rev().fold(PathBuf::from("/"), |path, name| path.join(name)))
+    }
+
+    pub(super) fn free_space(&self) -> io::Result<u64> {
+        let state = self.powered()?;
+        let full = state.faults.iter().any(|fault| fault.trouble == Trouble::Full && fault.skip == 0);
+        Ok(if full { 0 } else { Self::FREE })
+    }
+
+    pub(super) fn lock(&self, path: &Path, note: Option<&str>) -> io::Result<Option<u64>> {
+        let mut state = self.powered()?;
+        let (dir, name) = state.place(None, path)?;
+        let node = match state.entries(dir).get(&name) {
+            Some(node) => *node,
+            None => state.put_outside(dir, &name, Body::File { bytes: Vec::new(), synced: true }, 0o600),
+        };
+        if state.locks.contains_key(&node) {
+            return Ok(None);
+        }
+        if let (Some(note), Some(Node { body: Body::File { bytes, .. }, .. })) =
+            (note, state.nodes.get_mut(&node))
+        {
+            *bytes = note.into();
+        }
+        state.next += 1;
+        let id = state.next;
+        state.locks.insert(node, id);
+        Ok(Some(id))
+    }
+
+    pub(super) fn unlock(&self, id: u64) {
+        self.state().locks.retain(|_, held| *held != id);
+    }
+
+    fn powered(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.state();
+        if state.powered { Ok(state) } else { Err(dark()) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The number that stands for a user or group: the model knows every name.
+pub(super) fn number_of(name: &str) -> u32 {
+    name.parse().unwrap_or_else(|_| 2000 + u32::try_from(seed_of(name) % 30_000).unwrap_or(0))
+}
+
+fn dark() -> io::Error {
+    io::Error::other("the power is off")
+}
+
+type Entries = BTreeMap<String, u64>;
+
+#[derive(Default)]
+struct State {
+    nodes: BTreeMap<u64, Node>,
+    /// Of each directory, the entries that a power cut can't take.
+    durable: BTreeMap<u64, Entries>,
+    /// What it can take, in order.
+    pending: Vec<Change>,
+    next: u64,
+    /// How many nodes there are when those that nobody names are let go next.
+    tidy_at: usize,
+    faults: Vec<Fault>,
+    steps: u64,
+    powered: bool,
+    /// File → who holds it.
+    locks: BTreeMap<u64, u64>,
+}
+
+struct Node {
+    body: Body,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+}
+
+enum Body {
+    File { bytes: Vec<u8>, synced: bool },
+    Dir(Entries),
+    Link(PathBuf),
+}
+
+/// One change of one directory. A rename inside a directory is one change: both or neither.
+#[derive(Clone)]
+struct Change {
+    dir: u64,
+    remove: Option<String>,
+    add: Option<String>,
+    node: u64,
+}
+
+impl State {
+    /// Fewer files and directories than this are not worth looking through.
+    const TIDY_AT: usize = 4096;
+
+    /// Whether the next step goes well.
+    fn step(&mut self, step: Step) -> io::Result<()> {
+        if !self.powered {
+            return Err(dark());
+        }
+        self.steps += 1;
+        let mut hit = None;
+        self.faults.retain_mut(|fault| {
+            if hit.is_some() || fault.step.is_some_and(|only| only != step) {
+                return true;
+            }
+            if fault.skip > 0 {
+                fault.skip -= 1;
+                return true;
+            }
+            hit = Some(fault.trouble);
+            fault.lasting
+        });
+        match hit {
+            None => Ok(()),
+            Some(Trouble::PowerCut) => {
+                self.powered = false;
+                Err(dark())
+            }
+            Some(Trouble::Full) => Err(Errno::NOSPC.into()),
+            Some(Trouble::Broken) => Err(Errno::IO.into()),
+            Some(Trouble::ReadOnly) => Err(Errno::ROFS.into()),
+            Some(Trouble::Denied) => Err(Errno::ACCESS.into()),
+        }
+    }
+
+    fn make_dir(&mut self, root: Option<&Path>, path: &Path, rights: &FileRights) -> io::Result<()> {
+        let (dir, name) = self.place(root, path)?;
+        if let Some(id) = self.entries(dir).get(&name) {
+            let is_dir = matches!(self.node(*id)?.body, Body::Dir(_));
+            return if is_dir { Ok(()) } else { Err(Errno::NOTDIR.into()) };
+        }
+        self.step(Step::MakeDir)?;
+        let id = self.new_node(Body::Dir(BTreeMap::new()), 0);
+        self.durable.insert(id, BTreeMap::new());
+        self.give(id, rights);
+        self.add(root, path, id)
+    }
+
+    fn create(
+        &mut self,
+        root: Option<&Path>,
+        path: &Path,
+        content: &[u8],
+        rights: &FileRights,
+    ) -> io::Result<()> {
+        let (dir, name) = self.place(root, path)?;
+        if self.entries(dir).contains_key(&name) {
+            return Err(Errno::EXIST.into());
+        }
+        self.step(Step::Create)?;
+        let id = self.new_node(Body::File { bytes: Vec::new(), synced: false }, 0);
+        self.give(id, rights);
+        self.change(Change { dir, remove: None, add: Some(name.clone()), node: id });
+        let written = self.write(id, content);
+        if written.is_err() && self.powered {
+            self.change(Change { dir, remove: Some(name), add: None, node: id });
+        }
+        written
+    }
+
+    fn write(&mut self, id: u64, content: &[u8]) -> io::Result<()> {
+        let write = self.step(Step::Write);
+        let reached = if write.is_ok() { content.len() } else { content.len() / 2 };
+        self.set_file(id, content[..reached].to_vec(), false);
+        write?;
+        self.step(Step::Sync)?;
+        self.set_file(id, content.to_vec(), true);
+        Ok(())
+    }
+
+    fn rename(&mut self, root: Option<&Path>, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_dir, from_name) = self.place(root, from)?;
+        let (to_dir, to_name) = self.place(root, to)?;
+        let id = *self.entries(from_dir).get(&from_name).ok_or(Errno::NOENT)?;
+        if let Some(old) = self.entries(to_dir).get(&to_name)
+            && matches!(self.node(*old)?.body, Body::Dir(_))
+        {
+            return Err(Errno::ISDIR.into());
+        }
+        self.step(Step::Rename)?;
+        if self.entries(to_dir).get(&to_name) == Some(&id) {
+            // POSIX: two names of one file are both left alone.
+            return Ok(());
+        }
+        if from_dir == to_dir {
+            self.change(Change { dir: to_dir, remove: Some(from_name), add: Some(to_name), node: id });
+        } else {
+            self.change(Change { dir: to_dir, remove: None, add: Some(to_name), node: id });
+            self.change(Change { dir: from_dir, remove: Some(from_name), add: None, node: id });
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&mut self, root: Option<&Path>, path: &Path) -> io::Result<()> {
+        let dir = self.walk(root, path, true)?;
+        if !matches!(self.node(dir)?.body, Body::Dir(_)) {
+            return Err(Errno::NOTDIR.into());
+        }
+        self.step(Step::SyncDir)?;
+        let (settled, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|change| change.dir == dir);
+        self.pending = open;
+        self.apply_durably(&settled);
+        self.tidy();
+        Ok(())
+    }
+
+    fn discard(&mut self, root: Option<&Path>, path: &Path, directory: bool) -> io::Result<()> {
+        let (dir, name) = match self.place(root, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            place => place?,
+        };
+        let Some(id) = self.entries(dir).get(&name).copied() else { return Ok(()) };
+        match (&self.node(id)?.body, directory) {
+            (Body::Dir(entries), true) if !entries.is_empty() => return Ok(()),
+            (Body::Dir(_), true) => self.step(Step::DiscardDir)?,
+            (Body::Dir(_), false) => return Err(Errno::ISDIR.into()),
+            (_, true) => return Err(Errno::NOTDIR.into()),
+            (_, false) => self.step(Step::Discard)?,
+        }
+        self.change(Change { dir, remove: Some(name), add: None, node: id });
+        Ok(())
+    }
+
+    fn crash(&mut self, seed: u64) {
+        let mut draws = 0;
+        let mut draw = |sides: u64| {
+            draws += 1;
+            mix(&[seed, draws]) % sides
+        };
+        for change in std::mem::take(&mut self.pending) {
+            let survives = match seed {
+                0 => false,
+                1 => true,
+                _ => draw(2) == 1,
+            };
+            if survives {
+                apply(self.durable.entry(change.dir).or_default(), &change);
+            }
+        }
+        for (id, node) in &mut self.nodes {
+            match &mut node.body {
+                Body::Dir(entries) => *entries = self.durable.get(id).cloned().unwrap_or_default(),
+                Body::File { bytes, synced } if !*synced => {
+                    match if seed == 1 { 0 } else { draw(4) } {
+                        0 => {}
+                        1 => bytes.clear(),
+                        2 => bytes.fill(0),
+                        _ => bytes.truncate(bytes.len() / 3),
+                    }
+                    *synced = true;
+                }
+                Body::File { .. } | Body::Link(_) => {}
+            }
+        }
+        self.locks.clear();
+        self.faults.clear();
+        self.powered = true;
+        self.tidy();
+    }
+
+    /// Lets go of nodes without a name, so that a long simulation stays small.
+    fn tidy(&mut self) {
+        if self.nodes.len() < self.tidy_at.max(Self::TIDY_AT) {
+            return;
+        }
+        let mut named: BTreeSet<u64> = self.pending.iter().map(|change| change.node).collect();
+        named.insert(Model::ROOT);
+        named.extend(self.durable.values().flat_map(BTreeMap::values));
+        for node in self.nodes.values() {
+            if let Body::Dir(entries) = &node.body {
+                named.extend(entries.values());
+            }
+        }
+        self.nodes.retain(|id, _| named.contains(id));
+        self.durable.retain(|id, _| named.contains(id));
+        self.tidy_at = self.nodes.len() * 2;
+    }
+
+    fn change(&mut self, change: Change) {
+        self.apply_now(&change);
+        self.pending.push(change);
+    }
+
+    fn apply_now(&mut self, change: &Change) {
+        if let Some(Node { body: Body::Dir(entries), .. }) = self.nodes.get_mut(&change.dir) {
+            apply(entries, change);
+        }
+    }
+
+    fn apply_durably(&mut self, changes: &[Change]) {
+        for change in changes {
+            apply(self.durable.entry(change.dir).or_default(), change);
+        }
+    }
+
+    fn put_outside(&mut self, dir: u64, name: &str, body: Body, mode: u32) -> u64 {
+        let node = self.new_node(body, mode);
+        self.durable.entry(node).or_default();
+        self.change_outside(Change { dir, remove: None, add: Some(name.to_owned()), node });
+        node
+    }
+
+    /// Durable at once, and with it what was done to the same name before.
+    fn change_outside(&mut self, change: Change) {
+        let touched: Vec<_> = [&change.add, &change.remove].into_iter().flatten().cloned().collect();
+        let (mut same, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|earlier| {
+                earlier.dir == change.dir
+                    && [&earlier.add, &earlier.remove]
+                        .into_iter()
+                        .flatten()
+                        .any(|name| touched.contains(name))
+            });
+        self.pending = open;
+        self.apply_now(&change);
+        same.push(change);
+        self.apply_durably(&same);
+    }
+
+    fn add(&mut self, root: Option<&Path>, path: &Path, node: u64) -> io::Result<()> {
+        let (dir, name) = self.place(root, path)?;
+        if self.entries(dir).contains_key(&name) {
+            return Err(Errno::EXIST.into());
+        }
+        self.change(Change { dir, remove: None, add: Some(name), node });
+        Ok(())
+    }
+
+    fn give(&mut self, id: u64, rights: &FileRights) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.mode = rights.mode & 0o777;
+            if let Some(owner) = &rights.owner {
+                node.uid = number_of(owner);
+            }
+            if let Some(group) = &rights.group {
+                node.gid = number_of(group);
+            }
+        }
+    }
+
+    fn set_file(&mut self, id: u64, content: Vec<u8>, is_synced: bool) {
+        if let Some(Node { body: Body::File { bytes, synced }, .. }) = self.nodes.get_mut(&id) {
+            *bytes = content;
+            *synced = is_synced;
+        }
+    }
+
+    fn new_node(&mut self, body: Body, mode: u32) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.nodes.insert(id, Node { body, mode, uid: Model::USER, gid: Model::USER });
+        id
+    }
+
+    fn node(&self, id: u64) -> io::Result<&Node> {
+        self.nodes.get(&id).ok_or_else(|| Errno::NOENT.into())
+    }
+
+    fn entries(&self, dir: u64) -> &Entries {
+        static NONE: Entries = BTreeMap::new();
+        match self.nodes.get(&dir) {
+            Some(Node { body: Body::Dir(entries), .. }) => entries,
+            _ => &NONE,
+        }
+    }
+
+    fn node_at(&self, root: Option<&Path>, path: &Path) -> io::Result<u64> {
+        let (dir, name) = self.place(root, path)?;
+        self.entries(dir).get(&name).copied().ok_or_else(|| Errno::NOENT.into())
+    }
+
+    /// The directory and the name in it that a path stands for.
+    fn place(&self, root: Option<&Path>, path: &Path) -> io::Result<(u64, String)> {
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or(Errno::INVAL)?.to_owned();
+        let dir = self.walk(root, path.parent().unwrap_or(Path::new("")), true)?;
+        match self.node(dir)?.body {
+            Body::Dir(_) => Ok((dir, name)),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// Follows a path; beneath a root, over no link at all.
+    fn walk(&self, root: Option<&Path>, path: &Path, follow_last: bool) -> io::Result<u64> {
+        let mut at = match root {
+            Some(root) => vec![self.walk(None, root, true)?],
+            None => vec![Model::ROOT],
+        };
+        let mut todo: Vec<PathBuf> = path.components().rev().map(|c| c.as_os_str().into()).collect();
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            let here = *at.last().unwrap_or(&Model::ROOT);
+            let name = part.to_str().ok_or(Errno::INVAL)?;
+            match name {
+                "/" if root.is_none() => at.truncate(1),
+                "." if root.is_none() => {}
+                ".." if root.is_none() => at.truncate(at.len().saturating_sub(1).max(1)),
+                "/" | "." | ".." => return Err(Errno::INVAL.into()),
+                _ => {
+                    if !matches!(self.node(here)?.body, Body::Dir(_)) {
+                        return Err(Errno::NOTDIR.into());
+                    }
+                    let next = *self.entries(here).get(name).ok_or(Errno::NOENT)?;
+                    match &self.node(next)?.body {
+                        Body::Link(_) if root.is_some() => return Err(Errno::NOTDIR.into()),
+                        Body::Link(target) if follow_last || !todo.is_empty() => {
+                            links += 1;
+                            if links > Model::LINKS_MAX {
+                                return Err(Errno::LOOP.into());
+                            }
+                            todo.extend(target.components().rev().map(|c| PathBuf::from(c.as_os_str())));
+                        }
+                        _ => at.push(next),
+                    }
+                }
+            }
+        }
+        Ok(*at.last().unwrap_or(&Model::ROOT))
+    }
+
+    fn parent_of(&self, id: u64) -> Option<(u64, String)> {
+        self.nodes.iter().find_map(|(dir, node)| match &node.body {
+            Body::Dir(entries) => {
+                entries.iter().find(|(_, entry)| **entry == id).map(|(name, _)| (*dir, name.clone()))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn apply(entries: &mut Entries, change: &Change) {
+    // After a partial loss the name may stand for another file by now.
+    if let Some(name) = &change.remove
+        && entries.get(name) == Some(&change.node)
+    {
+        entries.remove(name);
+    }
+    if let Some(name) = &change.add {
+        entries.insert(name.clone(), change.node);
+    }
+}

@@ -1,0 +1,291 @@
+//! The host's disk. Every step works on a descriptor of the parent directory, and none follows a
+//! link at the end of its path.
+
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path};
+
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::{FileKind, Stat, owner};
+use crate::core::layout::{Content, FileRights, FsOp};
+
+pub fn perform(root: Option<&Path>, op: &FsOp) -> io::Result<()> {
+    match op {
+        FsOp::MakeDir { path, rights } => Place::of(root, path)?.make_dir(rights),
+        FsOp::Create { path, content, rights } => Place::of(root, path)?.create(content.bytes(), rights),
+        FsOp::Copy { from, to } => Place::of(root, from)?.copy(&Place::of(root, to)?),
+        FsOp::Link { path, target } => {
+            let place = Place::of(root, path)?;
+            Ok(fs::symlinkat(target, &place.dir, &place.name)?)
+        }
+        FsOp::Rename { from, to } => {
+            let (from, to) = (Place::of(root, from)?, Place::of(root, to)?);
+            Ok(fs::renameat(&from.dir, &from.name, &to.dir, &to.name)?)
+        }
+        FsOp::SyncDir { path } => sync_dir(root, path),
+        FsOp::Discard { path } => discard(root, path, AtFlags::empty()),
+        FsOp::DiscardDir { path } => match discard(root, path, AtFlags::REMOVEDIR) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            done => done,
+        },
+        FsOp::SetRights { path, rights } => Place::of(root, path)?.set_rights(rights),
+    }
+}
+
+/// A name in a directory that is held open.
+struct Place {
+    dir: OwnedFd,
+    name: OsString,
+}
+
+const SEARCH: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Place {
+    fn of(root: Option<&Path>, path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
+        let parent = path.parent().unwrap_or(Path::new(""));
+        Ok(Self { dir: directory(root, parent)?, name })
+    }
+
+    fn open(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(retry_on_intr(|| fs::openat(&self.dir, &self.name, flags, mode))?)
+    }
+
+    fn make_dir(&self, rights: &FileRights) -> io::Result<()> {
+        match fs::mkdirat(&self.dir, &self.name, Mode::from_raw_mode(rights.mode & 0o777)) {
+            Ok(()) => {
+                let dir = self.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+                give(&File::from(dir), &Ids::of(rights)?, rights.mode)
+            }
+            Err(Errno::EXIST) => {
+                let stat = fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW)?;
+                match fs::FileType::from_raw_mode(stat.st_mode) {
+                    fs::FileType::Directory => Ok(()),
+                    _ => Err(Errno::NOTDIR.into()),
+                }
+            }
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn create(&self, content: &[u8], rights: &FileRights) -> io::Result<()> {
+        // Looked up first: an unknown user must not leave a file behind.
+        let ids = Ids::of(rights)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let mut file = File::from(self.open(flags, Mode::from_raw_mode(rights.mode & 0o777))?);
+        let written = give(&file, &ids, rights.mode)
+            .and_then(|()| file.write_all(content))
+            // After a failed fsync the kernel may have dropped the pages and call the next one a
+            // success: there is no second try on this file (F05).
+            .and_then(|()| file.sync_all());
+        if written.is_err() {
+            // What went wrong first is what is told.
+            let _ = fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
+        }
+        written
+    }
+
+    fn copy(&self, to: &Self) -> io::Result<()> {
+        match fs::linkat(&self.dir, &self.name, &to.dir, &to.name, AtFlags::empty()) {
+            // No hard links here, or none for us.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS) => {
+                let mut file = regular(self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)?;
+                let mut content = Vec::new();
+                file.read_to_end(&mut content)?;
+                let mode = file.metadata()?.mode() & 0o777;
+                let content = Content::new(content);
+                to.create(content.bytes(), &FileRights::mode(mode))
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn set_rights(&self, rights: &FileRights) -> io::Result<()> {
+        let ids = Ids::of(rights)?;
+        let file = match self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            // A mode so narrow that the owner can't read: reached by its magic link instead.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let fd = self.open(OFlags::PATH, Mode::empty())?;
+                alone(&File::from(fd.try_clone()?))?;
+                let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+                retry_on_intr(|| fs::chmod(&link, Mode::from_raw_mode(rights.mode | 0o400)))?;
+                File::from(self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)
+            }
+            Err(error) => return Err(error),
+        };
+        alone(&file)?;
+        give(&file, &ids, rights.mode)
+    }
+}
+
+/// A descriptor of a directory, good for reaching what is inside.
+fn directory(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
+    let Some(root) = root else {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        return Ok(retry_on_intr(|| fs::open(path, SEARCH, Mode::empty()))?);
+    };
+    let mut dir = retry_on_intr(|| fs::open(root, SEARCH, Mode::empty()))?;
+    for component in path.components() {
+        let Component::Normal(name) = component else { return Err(Errno::INVAL.into()) };
+        dir = retry_on_intr(|| fs::openat(&dir, name, SEARCH | OFlags::NOFOLLOW, Mode::empty()))?;
+    }
+    Ok(dir)
+}
+
+fn sync_dir(root: Option<&Path>, path: &Path) -> io::Result<()> {
+    let dir = directory(root, path)?;
+    let dir = retry_on_intr(|| {
+        fs::openat(&dir, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    })?;
+    match retry_on_intr(|| fs::fsync(&dir)) {
+        // A file system that has no such call; it can't be asked for more.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(()),
+        done => Ok(done?),
+    }
+}
+
+fn discard(root: Option<&Path>, path: &Path, flags: AtFlags) -> io::Result<()> {
+    let done = Place::of(root, path).and_then(|place| Ok(fs::unlinkat(&place.dir, &place.name, flags)?));
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+struct Ids {
+    user: Option<Uid>,
+    group: Option<Gid>,
+}
+
+impl Ids {
+    fn of(rights: &FileRights) -> io::Result<Self> {
+        let missing = |kind: &str, name: &str| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("there is no {kind} {name:?} on this host"))
+        };
+        let user = match &rights.owner {
+            Some(name) => Some(owner::user_id(name)?.ok_or_else(|| missing("user", name))?),
+            None => None,
+        };
+        let group = match &rights.group {
+            Some(name) => Some(owner::group_id(name)?.ok_or_else(|| missing("group", name))?),
+            None => None,
+        };
+        Ok(Self { user: user.map(Uid::from_raw), group: group.map(Gid::from_raw) })
+    }
+}
+
+/// Sets owner and mode through the descriptor, where they differ: without privileges a needless
+/// chown would fail.
+fn give(file: &File, ids: &Ids, mode: u32) -> io::Result<()> {
+    let meta = file.metadata()?;
+    let other_user = ids.user.is_some_and(|user| user.as_raw() != meta.uid());
+    let other_group = ids.group.is_some_and(|group| group.as_raw() != meta.gid());
+    let now = if other_user || other_group {
+        retry_on_intr(|| fs::fchown(file.as_fd(), ids.user, ids.group))?;
+        file.metadata()?.mode()
+    } else {
+        meta.mode()
+    };
+    // A directory keeps a set-group bit that it inherited: with it the group of a shared volume
+    // reaches the files inside.
+    let kept = if meta.is_dir() { now & 0o2000 } else { 0 };
+    let wanted = (mode & 0o777) | kept;
+    if now & 0o7777 != wanted {
+        retry_on_intr(|| fs::fchmod(file.as_fd(), Mode::from_raw_mode(wanted)))?;
+    }
+    Ok(())
+}
+
+/// Refuses what may be somebody else's file that was linked into our directory.
+fn alone(file: &File) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.is_dir() || (meta.is_file() && meta.nlink() == 1) {
+        return Ok(());
+    }
+    let why = if meta.is_file() { "it has a second name (hard link)" } else { "it is not a file" };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+}
+
+fn regular(fd: OwnedFd) -> io::Result<File> {
+    let file = File::from(fd);
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+    }
+}
+
+pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<Content> {
+    let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    // Non-blocking, so that a pipe planted here can't hold us up.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | nofollow;
+    let fd = match retry_on_intr(|| fs::open(path, flags, Mode::empty())) {
+        Err(Errno::LOOP) if !follow => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link"));
+        }
+        fd => fd?,
+    };
+    let mut file = regular(fd)?;
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if len > most {
+        return Err(too_large());
+    }
+    // Sized once: a vector that grows leaves pieces of a key behind.
+    let mut bytes = Vec::with_capacity(len + 1);
+    (&mut file).take(most as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > most { Err(too_large()) } else { Ok(Content::new(bytes)) }
+}
+
+pub fn list(dir: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+pub fn stat(path: &Path) -> io::Result<Stat> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let kind = match meta.file_type() {
+        kind if kind.is_file() => FileKind::File,
+        kind if kind.is_dir() => FileKind::Dir,
+        kind if kind.is_symlink() => FileKind::Link,
+        _ => FileKind::Other,
+    };
+    Ok(Stat { kind, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid(), len: meta.len() })
+}
+
+pub fn free_space(path: &Path) -> io::Result<u64> {
+    let volume = retry_on_intr(|| fs::statvfs(path))?;
+    Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+}
+
+pub fn lock(path: &Path, note: Option<&str>) -> io::Result<Option<File>> {
+    let place = Place::of(None, path)?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
+    let mut file = loop {
+        let file = regular(place.open(flags, Mode::from_raw_mode(0o600))?)?;
+        match file.try_lock() {
+            // A file that was removed since it was opened would be a lock that only we know.
+            Ok(()) if file.metadata()?.nlink() == 0 => {}
+            Ok(()) => break file,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    };
+    if let Some(note) = note {
+        // Only information for people; a full disk must not keep us from working.
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
+    }
+    Ok(Some(file))
+}
