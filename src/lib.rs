@@ -22,7 +22,7 @@ pub mod hook;
 pub mod ports;
 pub mod probe;
 pub mod solve;
-//pub mod store;
+pub mod store;
 pub mod sys;
 pub mod telemetry;
 //pub mod wire;

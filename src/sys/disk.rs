@@ -100,7 +100,8 @@ impl Disk {
         }
     }
 
-    /// As [`Disk::read`], but a link at the end of the path is an error.
+    /// As [`Disk::read`], but a link at the end of the path is an error, of kind
+    /// [`io::ErrorKind::InvalidInput`] as for everything that is not a regular file.
     pub fn read_plain(&self, path: &Path, most: usize) -> io::Result<Content> {
         match &self.0 {
             Kind::Real => real::read(path, most, false),

@@ -132,6 +132,22 @@ impl Model {
         Ok(())
     }
 
+    /// A mode as an outsider sets it.
+    pub fn chmod(&self, path: &Path, mode: u32) -> io::Result<()> {
+        self.touch(path, |node| node.mode = mode)
+    }
+
+    /// An owner as an outsider sets it.
+    pub fn own(&self, path: &Path, uid: u32) -> io::Result<()> {
+        self.touch(path, |node| node.uid = uid)
+    }
+
+    fn touch(&self, path: &Path, change: impl FnOnce(&mut Node)) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.walk(None, path, true)?;
+        state.nodes.get_mut(&id).map(change).ok_or_else(|| Errno::NOENT.into())
+    }
+
     /// A name removed by an outsider, durably, with all that is below.
     pub fn take_away(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
@@ -180,7 +196,7 @@ impl Model {
                 Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes")))
             }
             Body::File { bytes, .. } => Ok(Content::new(bytes.clone())),
-            Body::Link(_) => Err(Errno::LOOP.into()),
+            Body::Link(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link")),
             Body::Dir(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file")),
         }
     }

@@ -226,7 +226,13 @@ pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<Content> {
     let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     // Non-blocking, so that a pipe planted here can't hold us up.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | nofollow;
-    let mut file = regular(retry_on_intr(|| fs::open(path, flags, Mode::empty()))?)?;
+    let fd = match retry_on_intr(|| fs::open(path, flags, Mode::empty())) {
+        Err(Errno::LOOP) if !follow => {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a symbolic link"));
+        }
+        fd => fd?,
+    };
+    let mut file = regular(fd)?;
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
     let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
     if len > most {

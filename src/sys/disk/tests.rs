@@ -1,5 +1,5 @@
 //! The model must behave as the host's disk does, and both as a careful program needs.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;

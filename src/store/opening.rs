@@ -1,0 +1,211 @@
+//! Opening a state directory: which directory it really is, whether we may use it, and putting
+//! right what can be put right.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::dir::{DirStore, StoreReport};
+use super::place::{
+    LOCKS, PROBE, QUARANTINE, SHARDS, SHELVES, VERSION, finished, generation_of, key_of, shard,
+};
+use crate::core::layout::{Content, FileRights, FsOp, replace};
+use crate::core::name::LineageId;
+use crate::ports::{Key, Shelf, StoreError};
+use crate::sys::disk::{Disk, FileKind, LockGuard};
+
+/// The schema that this release writes; it reads this one and older ones.
+pub const SCHEMA: u32 = 1;
+/// Mode of every directory in the state.
+pub const DIR_MODE: u32 = 0o700;
+/// Mode of every file in the state.
+pub const FILE_MODE: u32 = 0o600;
+/// The directory inside a volume that others may write.
+const OWN_DIR: &str = "nolapse";
+/// Longest version file, in bytes.
+const VERSION_MAX: usize = 64;
+
+/// The directory that holds the state; nothing is written yet.
+pub fn choose(disk: &Disk, configured: &Path) -> Result<PathBuf, StoreError> {
+    let what = || format!("the state directory {}", configured.display());
+    let dir = match disk.resolve(configured) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(configured.to_owned()),
+        Err(error) => return Err(io_error(what(), &error)),
+    };
+    let stat = disk.stat(&dir).map_err(|error| io_error(what(), &error))?;
+    if stat.kind != FileKind::Dir {
+        return Err(refusal(what(), io::ErrorKind::NotADirectory, "it is not a directory"));
+    }
+    let me = disk.user();
+    let ours = |path: &Path, kind| disk.stat(path).is_ok_and(|stat| stat.kind == kind && stat.uid == me);
+    if stat.uid == me && ours(&dir.join(VERSION), FileKind::File) {
+        return Ok(dir);
+    }
+    let inner = dir.join(OWN_DIR);
+    let moved_in = ours(&inner, FileKind::Dir) && ours(&inner.join(VERSION), FileKind::File);
+    if stat.mode & 0o022 == 0 && !moved_in {
+        if me == 0 && stat.uid != 0 {
+            let why = format!("it belongs to user {}; run as that user", stat.uid);
+            return Err(refusal(what(), io::ErrorKind::PermissionDenied, &why));
+        }
+        return Ok(dir);
+    }
+    match disk.stat(&inner) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(inner),
+        Err(error) => Err(io_error(inner.display().to_string(), &error)),
+        Ok(stat) if stat.kind == FileKind::Dir && stat.uid == me => Ok(inner),
+        Ok(stat) => {
+            let why = format!(
+                "others may write to {}, so the state belongs in here, but this is not a directory of ours \
+                 (user {}); remove it, or set state-dir to a directory that only user {me} can write",
+                dir.display(),
+                stat.uid
+            );
+            Err(refusal(inner.display().to_string(), io::ErrorKind::PermissionDenied, &why))
+        }
+    }
+}
+
+/// The version that the directory says it has; `None` where it says nothing.
+pub fn version(disk: &Disk, root: &Path) -> Result<Option<u32>, StoreError> {
+    let path = root.join(VERSION);
+    let text = match disk.read_plain(&path, VERSION_MAX) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(path.display().to_string(), &error)),
+    };
+    let number = std::str::from_utf8(text.bytes()).ok().and_then(|text| text.trim_end().parse().ok());
+    match number {
+        Some(found) if found > SCHEMA => {
+            Err(StoreError::Newer { key: path.display().to_string(), found, known: SCHEMA })
+        }
+        Some(found) => Ok(Some(found)),
+        None => Err(refusal(
+            path.display().to_string(),
+            io::ErrorKind::InvalidData,
+            "it holds no version number, so nothing here is touched; restore the state directory from a \
+             backup, or write the number of the schema into this file",
+        )),
+    }
+}
+
+impl DirStore {
+    /// Makes what is missing, puts rights right, and removes unfinished files.
+    pub(super) async fn furnish(&self) -> Result<(), StoreError> {
+        self.make_dirs().await?;
+        let root = &self.shelving.root;
+        let hold = self.lock_shard(0).await?;
+        if version(&self.disk, root)?.is_none() {
+            let text = Content::new(format!("{SCHEMA}\n").into());
+            let plan = replace(&root.join(VERSION), text, FileRights::mode(FILE_MODE));
+            self.run(plan, hold).await?;
+        } else {
+            drop(hold);
+        }
+        self.sweep().await
+    }
+
+    async fn make_dirs(&self) -> Result<(), StoreError> {
+        let root = &self.shelving.root;
+        let shelves = SHELVES.iter().map(|(shelf, _)| self.shelving.dir(*shelf));
+        let dirs: Vec<_> = shelves.chain([root.join(LOCKS), root.join(QUARANTINE)]).collect();
+        let mut plan = Vec::new();
+        for dir in std::iter::once(root).chain(&dirs) {
+            let missing = dir.ancestors().take_while(|each| self.disk.stat(each).is_err());
+            for each in missing.collect::<Vec<_>>().into_iter().rev() {
+                let private = each == root || dirs.iter().any(|dir| dir == each);
+                let rights = FileRights::mode(if private { DIR_MODE } else { 0o755 });
+                plan.push(FsOp::MakeDir { path: each.to_owned(), rights });
+                plan.extend(each.parent().map(|parent| FsOp::SyncDir { path: parent.to_owned() }));
+            }
+        }
+        self.run(plan, ()).await?;
+        self.keep_private(root, false).await?;
+        for dir in &dirs {
+            self.keep_private(dir, true).await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody else may look into the directory.
+    async fn keep_private(&self, dir: &Path, must_be_ours: bool) -> Result<(), StoreError> {
+        let shown = dir.display().to_string();
+        let stat = self.disk.stat(dir).map_err(|error| io_error(shown.clone(), &error))?;
+        let me = self.disk.user();
+        if stat.uid != me {
+            if must_be_ours || stat.mode & 0o022 != 0 {
+                let why = format!(
+                    "it belongs to user {}, we are user {me}; chown it, or run as its owner",
+                    stat.uid
+                );
+                return Err(refusal(shown, io::ErrorKind::PermissionDenied, &why));
+            }
+            return Ok(());
+        }
+        if stat.mode & 0o777 != DIR_MODE {
+            let rights = FileRights::mode(DIR_MODE);
+            self.run(vec![FsOp::SetRights { path: dir.to_owned(), rights }], ()).await?;
+            self.report(StoreReport::RightsMended { path: shown, mode: stat.mode });
+        }
+        Ok(())
+    }
+
+    /// Removes what a crash left half-written. A file whose lock somebody holds is being written.
+    async fn sweep(&self) -> Result<(), StoreError> {
+        let unfinished = self.unfinished();
+        for lock in 0..SHARDS {
+            let mut plan: Vec<_> =
+                unfinished.iter().filter(|(_, shard)| *shard == lock).map(|(path, _)| path).collect();
+            if plan.is_empty() {
+                continue;
+            }
+            let path = self.shelving.swap_lock(lock);
+            let held =
+                self.disk.lock(&path, None).map_err(|error| io_error(path.display().to_string(), &error))?;
+            let Some(hold): Option<LockGuard> = held else { continue };
+            let plan = plan.drain(..).map(|path| FsOp::Discard { path: path.clone() }).collect();
+            self.run(plan, hold).await?;
+        }
+        Ok(())
+    }
+
+    /// Every file that is not whole, and the lock it belongs to.
+    fn unfinished(&self) -> Vec<(PathBuf, u8)> {
+        let mut found = Vec::new();
+        let mut look = |dir: &Path, key: &dyn Fn(&str) -> Option<Key>| {
+            // A directory that cannot be listed has nothing to sweep; its use will tell why.
+            for name in self.disk.list(dir).unwrap_or_default() {
+                if let Some(key) = finished(&name).and_then(key) {
+                    found.push((dir.join(name), shard(&key)));
+                }
+            }
+        };
+        for (shelf, _) in SHELVES {
+            let dir = self.shelving.dir(shelf);
+            if shelf == Shelf::Generations {
+                for name in self.disk.list(&dir).unwrap_or_default() {
+                    if let Ok(id) = LineageId::parse(&name) {
+                        look(&dir.join(name), &|name| generation_of(&id, name));
+                    }
+                }
+            } else {
+                look(&dir, &|name| key_of(shelf, name));
+            }
+        }
+        let root = &self.shelving.root;
+        for name in self.disk.list(root).unwrap_or_default() {
+            if name == PROBE || matches!(finished(&name), Some(VERSION | PROBE)) {
+                found.push((root.join(name), 0));
+            }
+        }
+        found
+    }
+}
+
+pub fn io_error(what: String, error: &io::Error) -> StoreError {
+    StoreError::Io { what, why: error.to_string(), kind: error.kind() }
+}
+
+pub fn refusal(what: String, kind: io::ErrorKind, why: &str) -> StoreError {
+    StoreError::Io { what, why: why.to_owned(), kind }
+}
