@@ -14,7 +14,7 @@
 
 pub mod agent;
 pub mod ca;
-//pub mod cli;
+pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod core;
@@ -25,4 +25,4 @@ pub mod solve;
 pub mod store;
 pub mod sys;
 pub mod telemetry;
-//pub mod wire;
+pub mod wire;

@@ -18,8 +18,11 @@ use crate::core::spec::{IssuerSpec, Listen, SecretSource, SolverKind, SolverSpec
 use crate::core::time::Span;
 use crate::ports::{Ca, Key, Shelf, Sink, Solver, Store};
 use crate::probe::TlsProbe;
-use crate::solve::{Http01Solver, SelfCheck, WebrootSolver};
-use crate::store::DirStore;
+use crate::solve::http01::Http01Solver;
+use crate::solve::self_check::SelfCheck;
+use crate::solve::webroot::WebrootSolver;
+use crate::store::dir::DirStore;
+use crate::store::scratch::ScratchStore;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
@@ -69,6 +72,14 @@ pub struct Wired {
     store: Arc<DirStore>,
 }
 
+/// What a dry run works with.
+pub struct Rehearsal {
+    pub agent: Arc<Agent>,
+    pub ids: Vec<LineageId>,
+    /// Their issuer has no staging directory.
+    pub without_staging: Vec<LineageId>,
+}
+
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
 struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
@@ -80,7 +91,9 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
-        .map_err(|error| Failure::transient(Fault::Host, "no-runtime", format!("the runtime did not start: {error}")))
+        .map_err(|error| {
+            Failure::transient(Fault::Host, "no-runtime", format!("the runtime did not start: {error}"))
+        })
 }
 
 /// Threads for file writes that wait for the disk.
@@ -206,12 +219,20 @@ impl Wired {
                 )
             })?;
         }
+        let state_dir = &loaded.settings.state_dir;
+        let mut found = Vec::new();
         let opened = if role == Role::Reader {
-            DirStore::open_to_read(disk.clone(), &loaded.settings.state_dir)
+            DirStore::look(disk.clone(), clock.clone(), state_dir, None)
         } else {
-            DirStore::open(disk.clone(), clock.clone(), &loaded.settings.state_dir).await
+            DirStore::open(disk.clone(), clock.clone(), state_dir, None).await.map(|opened| {
+                found = opened.reports;
+                opened.store
+            })
         };
         let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
+        for report in found {
+            tracing::warn!(?report, "found while opening the state");
+        }
         if role != Role::Reader {
             make_live_dir(&disk, &loaded.settings.live_dir).await?;
         }
@@ -238,6 +259,77 @@ impl Wired {
     /// The scene of a new configuration, with listeners that stay open where they can.
     pub async fn scene(&self, loaded: &Loaded) -> Result<Scene, Failure> {
         scene(loaded, &self.store, &self.agent.clock, Role::Daemon, &self.listeners).await
+    }
+
+    /// An agent that goes through orders at staging directories and installs nothing.
+    pub fn rehearsal(&self, loaded: &Loaded, ids: &[LineageId]) -> Result<Rehearsal, Failure> {
+        let scene = self.agent.scene();
+        let store: Arc<dyn Store> = Arc::new(ScratchStore::over(self.store.clone()));
+        let mut wanted = Wanted { solvers: scene.wanted.solvers.clone(), ..Wanted::default() };
+        let mut cas: BTreeMap<IssuerId, Arc<dyn Ca>> = BTreeMap::new();
+        let mut without_staging = Vec::new();
+        for id in ids {
+            let Some(spec) = scene.wanted.lineages.get(id) else { continue };
+            let issuer = spec.issuer().and_then(|issuer| loaded.resolved.wanted.issuers.get(issuer));
+            let Some((issuer, staging)) = issuer.and_then(|issuer| Some((issuer, issuer.staging.clone()?)))
+            else {
+                without_staging.push(id.clone());
+                continue;
+            };
+            let name = IssuerId::parse(&format!("{}-rehearsal", issuer.id))
+                .map_err(|bad| Failure::broken("issuer-name", bad.to_string()))?;
+            if !cas.contains_key(&name) {
+                let staged =
+                    IssuerSpec { id: name.clone(), directory: staging, staging: None, ..issuer.clone() };
+                cas.insert(name.clone(), self::issuer(&staged, store.clone(), &self.agent.clock)?);
+            }
+            let spec = crate::core::spec::LineageSpec {
+                issuers: vec![name],
+                hooks: Vec::new(),
+                endpoints: Vec::new(),
+                outputs: Vec::new(),
+                rights: crate::core::spec::Rights::default(),
+                ..spec.clone()
+            };
+            wanted.lineages.insert(id.clone(), spec);
+        }
+        let ids = wanted.lineages.keys().cloned().collect();
+        let scene = Scene {
+            wanted,
+            live_dir: PathBuf::from("/rehearsal"),
+            cas,
+            solvers: scene.solvers.clone(),
+            hooks: BTreeMap::new(),
+        };
+        let (disk, _) = Disk::model();
+        let parts = Parts {
+            store,
+            probe: self.agent.probe.clone(),
+            sink: self.telemetry.clone() as Arc<dyn Sink>,
+            clock: self.agent.clock.clone(),
+            disk,
+            keys: Keys::random(),
+        };
+        Ok(Rehearsal { agent: Arc::new(Agent::new(parts, scene)), ids, without_staging })
+    }
+
+    /// What can be known of these without a CA: state writable, solvers able.
+    pub async fn check_locally(&self, ids: &[LineageId]) -> Vec<(LineageId, Result<(), Failure>)> {
+        let scene = self.agent.scene();
+        let mut found = Vec::new();
+        for id in ids {
+            let Some(spec) = scene.wanted.lineages.get(id) else { continue };
+            let mut checked = self.agent.store.writable().await.map_err(|error| store_failure(&error));
+            for solver in &spec.solvers {
+                if checked.is_ok()
+                    && let Some(solver) = scene.solvers.get(solver)
+                {
+                    checked = solver.able().await;
+                }
+            }
+            found.push((id.clone(), checked));
+        }
+        found
     }
 
     /// Every lineage that has a record.
@@ -326,7 +418,7 @@ fn start_log(loaded: &Loaded, role: Role, now: &crate::telemetry::Now) -> Result
         },
     };
     // A verb by hand prints its own answer; the log would say it twice.
-    let usual = if role == Role::Daemon { loaded.settings.log_level.word() } else { "warn" };
+    let usual = if role == Role::Daemon { loaded.settings.log_level.word() } else { QUIET };
     let level = loaded.log.level.as_deref().unwrap_or(usual);
     match log::start(form, level, now.clone()) {
         Ok(()) | Err(log::LogError::Started) => Ok(()),
@@ -378,11 +470,7 @@ async fn scene(
 pub fn issuer(spec: &IssuerSpec, store: Arc<dyn Store>, clock: &Clock) -> Result<Arc<dyn Ca>, Failure> {
     let roots = match &spec.ca_file {
         Some(path) => Some(Disk::real().read(Path::new(path), ROOTS_MAX).map_err(|error| {
-            Failure::refused(
-                Fault::Config,
-                "ca-file",
-                format!("issuer {}: ca-file {path}: {error}", spec.id),
-            )
+            Failure::refused(Fault::Config, "ca-file", format!("issuer {}: ca-file {path}: {error}", spec.id))
         })?),
         None => None,
     };
@@ -399,7 +487,8 @@ async fn solver(
     used: bool,
     listeners: &Listeners,
 ) -> Result<Option<Arc<dyn Solver>>, Failure> {
-    let check = SelfCheck { http: spec.check_port.unwrap_or(SelfCheck::default().http), ..SelfCheck::default() };
+    let check =
+        SelfCheck { http: spec.check_port.unwrap_or(SelfCheck::default().http), ..SelfCheck::default() };
     Ok(Some(match &spec.kind {
         SolverKind::Webroot { root } => Arc::new(WebrootSolver::new(
             spec.id.clone(),
@@ -425,7 +514,12 @@ async fn solver(
 }
 
 impl Listeners {
-    fn obtain(&self, spec: &SolverSpec, listen: &Listen, make: impl FnOnce() -> Http01Solver) -> Arc<Http01Solver> {
+    fn obtain(
+        &self,
+        spec: &SolverSpec,
+        listen: &Listen,
+        make: impl FnOnce() -> Http01Solver,
+    ) -> Arc<Http01Solver> {
         let key = (spec.id.clone(), format!("{listen:?} {:?}", spec.check_port));
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One address for one solver: what listened elsewhere for it before closes when its last
@@ -480,12 +574,15 @@ impl ConfigWatch {
             Failure::refused(
                 Fault::Host,
                 "no-watch",
-                format!("the configuration can't be watched: {error}; set watch-config = false and reload by signal"),
+                format!(
+                    "the configuration can't be watched: {error}; set watch-config = false and reload by signal"
+                ),
             )
         };
         let watch = rustix::fs::inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .map_err(|error| unable(error.into()))?;
-        let events = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+        let events =
+            WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
         let dir = loaded.file.parent().unwrap_or(Path::new("."));
         rustix::fs::inotify::add_watch(&watch, dir, events).map_err(|error| unable(error.into()))?;
         let fragments = dir.join("conf.d");
@@ -493,6 +590,10 @@ impl ConfigWatch {
             Ok(_) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(unable(error.into())),
         }
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd is one descriptor until it is dropped"
+        )]
         tokio::io::unix::AsyncFd::new(watch).map(|watch| Self(Some(watch))).map_err(unable)
     }
 
@@ -512,3 +613,6 @@ impl ConfigWatch {
 
 /// How long a changed configuration must be left alone before it is read.
 const CONFIG_QUIET: Span = Span::from_millis(300);
+
+/// The log of verbs that print their own answer: what happened to lineages is in that answer.
+const QUIET: &str = "warn,nolapse::event=off";

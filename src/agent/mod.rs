@@ -32,7 +32,7 @@ use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
 
-pub use book::Book;
+pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
 pub use gather::World;
 pub use once::{Readiness, Summary};

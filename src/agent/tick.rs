@@ -84,6 +84,8 @@ impl Agent {
         let mut hurry = request.hurry;
         // While it is renewed, others that tell the same services wait for it a little.
         let mut coming = None;
+        // One pass tries once, whatever the next decision would allow.
+        let mut tried = false;
         for _ in 0..ROUNDS_MAX {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
@@ -91,7 +93,8 @@ impl Agent {
             let mut world = self.gather(scene, id).await?;
             let plan = decide(&world.situation(spec, &request, self.clock.now()));
             self.report(id, &plan, outcome);
-            if at_rest(&plan) && !hurry {
+            let spent = tried && plan.upkeep == Upkeep::Hold;
+            if (at_rest(&plan) || spent) && !hurry {
                 self.close(scene, spec, &world, guard.is_some(), outcome).await?;
                 return Ok(());
             }
@@ -138,7 +141,7 @@ impl Agent {
                     // By hand means one try now, not one after another.
                     request.force = false;
                     request.by_hand = false;
-                    request.upkeep_only = true;
+                    tried = true;
                     outcome.failure = Some(failure);
                 }
             }

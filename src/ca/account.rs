@@ -110,7 +110,8 @@ impl Registrar<'_> {
             if let Some(place) = book.position(&self.spec.directory) {
                 let entry = book.accounts.swap_remove(place);
                 let der = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(&entry.key).unwrap_or_default());
-                let key = AccountKey::from_pkcs8(&der).map_err(|BadKey| self.damaged("its key can't be read"))?;
+                let key =
+                    AccountKey::from_pkcs8(&der).map_err(|BadKey| self.damaged("its key can't be read"))?;
                 return Ok(Saved::Before(key, entry));
             }
             // Before a key is made: nothing is kept of an account that can't be.
@@ -193,7 +194,8 @@ impl Registrar<'_> {
     }
 
     async fn new_account(&self, key: &AccountKey, payload: &Value) -> Result<Answer, Failure> {
-        signed(self.transport, self.directory, key, Signer::Key, &self.directory.new_account, Some(payload)).await
+        signed(self.transport, self.directory, key, Signer::Key, &self.directory.new_account, Some(payload))
+            .await
     }
 
     fn account_url(&self, answer: &Answer) -> Result<String, Failure> {
@@ -282,7 +284,8 @@ impl Registrar<'_> {
     }
 
     async fn load(&self) -> Result<(Book, Option<Revision>), Failure> {
-        let entry = self.store.load(&Key::Account(self.spec.id.clone())).await.map_err(|e| self.store_failed(&e))?;
+        let entry =
+            self.store.load(&Key::Account(self.spec.id.clone())).await.map_err(|e| self.store_failed(&e))?;
         let Some(entry) = entry else {
             return Ok((Book { schema: SCHEMA, accounts: Vec::new() }, None));
         };
@@ -321,7 +324,10 @@ impl Registrar<'_> {
     fn damaged(&self, why: &str) -> Failure {
         Failure::broken(
             "account-damaged",
-            format!("the saved account of issuer {} can't be used: {why}; restore it from a backup", self.spec.id),
+            format!(
+                "the saved account of issuer {} can't be used: {why}; restore it from a backup",
+                self.spec.id
+            ),
         )
     }
 
@@ -349,6 +355,7 @@ pub(super) async fn signed(
     url: &str,
     payload: Option<&Value>,
 ) -> Result<Answer, Failure> {
+    let _turn = transport.turn().await;
     let mut fresh = None;
     for _ in 1..NONCE_TRIES {
         let nonce = match fresh.take() {

@@ -1,34 +1,30 @@
 //! Orders and what belongs to them, kept by `instant-acme`, watched by us.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use instant_acme::{
     Account, AuthorizationHandle, AuthorizationStatus as TheirAuthorization, Authorizations,
-    CertificateIdentifier, Challenge, ChallengeStatus as TheirChallenge, ChallengeType, Identifier, NewOrder, Order, OrderState,
+    CertificateIdentifier, ChallengeStatus as TheirChallenge, NewOrder, Order, OrderState,
     OrderStatus as TheirOrder,
 };
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
-use serde_json::Value;
 
 use super::Secrets;
 use super::account::{NONCE_TRIES, Registrar};
+use super::courier::{Courier, Exchange, last_status, recorded};
 use super::directory::Directory;
-use super::http::{Courier, Exchange, Transport, last_status, recorded};
+use super::http::Transport;
+use super::orders::{Handle, Orders};
 use super::problem::{Call, of};
 use super::shared::Shared;
+use super::view::{authorization_view, challenge_type, identifier, order_view, window};
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::layout::Content;
-use crate::core::name::{SubjectName, Token};
-use crate::core::order::{
-    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, ChallengeView, OrderRequest,
-    OrderStatus, OrderView,
-};
-use crate::core::record::ChallengeKind;
+use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
 use crate::core::spec::{IssuerSpec, Profile};
-use crate::core::time::{Interval, Span};
+use crate::core::time::Span;
 use crate::ports::{Ca, Greeting, RenewalInfo, Reply, Store};
 use crate::sys::clock::Clock;
 
@@ -51,58 +47,20 @@ struct Session {
     directory: Arc<Directory>,
 }
 
-type Handle = Arc<tokio::sync::Mutex<Order>>;
-
-/// Orders under way, so that what was read of them is not asked for again.
-#[derive(Default)]
-struct Orders {
-    held: BTreeMap<String, (u64, Handle)>,
-    uses: u64,
-}
-
-impl Orders {
-    /// One that is pushed out costs one request more when it is asked about.
-    const MOST: usize = 512;
-
-    fn find(&mut self, url: &str) -> Option<Handle> {
-        self.uses += 1;
-        let (used, handle) = self.held.get_mut(url)?;
-        *used = self.uses;
-        Some(handle.clone())
-    }
-
-    fn keep(&mut self, url: String, order: Order) -> Handle {
-        self.uses += 1;
-        let handle = Arc::new(tokio::sync::Mutex::new(order));
-        self.held.insert(url, (self.uses, handle.clone()));
-        if self.held.len() > Self::MOST {
-            let oldest = self.held.iter().min_by_key(|(_, (used, _))| *used).map(|(url, _)| url.clone());
-            if let Some(url) = oldest {
-                self.held.remove(&url);
-            }
-        }
-        handle
-    }
-}
-
 /// Rounds of one call against `badNonce`; `instant-acme` makes three tries in each.
 const NONCE_ROUNDS: usize = NONCE_TRIES / 3;
-/// Longest wait between two looks at an order that a CA may ask for.
-const POLL_WISH_MOST: Span = Span::DAY;
 /// Between two readings of renewal information, whatever the CA says (RFC 9773 §4.3.2).
 const RENEWAL_INFO_LEAST: Span = Span::MINUTE;
 const RENEWAL_INFO_MOST: Span = Span::DAY;
 /// Where the CA does not say (RFC 9773 §4.3.3).
 const RENEWAL_INFO_USUAL: Span = Span::hours(6);
-/// Longest explanation URL kept, in characters.
-const EXPLANATION_MOST: usize = 300;
 
 /// Runs one call of `instant-acme`, again while the CA refuses its nonces.
 macro_rules! ask {
     ($ca:expr, $session:expr, $call:expr, $made:expr) => {{
         let mut round = 1;
         loop {
-            match recorded(async { $made }).await {
+            match recorded(&$ca.transport, async { $made }).await {
                 (Ok(value), exchange) => break Ok((value, exchange)),
                 (Err(_), exchange) if exchange.is_bad_nonce() && round < NONCE_ROUNDS => round += 1,
                 (Err(error), exchange) => break Err($ca.judge($session, $call, error, &exchange)),
@@ -151,7 +109,7 @@ impl AcmeCa {
         let lost = self.lost.load(Ordering::Acquire);
         let registered = registrar.open(lost).await?;
         if lost {
-            self.orders().held.clear();
+            self.orders().forget_all();
             self.lost.store(false, Ordering::Release);
         }
         let courier = Box::new(Courier(self.transport.clone()));
@@ -181,7 +139,7 @@ impl AcmeCa {
     }
 
     fn forget(&self, url: &str) {
-        self.orders().held.remove(url);
+        self.orders().forget(url);
     }
 
     /// What a failed call means, and whether the session still holds after it.
@@ -246,13 +204,13 @@ impl AcmeCa {
         let call = Call::NewOrder { replaces: replaces.is_some(), profile: profile.is_some() };
         let mut round = 1;
         let (order, exchange) = loop {
-            match recorded(session.account.new_order(&new_order)).await {
+            match recorded(&self.transport, session.account.new_order(&new_order)).await {
                 (Ok(order), exchange) => break (order, exchange),
                 (Err(_), exchange) if exchange.is_bad_nonce() && round < NONCE_ROUNDS => round += 1,
                 // The CA made an order and its answer displeases the library (such as `replaces`
                 // that is not repeated): the order is there, and it is read by its URL.
                 (Err(instant_acme::Error::Other(_) | instant_acme::Error::Json(_)), exchange)
-                    if exchange.status == 201 && exchange.location.is_some() =>
+                    if exchange.is_success() && exchange.location.is_some() =>
                 {
                     let url = exchange.location.unwrap_or_default();
                     break ask!(self, &session, Call::Order, session.account.order(url.clone()).await)?;
@@ -437,7 +395,8 @@ impl AcmeCa {
             self.kept(url, seen)?;
         }
         if !ready(order.state()) {
-            let words = format!("the order is {:?}, there is no certificate to fetch yet", order.state().status);
+            let words =
+                format!("the order is {:?}, there is no certificate to fetch yet", order.state().status);
             return Err(Failure::transient(Fault::Ca, "order-not-ready", words));
         }
         let seen = ask!(self, &session, Call::Certificate, order.certificate().await);
@@ -452,6 +411,7 @@ impl AcmeCa {
         if !ari_id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
             return Err(Failure::broken("ari-id", "an ARI id holds what it must not"));
         }
+        let _turn = self.transport.turn().await;
         let answer = self.transport.send(Method::GET, &format!("{base}/{ari_id}"), None).await?;
         match answer.status {
             200..300 => {}
@@ -478,6 +438,10 @@ impl AcmeCa {
             Err(failure) => return Err(failure),
         };
         let mut order = handle.lock().await;
+        // Nothing is open in an order that got past its challenges.
+        if !matches!(order.state().status, TheirOrder::Pending | TheirOrder::Invalid) {
+            return Ok(());
+        }
         let mut first = Ok(());
         for place in 0..order.state().authorizations.len() {
             let done = ask!(self, &session, Call::Authorization, {
@@ -565,111 +529,4 @@ async fn nth<'a>(
         }
     }
     stream.next().await
-}
-
-fn identifier(name: &SubjectName) -> Identifier {
-    match name {
-        SubjectName::Ip(ip) => Identifier::Ip(*ip),
-        name => Identifier::Dns(name.to_string()),
-    }
-}
-
-fn challenge_type(kind: ChallengeKind) -> ChallengeType {
-    match kind {
-        ChallengeKind::Http01 => ChallengeType::Http01,
-        ChallengeKind::Dns01 => ChallengeType::Dns01,
-        ChallengeKind::TlsAlpn01 => ChallengeType::TlsAlpn01,
-        other => ChallengeType::Unknown(other.word().to_owned()),
-    }
-}
-
-fn challenge_kind(kind: &ChallengeType) -> Option<ChallengeKind> {
-    match kind {
-        ChallengeType::Http01 => Some(ChallengeKind::Http01),
-        ChallengeType::Dns01 => Some(ChallengeKind::Dns01),
-        ChallengeType::TlsAlpn01 => Some(ChallengeKind::TlsAlpn01),
-        ChallengeType::Unknown(word) => ChallengeKind::parse(word),
-        _ => None,
-    }
-}
-
-fn order_view(url: &str, state: &OrderState, exchange: &Exchange) -> OrderView {
-    OrderView {
-        url: url.to_owned(),
-        status: match state.status {
-            TheirOrder::Pending => OrderStatus::Pending,
-            TheirOrder::Ready => OrderStatus::Ready,
-            TheirOrder::Processing => OrderStatus::Processing,
-            TheirOrder::Valid => OrderStatus::Valid,
-            TheirOrder::Invalid => OrderStatus::Invalid,
-        },
-        error: state.error.as_ref().map(of),
-        retry_after: exchange.retry_after.map(|wish| wish.min(POLL_WISH_MOST)),
-    }
-}
-
-fn authorization_view(
-    authorization: &AuthorizationHandle<'_>,
-    thumbprint: &str,
-) -> Result<AuthorizationView, Failure> {
-    let shown = authorization.identifier().to_string();
-    let name = SubjectName::parse(&shown).map_err(|why| {
-        let words = format!("the CA wants proof for {:?}, which is no name: {why}", plain(&shown, 100));
-        Failure::transient(Fault::Ca, "ca-answer", words)
-    })?;
-    let challenges = authorization
-        .challenges
-        .iter()
-        .map(|challenge| challenge_view(challenge, thumbprint))
-        .collect::<Result<_, _>>()?;
-    Ok(AuthorizationView {
-        name,
-        status: match authorization.status {
-            TheirAuthorization::Pending => AuthorizationStatus::Pending,
-            TheirAuthorization::Valid => AuthorizationStatus::Valid,
-            TheirAuthorization::Invalid => AuthorizationStatus::Invalid,
-            TheirAuthorization::Revoked | TheirAuthorization::Expired | TheirAuthorization::Deactivated => {
-                AuthorizationStatus::Dead
-            }
-        },
-        challenges,
-    })
-}
-
-fn challenge_view(challenge: &Challenge, thumbprint: &str) -> Result<ChallengeView, Failure> {
-    let kind = challenge_kind(&challenge.r#type);
-    // Only kinds that we know have their tokens used, as file names among other things.
-    let token = match kind {
-        None | Some(ChallengeKind::DnsPersist01) => None,
-        Some(kind) => Some(Token::parse(&challenge.token).map_err(|why| {
-            let words = format!("the CA's token for {} is not used: {why}", kind.word());
-            Failure::refused(Fault::Ca, "hostile-token", words)
-        })?),
-    };
-    Ok(ChallengeView {
-        kind,
-        url: challenge.url.clone(),
-        key_authorization: token.as_ref().map(|token| format!("{token}.{thumbprint}")).unwrap_or_default(),
-        token,
-        status: match challenge.status {
-            TheirChallenge::Pending => ChallengeStatus::Pending,
-            TheirChallenge::Processing => ChallengeStatus::Processing,
-            TheirChallenge::Valid => ChallengeStatus::Valid,
-            TheirChallenge::Invalid => ChallengeStatus::Invalid,
-        },
-        error: challenge.error.as_ref().map(of),
-    })
-}
-
-/// The suggested window and where it is explained (RFC 9773 §4.2).
-fn window(info: &Value) -> Option<(Interval, Option<String>)> {
-    let window = info.get("suggestedWindow")?;
-    let at = |member: &str| window.get(member)?.as_str()?.parse().ok();
-    let window = Interval::new(at("start")?, at("end")?);
-    let explanation = info
-        .get("explanationURL")
-        .and_then(Value::as_str)
-        .filter(|url| url.starts_with("https://"))
-        .map(|url| plain(url, EXPLANATION_MOST));
-    (window.end > window.start).then_some((window, explanation))
 }

@@ -53,7 +53,9 @@ impl Directory {
             )
         };
         let mut document = document.ok_or_else(not_acme)?;
-        for member in ["newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo"] {
+        for member in
+            ["newNonce", "newAccount", "newOrder", "newAuthz", "revokeCert", "keyChange", "renewalInfo"]
+        {
             let Some(url) = document.get(member) else { continue };
             let url = url.as_str().map(&permitted).transpose()?.map(|url| Value::String(url.into()));
             if let Some(members) = document.as_object_mut() {
@@ -133,7 +135,7 @@ mod tests {
         Directory::read(document, |url| Ok(Url::parse(url).unwrap()), Timestamp::EPOCH, None)
     }
 
-    fn with(more: Value) -> Value {
+    fn with(more: &Value) -> Value {
         let mut document = json!({
             "newNonce": "https://ca/nonce", "newAccount": "https://ca/account", "newOrder": "https://ca/order",
         });
@@ -143,13 +145,13 @@ mod tests {
 
     #[test]
     fn a_bare_directory_is_enough() {
-        let greeting = read(Some(with(json!({})))).unwrap().greeting();
+        let greeting = read(Some(with(&json!({})))).unwrap().greeting();
         assert_eq!(greeting, Greeting::default());
     }
 
     #[test]
     fn what_a_ca_offers_is_seen() {
-        let directory = read(Some(with(json!({
+        let directory = read(Some(with(&json!({
             "renewalInfo": "https://ca/ari/",
             "keyChange": 7,
             "ckUmcKZvZxg": "https://community.example/random",
@@ -169,15 +171,19 @@ mod tests {
 
     #[test]
     fn wrong_shapes_lose_the_member_only() {
-        for meta in [json!(null), json!(7), json!({ "profiles": ["x"], "termsOfService": 1, "externalAccountRequired": "yes" })] {
-            let greeting = read(Some(with(json!({ "meta": meta })))).unwrap().greeting();
+        for meta in [
+            json!(null),
+            json!(7),
+            json!({ "profiles": ["x"], "termsOfService": 1, "externalAccountRequired": "yes" }),
+        ] {
+            let greeting = read(Some(with(&json!({ "meta": meta })))).unwrap().greeting();
             assert_eq!(greeting, Greeting::default(), "{meta}");
         }
     }
 
     #[test]
     fn a_day_or_distrust_makes_it_stale() {
-        let directory = read(Some(with(json!({})))).unwrap();
+        let directory = read(Some(with(&json!({})))).unwrap();
         assert!(directory.is_fresh(Timestamp::EPOCH + Span::hours(23)));
         assert!(!directory.is_fresh(Timestamp::EPOCH + Span::hours(24)));
         directory.distrust();
@@ -186,7 +192,9 @@ mod tests {
 
     #[test]
     fn a_page_that_is_no_directory_is_told_apart() {
-        for document in [None, Some(json!([])), Some(json!({ "newNonce": "x" })), Some(json!("hello"))] {
+        for document in
+            [None, Some(json!([])), Some(json!({ "newNonce": "https://ca/x" })), Some(json!("hello"))]
+        {
             assert_eq!(read(document).unwrap_err().code, "directory-missing");
         }
     }

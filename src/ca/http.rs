@@ -1,44 +1,43 @@
 //! The way to the CA: one client per CA, with deadlines and caps, that never follows the CA away
-//! from the directory's origin (T06), and that turns every answer into one that `instant-acme`
-//! can read.
+//! from the directory's origin (T06).
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ::http::Method;
 use ::http::header::{HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 use reqwest::Url;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{CertificateError, RootCertStore};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::directory::Directory;
 use super::nonce::Nonces;
-use super::problem::{Call, Document, tidy};
+use super::problem::{Call, Document};
 use super::shared::Shared;
+use super::tidy::tidy;
+use super::trust::{read_roots, tls, tls_error};
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::layout::Content;
 use crate::core::spec::IssuerSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::sys::clock::Clock;
 
-const USER_AGENT: &str =
-    concat!("nolapse/", env!("CARGO_PKG_VERSION"), " (+https://github.com/nolapse/nolapse) instant-acme/0.8");
+const USER_AGENT: &str = concat!(
+    "nolapse/",
+    env!("CARGO_PKG_VERSION"),
+    " (+https://github.com/nolapse/nolapse) instant-acme/0.8.5"
+);
 /// Longest wait for a TCP connection and its TLS handshake.
 const CONNECT_MOST: Duration = Duration::from_secs(10);
 /// Longest time that one request may take, its body included.
 const REQUEST_MOST: Duration = Duration::from_secs(60);
 /// A connection unused for so long is closed, so that an agent at rest holds none.
 const IDLE_MOST: Duration = Duration::from_secs(30);
-/// Requests under way to one CA at a time; others wait for their turn.
-const REQUESTS_MOST: usize = 32;
+/// Calls under way to one CA at a time; others wait for their turn. Each call holds one nonce and
+/// brings one back, so that this is also how many are ever fetched at once.
+const CALLS_MOST: usize = 16;
 /// Redirects followed, for reads only.
 const REDIRECTS_MOST: usize = 3;
 /// Largest certificate chain, in octets.
@@ -52,13 +51,13 @@ const WISH_MOST: Span = Span::days(30);
 /// Longest remote URL repeated to people, in characters.
 const URL_SHOWN: usize = 300;
 
-const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
+pub(super) const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
 
 /// One CA's HTTP client. Makes no connection, and reads no system file, before the first request.
 pub(super) struct Transport {
     client: OnceLock<Result<reqwest::Client, Failure>>,
     roots: Option<RootCertStore>,
-    proxy: Option<String>,
+    proxy: Option<reqwest::Proxy>,
     directory_url: Url,
     insecure_http: bool,
     ca_file: Option<String>,
@@ -123,14 +122,18 @@ impl Transport {
             return Err(Failure::refused(Fault::Config, "directory-insecure", words));
         }
         let roots = roots.map(|pem| read_roots(pem, spec)).transpose()?;
+        let proxy = spec.proxy.as_ref().map(reqwest::Proxy::all).transpose().map_err(|_| {
+            let words = format!("`proxy` for issuer {} is no URL like http://proxy.example:3128", spec.id);
+            Failure::refused(Fault::Config, "proxy-url", words)
+        })?;
         Ok(Self {
             client: OnceLock::new(),
             roots,
-            proxy: spec.proxy.clone(),
+            proxy,
             directory_url,
             insecure_http: spec.insecure_http,
             ca_file: spec.ca_file.clone(),
-            turn: Semaphore::new(REQUESTS_MOST),
+            turn: Semaphore::new(CALLS_MOST),
             nonces: Nonces::default(),
             directory: Shared::new(),
             clock,
@@ -139,6 +142,12 @@ impl Transport {
 
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Waits for a turn; one call to the CA may be made while it is held. Calls never nest.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // `None` only if the semaphore were closed, which nobody does.
+        self.turn.acquire().await.ok()
     }
 
     pub(super) fn directory_url(&self) -> &str {
@@ -151,12 +160,18 @@ impl Transport {
         self.directory.obtain(|directory| directory.is_fresh(now), self.fetch_directory()).await
     }
 
+    /// The directory as it was read last, if ever.
+    pub(super) async fn directory_in_hand(&self) -> Option<Arc<Directory>> {
+        self.directory.peek().await
+    }
+
     /// Reads the directory now.
     pub(super) async fn read_directory(&self) -> Result<Arc<Directory>, Failure> {
         self.directory.obtain(|_| false, self.fetch_directory()).await
     }
 
     async fn fetch_directory(&self) -> Result<Directory, Failure> {
+        let _turn = self.turn().await;
         let answer = self.send(Method::GET, self.directory_url(), None).await?;
         if !answer.is_success() {
             return Err(answer.failure(Call::Directory, self.now()));
@@ -181,7 +196,9 @@ impl Transport {
         }
         Err(match last {
             Some(answer) if answer.status >= 400 => answer.failure(Call::NewNonce, self.now()),
-            _ => Failure::transient(Fault::Ca, "ca-answer", "the CA's new-nonce answer holds no usable nonce"),
+            _ => {
+                Failure::transient(Fault::Ca, "ca-answer", "the CA's new-nonce answer holds no usable nonce")
+            }
         })
     }
 
@@ -229,11 +246,12 @@ impl Transport {
     async fn exchange(&self, method: Method, url: &str, body: Option<Vec<u8>>) -> Result<Answer, Failure> {
         let url = self.permitted(url)?;
         let client = self.client()?;
-        let _turn = self.turn.acquire().await;
-        tokio::time::timeout(REQUEST_MOST, self.follow(client, method, url, body)).await.unwrap_or_else(|_| {
-            let words = format!("the CA gave no answer within {} s", REQUEST_MOST.as_secs());
-            Err(Failure::transient(Fault::Ca, "ca-down", words))
-        })
+        tokio::time::timeout(REQUEST_MOST, self.follow(client, method, url, body)).await.unwrap_or_else(
+            |_| {
+                let words = format!("the CA gave no answer within {} s", REQUEST_MOST.as_secs());
+                Err(Failure::transient(Fault::Ca, "ca-down", words))
+            },
+        )
     }
 
     async fn follow(
@@ -244,12 +262,22 @@ impl Transport {
         body: Option<Vec<u8>>,
     ) -> Result<Answer, Failure> {
         let mut redirects = 0;
+        let mut again = false;
         loop {
             let mut request = client.request(method.clone(), url.clone());
             if let Some(body) = body.clone() {
                 request = request.header("Content-Type", "application/jose+json").body(body);
             }
-            let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+            let response = match request.send().await {
+                Ok(response) => response,
+                // A connection that was kept and has ended meanwhile. Where the CA did see the
+                // request, it refuses the nonce; who had to ask again later would ask the same.
+                Err(error) if !again && !error.is_connect() && !error.is_timeout() => {
+                    again = true;
+                    continue;
+                }
+                Err(error) => return Err(self.unreachable(&error)),
+            };
             let answer = self.receive(&url, response).await?;
             if !matches!(answer.status, 300..400) {
                 return Ok(answer);
@@ -323,10 +351,7 @@ impl Transport {
             .pool_idle_timeout(IDLE_MOST)
             .http2_max_header_list_size(u32::try_from(HEADERS_MOST).unwrap_or(u32::MAX));
         if let Some(proxy) = &self.proxy {
-            let proxy = reqwest::Proxy::all(proxy).map_err(|_| {
-                Failure::refused(Fault::Config, "proxy-url", "`proxy` is no URL like http://proxy.example:3128")
-            })?;
-            builder = builder.no_proxy().proxy(proxy);
+            builder = builder.no_proxy().proxy(proxy.clone());
         } else if is_loopback(&self.directory_url) {
             builder = builder.no_proxy();
         }
@@ -378,68 +403,9 @@ fn is_loopback(url: &Url) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn read_roots(pem: &Content, spec: &IssuerSpec) -> Result<RootCertStore, Failure> {
-    let mut store = RootCertStore::empty();
-    let file = spec.ca_file.as_deref().unwrap_or("ca-file");
-    let bad = |why: String| {
-        let words = format!("{file} of issuer {} can't be used as `ca-file`: {why}", spec.id);
-        Failure::refused(Fault::Config, "ca-file", words)
-    };
-    for certificate in CertificateDer::pem_slice_iter(pem.bytes()) {
-        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
-        store.add(certificate).map_err(|error| bad(error.to_string()))?;
-    }
-    if store.is_empty() {
-        return Err(bad("it holds no PEM certificate".to_owned()));
-    }
-    Ok(store)
-}
-
-/// Trusts the given roots alone, else the system's, else (a container without any) those that
-/// came with this program.
-fn tls(roots: Option<RootCertStore>) -> Result<ClientConfig, Failure> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Failure::broken("tls-config", error.to_string()))?;
-    let mut config = match roots {
-        Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
-        None => match rustls_platform_verifier::Verifier::new(provider) {
-            Ok(verifier) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verifier))
-                .with_no_client_auth(),
-            Err(error) => {
-                tracing::info!(%error, "no system root certificates; the built-in ones are used");
-                let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-                builder.with_root_certificates(roots).with_no_client_auth()
-            }
-        },
-    };
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
-}
-
 fn oversized(what: &str, most: usize) -> Failure {
     let words = format!("the {what} of the CA's answer is larger than {most} octets and was not read");
     Failure::transient(Fault::Ca, "ca-answer", words)
-}
-
-/// The TLS error somewhere inside. An `io::Error` hides what it holds from `source()`.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<rustls::Error>() {
-            return Some(found);
-        }
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && let Some(found) = tls_error(inner)
-        {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }
 
 /// The innermost reason: the outer ones only say that a request failed.
@@ -472,115 +438,46 @@ fn retry_after(text: &str, server_now: Timestamp) -> Option<Span> {
     Some(wish.between(Span::ZERO, WISH_MOST))
 }
 
-/// What the last answer in a call said beside its body; `instant-acme` drops it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Exchange {
-    pub(super) status: u16,
-    pub(super) retry_after: Option<Span>,
-    pub(super) location: Option<String>,
-    /// Of a refusal.
-    pub(super) problem: Option<Document>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Exchange {
-    pub(super) fn is_bad_nonce(&self) -> bool {
-        self.problem.as_ref().is_some_and(|problem| problem.is("badNonce"))
+    const NOON: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    #[test]
+    fn a_wish_is_seconds_or_a_date() {
+        assert_eq!(retry_after(" 120 ", NOON), Some(Span::MINUTE.times(2)));
+        assert_eq!(retry_after("99999999999999999999999", NOON), Some(WISH_MOST));
+        assert_eq!(retry_after("Fri, 15 Jan 2027 08:01:00 GMT", NOON), Some(Span::MINUTE));
+        assert_eq!(retry_after("Fri, 15 Jan 1999 08:01:00 GMT", NOON), Some(Span::ZERO), "long past");
+        for nonsense in ["", "soon", "-1", "1.5", "+3"] {
+            assert_eq!(retry_after(nonsense, NOON), None, "{nonsense}");
+        }
     }
-}
 
-tokio::task_local! {
-    static EXCHANGE: Arc<Mutex<Exchange>>;
-}
+    proptest::proptest! {
+        #[test]
+        fn no_header_makes_a_wish_out_of_bounds(text in "\\PC{0,40}") {
+            if let Some(wish) = retry_after(&text, NOON) {
+                proptest::prop_assert!((Span::ZERO..=WISH_MOST).contains(&wish));
+            }
+        }
 
-/// Runs a call of `instant-acme` and keeps what its last answer said.
-pub(super) async fn recorded<F: Future>(call: F) -> (F::Output, Exchange) {
-    let kept = Arc::new(Mutex::new(Exchange::default()));
-    let output = EXCHANGE.scope(kept.clone(), call).await;
-    let exchange = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    (output, exchange)
-}
-
-/// Status of the last answer in the call that is being recorded; 0 before the first.
-pub(super) fn last_status() -> u16 {
-    EXCHANGE
-        .try_with(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).status)
-        .unwrap_or_default()
-}
-
-/// What `instant-acme` sends through.
-pub(super) struct Courier(pub(super) Arc<Transport>);
-
-type Answered = Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>>;
-
-impl HttpClient for Courier {
-    fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
-        let transport = self.0.clone();
-        Box::pin(async move {
-            carry(&transport, request).await.map_err(|failure| instant_acme::Error::Other(Box::new(failure)))
-        })
+        #[test]
+        fn every_refusal_has_a_problem_the_library_reads(body: Vec<u8>, json in "[\\[\\]{}\":,a-z0-9]{0,60}", status in 400u16..=999) {
+            for body in [body, json.into_bytes()] {
+                let answer = Answer {
+                    status,
+                    location: None,
+                    retry_after: None,
+                    date: None,
+                    nonce: None,
+                    content_type: String::new(),
+                    body: Bytes::from(body),
+                };
+                let read = serde_json::from_value::<instant_acme::Problem>(answer.problem().canonical());
+                proptest::prop_assert_eq!(read.ok().and_then(|problem| problem.status), Some(status));
+            }
+        }
     }
-}
-
-async fn carry(
-    transport: &Transport,
-    request: Request<BodyWrapper<Bytes>>,
-) -> Result<BytesResponse, Failure> {
-    let (parts, body) = request.into_parts();
-    let url = parts.uri.to_string();
-    // It reads the directory whenever an account is opened, just after we did.
-    if parts.method == Method::GET
-        && url == transport.directory_url.as_str()
-        && let Some(directory) = transport.directory.peek().await
-    {
-        return answered(StatusCode::OK, HeaderMap::new(), Bytes::from(directory.document.to_string()));
-    }
-    // HEAD is how it asks for a nonce, and for nothing else.
-    if parts.method == Method::HEAD {
-        let nonce = transport.nonce(&url).await?;
-        let value = HeaderValue::try_from(nonce).map_err(|_| Failure::broken("nonce", "a nonce is no header"))?;
-        return answered(StatusCode::OK, HeaderMap::from_iter([(REPLAY_NONCE, value)]), Bytes::new());
-    }
-    let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes().to_vec());
-    let answer = transport.send(parts.method, &url, Some(body)).await?;
-    normalised(answer)
-}
-
-/// The answer as `instant-acme` should see it: no nonce (those live in the pool) save one for a
-/// second try, a tame Retry-After, and a body it can parse.
-fn normalised(answer: Answer) -> Result<BytesResponse, Failure> {
-    let problem = (answer.status >= 400).then(|| answer.problem());
-    let _ = EXCHANGE.try_with(|kept| {
-        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Exchange {
-            status: answer.status,
-            retry_after: answer.retry_after,
-            location: answer.location.clone(),
-            problem: problem.clone(),
-        };
-    });
-    let mut headers = HeaderMap::new();
-    if let Some(nonce) = answer.nonce.as_deref().and_then(|n| HeaderValue::from_str(n).ok()) {
-        headers.insert(REPLAY_NONCE, nonce);
-    }
-    if let Some(location) = answer.location.as_deref().and_then(|l| HeaderValue::from_str(l).ok()) {
-        headers.insert(LOCATION, location);
-    }
-    if let Some(wish) = answer.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(wish.whole_secs()));
-    }
-    let body = match &problem {
-        Some(problem) => Bytes::from(problem.canonical().to_string()),
-        None => match answer.json() {
-            Some(value) => Bytes::from(value.to_string()),
-            None => answer.body,
-        },
-    };
-    // Statuses beyond 599 exist in the wild; they are errors like any other.
-    answered(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY), headers, body)
-}
-
-fn answered(status: StatusCode, headers: HeaderMap, body: Bytes) -> Result<BytesResponse, Failure> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    Ok(BytesResponse::from(response))
 }

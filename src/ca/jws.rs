@@ -27,15 +27,13 @@ pub(super) enum Signer<'a> {
 
 impl AccountKey {
     pub(super) fn generate() -> Result<Self, BadKey> {
-        let document =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                .map_err(|_| BadKey)?;
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| BadKey)?;
         Self::from_pkcs8(document.as_ref())
     }
 
     pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, BadKey> {
-        let pair =
-            EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(|_| BadKey)?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(|_| BadKey)?;
         Ok(Self { pair, pkcs8: Zeroizing::new(der.to_vec()) })
     }
 
@@ -159,7 +157,9 @@ mod tests {
             let text = protected["jwk"][member].as_str().unwrap();
             point.extend(BASE64_URL_SAFE_NO_PAD.decode(text).unwrap());
         }
-        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &signature).unwrap();
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+            .verify(signed.as_bytes(), &signature)
+            .unwrap();
     }
 
     #[test]

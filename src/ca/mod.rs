@@ -6,12 +6,17 @@
 
 mod account;
 mod acme;
+mod courier;
 mod directory;
 mod http;
 mod jws;
 mod nonce;
+mod orders;
 mod problem;
 mod shared;
+mod tidy;
+mod trust;
+mod view;
 
 use std::sync::Arc;
 

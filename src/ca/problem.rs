@@ -1,6 +1,6 @@
 //! What a CA says when it refuses, read leniently, and what that means for an operator.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::core::failure::{Class, Failure, Fault, plain};
 use crate::core::name::SubjectName;
@@ -50,7 +50,10 @@ impl Call {
 
     /// Whether the answer is about an order that we think exists.
     const fn about_an_order(self) -> bool {
-        matches!(self, Self::Order | Self::Authorization | Self::Challenge | Self::Finalize | Self::Certificate)
+        matches!(
+            self,
+            Self::Order | Self::Authorization | Self::Challenge | Self::Finalize | Self::Certificate
+        )
     }
 }
 
@@ -196,7 +199,9 @@ impl Document {
                 return refused(
                     Fault::Config,
                     "terms-changed",
-                    format!("{asked}: the CA wants a person to act{place}, as a rule to agree to new terms: {said}"),
+                    format!(
+                        "{asked}: the CA wants a person to act{place}, as a rule to agree to new terms: {said}"
+                    ),
                 );
             }
             "orderNotReady" => {
@@ -210,11 +215,16 @@ impl Document {
                 return refused(
                     Fault::Ours,
                     "bad-csr",
-                    format!("the CA does not take the certificate request: {said} (some CAs also say this when `contact` is missing)"),
+                    format!(
+                        "the CA does not take the certificate request: {said} (some CAs also say this when `contact` is missing)"
+                    ),
                 );
             }
             "badPublicKey" if call == Call::NewAccount => {
-                return Failure::broken("account-key-refused", format!("the CA refuses our account key: {said}"));
+                return Failure::broken(
+                    "account-key-refused",
+                    format!("the CA refuses our account key: {said}"),
+                );
             }
             "badPublicKey" => {
                 return refused(
@@ -333,32 +343,6 @@ pub(super) fn of(problem: &instant_acme::Problem) -> Problem {
     }
 }
 
-/// Makes an answer one that `instant-acme` can read: members that are `null` are gone, and
-/// problems inside it have their canonical shape.
-pub(super) fn tidy(value: &mut Value) {
-    match value {
-        Value::Object(members) => {
-            members.retain(|_, member| !member.is_null());
-            tidy_error(members);
-            members.values_mut().for_each(tidy);
-        }
-        Value::Array(items) => {
-            items.retain(|item| !item.is_null());
-            items.iter_mut().for_each(tidy);
-        }
-        _ => {}
-    }
-}
-
-fn tidy_error(members: &mut Map<String, Value>) {
-    let Some(error) = members.get_mut("error") else { return };
-    *error = match &*error {
-        Value::Object(_) => Document::read(error, 0).canonical(),
-        Value::String(words) => Document::read(&json!({ "detail": words }), 0).canonical(),
-        _ => Document::read(&json!({}), 0).canonical(),
-    };
-}
-
 fn first_name(of_names: &[(SubjectName, String)]) -> Option<SubjectName> {
     of_names.first().map(|(name, _)| name.clone())
 }
@@ -380,7 +364,9 @@ fn limited(asked: &str, said: &str, wish: Option<Span>, typed: bool, now: Timest
             "rate-limited",
             format!("{asked}: the CA has paused us and names no time; do what it says: {said}"),
         ),
-        None => Failure::transient(Fault::Ca, "rate-limited", format!("{asked}: a rate limit of the CA: {said}")),
+        None => {
+            Failure::transient(Fault::Ca, "rate-limited", format!("{asked}: a rate limit of the CA: {said}"))
+        }
     }
 }
 
@@ -487,7 +473,10 @@ mod tests {
             let failure = judged(call, status, kind, detail, wish);
             let seen = (failure.code.as_str(), failure.class, failure.fault);
             assert_eq!(seen, (code, class, fault), "{call:?} {status} {kind} {detail}");
-            assert!(failure.words.contains(detail) || code == "bad-nonce", "the CA's words are lost: {failure}");
+            assert!(
+                failure.words.contains(detail) || code == "bad-nonce",
+                "the CA's words are lost: {failure}"
+            );
         }
     }
 
@@ -528,18 +517,5 @@ mod tests {
             let read: instant_acme::Problem = serde_json::from_value(canonical).unwrap();
             assert_eq!(read.status, Some(400), "{value}");
         }
-    }
-
-    #[test]
-    fn nulls_go_and_inner_errors_are_put_right() {
-        let mut value = json!({
-            "status": "invalid", "replaces": null, "meta": null, "list": [null, { "a": null }],
-            "error": { "type": null, "detail": "no", "status": "403", "subproblems": null },
-        });
-        tidy(&mut value);
-        assert!(value.get("meta").is_none() && value.get("replaces").is_none());
-        assert_eq!(value["list"], json!([{}]));
-        let error: instant_acme::Problem = serde_json::from_value(value["error"].clone()).unwrap();
-        assert_eq!((error.status, error.detail.as_deref()), (Some(403), Some("no")));
     }
 }

@@ -46,10 +46,6 @@ pub enum LogForm {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Write a first configuration and accept the CA's terms
-    Init(Init),
-    /// Add a certificate to the configuration, rehearse, issue and observe it
-    Add(Add),
     /// Run the agent until it is told to stop
     Run,
     /// Make every certificate usable and end: for init containers
@@ -62,14 +58,10 @@ pub enum Verb {
     Status(Status),
     /// Show every question and answer behind one certificate's next step
     Explain(Explain),
-    /// Check the configuration and this host
-    Check(Check),
     /// Leave a certificate alone until a date
     Pause(Pause),
     /// Drop what is known of a certificate that left the configuration
     Forget(Forget),
-    /// Write things made from this program: sample configuration, man pages, completions, units
-    Generate(Generate),
 }
 
 #[derive(Debug, Args)]
@@ -275,7 +267,9 @@ mod tests {
     #[test]
     fn times_read_as_people_write_them() {
         use crate::core::time::Span;
-        for (text, span) in [("30s", Span::secs(30)), ("5m", Span::minutes(5)), ("3d", Span::days(3)), ("7", Span::secs(7))] {
+        for (text, span) in
+            [("30s", Span::secs(30)), ("5m", Span::minutes(5)), ("3d", Span::days(3)), ("7", Span::secs(7))]
+        {
             assert_eq!(time(text), Ok(span));
         }
         for text in ["", "s", "5 weeks", "-3s", "99999999999999999999s", "9999999d"] {

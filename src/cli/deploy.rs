@@ -10,7 +10,11 @@ use crate::wire::{Role, Wired};
 pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
     let skip = match &deploy.skip {
         Some(name) => Some(HookId::parse(name).map_err(|bad| {
-            Failure::refused(Fault::Config, "no-such-hook", format!("{name:?} is not the name of a hook: {bad}"))
+            Failure::refused(
+                Fault::Config,
+                "no-such-hook",
+                format!("{name:?} is not the name of a hook: {bad}"),
+            )
         })?),
         None => None,
     };

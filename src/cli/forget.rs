@@ -2,11 +2,11 @@
 
 use crate::cli::args::{Forget, Places};
 use crate::cli::{Exit, Stop, print};
+use crate::core::failure::{Failure, Fault};
 use crate::core::layout;
+use crate::core::layout::FsOp;
 use crate::core::name::LineageId;
 use crate::core::spec::Part;
-use crate::core::layout::FsOp;
-use crate::core::failure::{Failure, Fault};
 use crate::ports::{Claim, Key, Shelf};
 use crate::wire::{Role, Wired};
 
@@ -41,14 +41,19 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
         if forget.with_files {
             let dir = scene.live_dir.join(id.as_str());
             numbers.push(layout::PLACEHOLDER);
-            let mut ops: Vec<_> = Part::ALL.iter().map(|part| FsOp::Discard { path: dir.join(part.file_name()) }).collect();
+            let mut ops: Vec<_> =
+                Part::ALL.iter().map(|part| FsOp::Discard { path: dir.join(part.file_name()) }).collect();
             ops.push(FsOp::Discard { path: dir.join(layout::CURRENT) });
             for number in numbers {
                 ops.extend(layout::discard_generation(&dir, number));
             }
             ops.push(FsOp::DiscardDir { path: dir.clone() });
             wired.agent.disk.run(ops).await.map_err(|error| {
-                Failure::transient(Fault::Host, "forget-failed", format!("{error}; what is left under {} is yours to remove", dir.display()))
+                Failure::transient(
+                    Fault::Host,
+                    "forget-failed",
+                    format!("{error}; what is left under {} is yours to remove", dir.display()),
+                )
             })?;
         }
         // The record goes last: until then the lineage is still known and can be forgotten again.

@@ -6,7 +6,8 @@ mod explain;
 mod forget;
 mod once;
 mod pause;
-mod print;
+pub mod print;
+mod rehearse;
 mod renew;
 pub mod report;
 mod run;
@@ -14,6 +15,8 @@ mod select;
 mod status;
 
 use std::process::ExitCode;
+
+pub use status::is_stale;
 
 use crate::cli::args::{Arguments, Verb};
 use crate::core::failure::Failure;

@@ -29,15 +29,16 @@ pub fn run(places: &Places, pause: &Pause) -> Result<Exit, Stop> {
         };
         let book = Book::new(&*wired.agent.store);
         let mut record = book.record(&id).await?;
-        record.value.pause = (until > now).then(|| record::Pause {
-            until,
-            reason: plain(&pause.reason, REASON_MAX),
-            at: now,
-        });
+        record.value.pause =
+            (until > now).then(|| record::Pause { until, reason: plain(&pause.reason, REASON_MAX), at: now });
         let end = record.value.leaf().map(|leaf| leaf.not_after);
         book.save_record(&mut record).await.map_err(|failure| {
             if failure.code == "state-changed" {
-                Failure::transient(Fault::Ours, "state-changed", "the agent wrote at the same moment; say it again")
+                Failure::transient(
+                    Fault::Ours,
+                    "state-changed",
+                    "the agent wrote at the same moment; say it again",
+                )
             } else {
                 failure
             }

@@ -11,8 +11,7 @@ use crate::wire::{Role, Wired};
 pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
     let loaded = crate::wire::load(places)?;
     crate::wire::runtime()?.block_on(async {
-        let role = if renew.dry_run { Role::Rehearsal } else { Role::OneShot };
-        let wired = Wired::new(&loaded, role).await?;
+        let wired = Wired::new(&loaded, Role::OneShot).await?;
         let ids = select::configured(&wired.agent.scene(), &renew.names)?;
         if renew.dry_run {
             return crate::cli::rehearse::run(&wired, &loaded, ids, renew.json).await;
@@ -64,7 +63,11 @@ pub fn tell(outcome: &Outcome) {
     } else if let Some(failure) = &outcome.failure {
         format!("FAILED: {failure}  (next try {})", outcome.wake_at.brief())
     } else {
-        let until = outcome.leaf.as_ref().map(|leaf| format!(" until {}", leaf.not_after.brief())).unwrap_or_default();
+        let until = outcome
+            .leaf
+            .as_ref()
+            .map(|leaf| format!(" until {}", leaf.not_after.brief()))
+            .unwrap_or_default();
         let done = if outcome.renewed { "renewed" } else { "kept" };
         format!("{done}{until}, {}", rungs(outcome))
     };

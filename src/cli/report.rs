@@ -179,11 +179,7 @@ impl Line {
             severity: severity(survey),
             standing: survey.row.standing.word().to_owned(),
             origin: spec.map(|spec| spec.origin.clone()),
-            names: spec
-                .map_or(&record.names, |spec| &spec.names)
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            names: spec.map_or(&record.names, |spec| &spec.names).iter().map(ToString::to_string).collect(),
             issuer: survey.row.issuer.as_ref().map(ToString::to_string),
             generation: record.current.as_ref().map(|current| current.number),
             installed: shown(survey).map(Seen::of),
@@ -266,9 +262,7 @@ impl Seen {
 
 fn shown(survey: &Survey) -> Option<&Leaf> {
     match &survey.world.disk.live {
-        Placement::Shows(number) => {
-            survey.world.record.value.issued(*number).map(|issued| &issued.leaf)
-        }
+        Placement::Shows(number) => survey.world.record.value.issued(*number).map(|issued| &issued.leaf),
         Placement::Foreign(leaf) => Some(leaf),
         Placement::Missing | Placement::Drifted(_) | Placement::Placeholder(_) => None,
     }
@@ -297,25 +291,28 @@ fn severity(survey: &Survey) -> Severity {
     let foreign = matches!(survey.world.disk.live, Placement::Foreign(_))
         || survey.world.disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)));
     let paused = record.pause.as_ref().is_some_and(|pause| pause.until > survey.at);
-    let uneasy = !survey.ladder.paid()
-        || record.trouble.is_some()
-        || installed.refused.is_some()
-        || foreign
-        || paused;
+    let uneasy =
+        !survey.ladder.paid() || record.trouble.is_some() || installed.refused.is_some() || foreign || paused;
     if uneasy { Severity::Warning } else { Severity::Ok }
 }
 
 fn notes(survey: &Survey) -> Vec<String> {
     let record = &survey.world.record.value;
     let installed = &survey.world.installed.value;
-    let mut notes: Vec<_> = survey.row.wrongs(survey.at).into_iter().map(|wrong| wrong.words).collect();
+    let mut notes: Vec<_> = survey
+        .row
+        .wrongs(survey.at)
+        .into_iter()
+        // Told below, with its words.
+        .filter(|wrong| wrong.code != "attempt-failed")
+        .map(|wrong| wrong.words)
+        .collect();
     if let Some(trouble) = &record.trouble {
         notes.push(format!(
-            "{} failed {} since {}: {}",
-            if trouble.count == 1 { "a try" } else { "tries" },
+            "failed {} since {}: {}",
             if trouble.count == 1 { "once".to_owned() } else { format!("{} times", trouble.count) },
             trouble.since.brief(),
-            trouble.failure
+            trouble.failure.words
         ));
     }
     if let Some(refused) = &installed.refused {
@@ -337,7 +334,11 @@ fn notes(survey: &Survey) -> Vec<String> {
     }
     for (path, placement) in &survey.world.disk.outputs {
         if let Placement::Foreign(leaf) = placement {
-            notes.push(format!("{} holds a foreign certificate until {}; it is kept", path.display(), leaf.not_after.brief()));
+            notes.push(format!(
+                "{} holds a foreign certificate until {}; it is kept",
+                path.display(),
+                leaf.not_after.brief()
+            ));
         }
     }
     for id in &survey.ladder.hooks_owed {
@@ -362,7 +363,9 @@ fn advice(survey: &Survey) -> Option<String> {
         && survey.ladder.hooks_owed.is_empty()
     {
         return Some(match sight {
-            Sight::Old => format!("restart the stray process that serves {endpoint}, then  nolapse deploy {id}"),
+            Sight::Old => {
+                format!("restart the stray process that serves {endpoint}, then  nolapse deploy {id}")
+            }
             Sight::Unreachable => format!("start what listens at {endpoint}, then  nolapse deploy {id}"),
             _ => format!("point {endpoint} at this certificate's files, then  nolapse deploy {id}"),
         });
@@ -373,7 +376,9 @@ fn advice(survey: &Survey) -> Option<String> {
     let trouble = record.trouble.as_ref()?;
     match (trouble.failure.class, &survey.plan.issuance) {
         (Class::Refused, _) => Some(format!("mend it, then  nolapse renew {id}")),
-        (Class::Limited { until }, _) => Some(format!("nothing: the CA asks to wait until {}", until.brief())),
+        (Class::Limited { until }, _) => {
+            Some(format!("nothing: the CA asks to wait until {}", until.brief()))
+        }
         (_, Issuance::Suspend { until, .. }) => {
             Some(format!("nothing yet: tried again {}, or  nolapse renew {id}", until.brief()))
         }

@@ -41,9 +41,8 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     };
     let mut report = report;
     if !status.names.is_empty() {
-        let asked = |line: &Line| {
-            status.names.iter().any(|name| *name == line.name || line.names.contains(name))
-        };
+        let asked =
+            |line: &Line| status.names.iter().any(|name| *name == line.name || line.names.contains(name));
         let lines: Vec<_> = report.lineages.into_iter().filter(asked).collect();
         if lines.is_empty() {
             print::error("none of these certificates is known");
@@ -101,16 +100,8 @@ fn show(report: &Report, all: bool) {
 const FEW: usize = 5;
 
 fn outlook(report: &Report) {
-    let next = report
-        .lineages
-        .iter()
-        .filter_map(|line| Some((line.renews_at?, &line.name)))
-        .min();
-    let tightest = report
-        .lineages
-        .iter()
-        .filter_map(|line| Some((line.headroom_seconds?, &line.name)))
-        .min();
+    let next = report.lineages.iter().filter_map(|line| Some((line.renews_at?, &line.name))).min();
+    let tightest = report.lineages.iter().filter_map(|line| Some((line.headroom_seconds?, &line.name))).min();
     let mut parts = Vec::new();
     if let Some((at, name)) = next {
         parts.push(format!("next renewal {name} {} UTC", at.brief()));
@@ -131,7 +122,8 @@ fn row(line: &Line) -> Vec<String> {
         let brief = at.brief();
         brief.rsplit_once(' ').map_or(brief.clone(), |(day, _)| day.to_owned())
     };
-    let seen = |seen: &crate::cli::report::Seen| format!("{} → {}", seen.short_serial(), date(seen.not_after));
+    let seen =
+        |seen: &crate::cli::report::Seen| format!("{} → {}", seen.short_serial(), date(seen.not_after));
     let installed = line.installed.as_ref().map_or_else(|| "—".to_owned(), seen);
     let served = line
         .endpoints
@@ -175,12 +167,7 @@ fn details(line: &Line) {
         print::line(&format!("  {}: {note}", line.name));
     }
     if let Some(woe) = &line.trouble {
-        print::line(&format!(
-            "  next try {}.   fault: {}  [{}]",
-            woe.next_at.brief(),
-            woe.fault,
-            woe.code
-        ));
+        print::line(&format!("  next try {}.   fault: {}  [{}]", woe.next_at.brief(), woe.fault, woe.code));
     }
     if let Some(advice) = &line.advice {
         print::line(&format!("  do: {advice}"));

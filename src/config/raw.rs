@@ -259,7 +259,11 @@ impl<'a> Section<'a> {
         };
         let port = port.filter(|port| *port != 0);
         if port.is_none() {
-            problems.error(&found.spot, "bad-port", format!("`{key}` is a number from 1 to 65535, without quotes"));
+            problems.error(
+                &found.spot,
+                "bad-port",
+                format!("`{key}` is a number from 1 to 65535, without quotes"),
+            );
         }
         port
     }

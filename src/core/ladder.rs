@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::decide::{OnDisk, Placement, target};
 use super::leaf::Leaf;
 use super::name::HookId;
 use super::record::{EndpointNote, Installed, LineageRecord, Sight};
+use super::situation::{OnDisk, Placement, target};
 use super::spec::LineageSpec;
 use super::time::{Span, Timestamp};
 

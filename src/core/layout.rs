@@ -144,15 +144,14 @@ pub fn install(dir: &Path, number: GenerationNumber, texts: &Rendering, rights: 
         ops.push(FsOp::MakeDir { path: dir.to_owned(), rights: FileRights::mode(0o755) });
         ops.push(FsOp::SyncDir { path: parent.to_owned() });
     }
-    // What an earlier crash or a drift left of this generation must not be reused.
-    ops.extend(discard_generation(dir, number));
     ops.push(FsOp::MakeDir { path: generation.clone(), rights: FileRights::mode(0o755) });
+    // Nothing that an earlier crash or a drift left here is reused. Each file is replaced whole
+    // rather than removed first: this generation may be the one that is shown.
     for (part, content) in texts {
-        ops.push(FsOp::Create {
-            path: generation.join(part.file_name()),
-            content: content.clone(),
-            rights: part_rights(*part, rights),
-        });
+        let path = generation.join(part.file_name());
+        let mut written = replace(&path, content.clone(), part_rights(*part, rights));
+        written.retain(|op| !matches!(op, FsOp::SyncDir { .. }));
+        ops.extend(written);
     }
     ops.push(FsOp::SyncDir { path: generation });
     for part in texts.keys() {
@@ -173,8 +172,11 @@ pub fn show(dir: &Path, number: GenerationNumber) -> Vec<FsOp> {
 /// Removes a generation's directory, by the names we give files and no others.
 pub fn discard_generation(dir: &Path, number: GenerationNumber) -> Vec<FsOp> {
     let generation = dir.join(generation_dir(number));
-    let mut ops: Vec<_> =
-        Part::ALL.iter().map(|part| FsOp::Discard { path: generation.join(part.file_name()) }).collect();
+    let files = Part::ALL.iter().map(|part| generation.join(part.file_name()));
+    let mut ops: Vec<_> = files
+        .flat_map(|path| temporary(&path).into_iter().chain([path]))
+        .map(|path| FsOp::Discard { path })
+        .collect();
     ops.push(FsOp::DiscardDir { path: generation });
     ops
 }
@@ -240,7 +242,8 @@ mod tests {
     fn t01_keys_get_the_key_mode_at_creation() {
         for op in install(Path::new("/live/a"), 1, &texts(), &Rights::default()) {
             if let FsOp::Create { path, rights, .. } = op {
-                let holds_key = path.ends_with("privkey.pem") || path.ends_with("combined.pem");
+                let name = path.to_str().unwrap();
+                let holds_key = name.contains("privkey.pem") || name.contains("combined.pem");
                 assert_eq!(rights.mode, if holds_key { 0o640 } else { 0o644 }, "{path:?}");
             }
         }

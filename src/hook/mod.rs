@@ -20,7 +20,7 @@ use crate::sys::clock::Clock;
 
 /// The hook that `spec` describes.
 ///
-/// Codes: `hook-missing` (nothing to run), `signal-unknown`, `hook-url`.
+/// Codes: `signal-unknown`, `hook-url`. That a program is missing shows when it is called.
 pub fn build(spec: &HookSpec, clock: &Clock) -> Result<Arc<dyn Hook>, Failure> {
     Ok(match &spec.call {
         Call::Run(argv) => Arc::new(ExecHook::new(spec, argv, clock)),

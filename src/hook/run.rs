@@ -15,6 +15,15 @@ const OUTPUT_SHOWN: usize = 600;
 pub async fn run(role: &str, program: &Program, clock: &Clock) -> Result<(), Failure> {
     let code = |end: &str| format!("{role}-{end}");
     let name = program.argv.first().map_or("", String::as_str);
+    if name.contains('/') && !name.starts_with('/') {
+        return Err(Failure::refused(
+            Fault::Config,
+            &code("missing"),
+            format!(
+                "{name} is relative to nowhere; write the {role}'s program as an absolute path or a bare name"
+            ),
+        ));
+    }
     let finished = match Box::pin(program.run(clock)).await {
         Ok(finished) => finished,
         Err(error @ CannotRun::Refused { .. }) => {

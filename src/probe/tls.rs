@@ -48,10 +48,15 @@ impl TlsProbe {
         Self { clock, provider, trust }
     }
 
-    async fn chain(&self, endpoint: &Endpoint, name: ServerName<'static>) -> Result<Chain, String> {
+    async fn chain(
+        &self,
+        endpoint: &Endpoint,
+        name: ServerName<'static>,
+        within: Span,
+    ) -> Result<Chain, String> {
         let stream = match endpoint.protocol {
-            Protocol::Tls => self.dial(endpoint).await?,
-            Protocol::Smtp => smtp::start_tls(self.dial(endpoint).await?).await?,
+            Protocol::Tls => self.dial(endpoint, within).await?,
+            Protocol::Smtp => smtp::start_tls(self.dial(endpoint, within).await?).await?,
         };
         let seen = Arc::new(Seen::new(Arc::clone(&self.provider)));
         let config = self.config(Arc::clone(&seen)).map_err(|error| words_of_tls(&error))?;
@@ -69,28 +74,33 @@ impl TlsProbe {
         }
     }
 
-    /// The first address that takes the connection, each with its share of the time.
-    async fn dial(&self, endpoint: &Endpoint) -> Result<TcpStream, String> {
-        let found = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
-        let addresses: Vec<SocketAddr> = found
-            .map_err(|error| {
-                format!("{} can't be resolved: {}", endpoint.host, plain(&error.to_string(), REASON_MAX))
-            })?
-            .take(ADDRESSES_MAX)
-            .collect();
-        let mut last = format!("{} has no address", endpoint.host);
-        let several = addresses.len() > 1;
-        for address in addresses {
-            match self.clock.timeout(CONNECT, TcpStream::connect(address)).await {
+    /// The first address that takes the connection. Each gets its share of the time, so that a
+    /// dead one leaves some for the next.
+    async fn dial(&self, endpoint: &Endpoint, within: Span) -> Result<TcpStream, String> {
+        let host = &endpoint.host;
+        let found = tokio::net::lookup_host((host.as_str(), endpoint.port)).await;
+        let found = found.map_err(|error| {
+            format!("{host} can't be resolved: {}", plain(&error.to_string(), REASON_MAX))
+        })?;
+        let addresses: Vec<SocketAddr> = found.take(ADDRESSES_MAX).collect();
+        let share = within.over(i64::try_from(addresses.len()).unwrap_or(1));
+        let mut refusals = Vec::new();
+        for address in &addresses {
+            match self.clock.timeout(share, TcpStream::connect(address)).await {
                 Some(Ok(stream)) => return Ok(stream),
-                Some(Err(error)) => last = words_of(&error),
-                None => last = format!("no connection within {CONNECT}"),
-            }
-            if several {
-                last = format!("{last} (last tried {})", address.ip());
+                Some(Err(error)) => refusals.push((address, words_of(&error))),
+                None => refusals.push((address, format!("timed out after {share}"))),
             }
         }
-        Err(last)
+        match refusals.as_slice() {
+            [] => Err(format!("{host} has no address")),
+            [(_, words)] => Err(words.clone()),
+            several => {
+                let each: Vec<_> =
+                    several.iter().map(|(to, words)| format!("{}: {words}", to.ip())).collect();
+                Err(plain(&each.join(", "), REASON_MAX))
+            }
+        }
     }
 
     fn config(&self, seen: Arc<Seen>) -> Result<ClientConfig, rustls::Error> {
@@ -106,7 +116,7 @@ impl TlsProbe {
 
     async fn judged(&self, chain: Chain, name: ServerName<'static>) -> Sighting {
         let (trust, now) = (Arc::clone(&self.trust), self.clock.now());
-        // The first judgement reads the system's roots, some hundred files.
+        // The first judgement reads the system's roots from disk.
         let judged = tokio::task::spawn_blocking(move || {
             let leaf = chain.first().map(|der| x509::leaf(der)).transpose();
             (leaf, trust.distrust(&chain, &name, now), chain.len())
@@ -125,16 +135,13 @@ impl TlsProbe {
     }
 }
 
-/// Time for one connection, so that a dead first address leaves time for a second.
-const CONNECT: Span = Span::secs(5);
-
 impl Probe for TlsProbe {
     fn look<'a>(&'a self, endpoint: &'a Endpoint, within: Span) -> Reply<'a, Sighting> {
         Box::pin(async move {
             let Ok(name) = ServerName::try_from(endpoint.server_name()) else {
                 return Sighting::Unreachable(format!("{} is no server name", endpoint.server_name()));
             };
-            match self.clock.timeout(within, self.chain(endpoint, name.clone())).await {
+            match self.clock.timeout(within, self.chain(endpoint, name.clone(), within)).await {
                 Some(Ok(chain)) => self.judged(chain, name).await,
                 Some(Err(words)) => Sighting::Unreachable(words),
                 None => Sighting::Unreachable(format!("timed out after {within}")),
@@ -277,5 +284,31 @@ impl ServerCertVerifier for Seen {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn alerts_have_the_names_of_the_standard() {
+        use rustls::AlertDescription as Alert;
+        for (alert, words) in [
+            (Alert::HandshakeFailure, "TLS alert handshake_failure"),
+            (Alert::UnrecognisedName, "TLS alert unrecognised_name"),
+            (Alert::ProtocolVersion, "TLS alert protocol_version"),
+        ] {
+            assert_eq!(words_of_tls(&rustls::Error::AlertReceived(alert)), words);
+        }
+    }
+
+    #[tokio::test]
+    async fn every_address_that_refused_is_told() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let endpoint = Endpoint::parse(&format!("127.0.0.1:{free}")).unwrap();
+        let probe = TlsProbe::new(Clock::wall(), Vec::new());
+        assert_eq!(probe.dial(&endpoint, Span::secs(9)).await.unwrap_err(), "connection refused");
     }
 }

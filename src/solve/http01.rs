@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::responder::{PATH, Responder};
 use super::self_check::SelfCheck;
+use super::socket;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::Content;
 use crate::core::name::{SolverId, Token};
@@ -48,7 +49,7 @@ impl Http01Solver {
 
     /// Listens now and until dropped. After an error it tries again with every answer.
     ///
-    /// Codes: those of [`socket::open`](super::socket::open).
+    /// Codes: those of [`socket::open`].
     pub async fn listen(&self) -> Result<(), Failure> {
         let mut state = self.state.lock().await;
         state.keep = true;
@@ -144,8 +145,11 @@ impl Solver for Http01Solver {
             let removed = self.store.remove(&Key::Challenge(receipt.token.clone())).await;
             let mut state = self.state.lock().await;
             state.standing.remove(&receipt.token);
-            if state.standing.is_empty() && !state.keep {
-                state.responder = None;
+            if state.standing.is_empty()
+                && !state.keep
+                && let Some(responder) = state.responder.take()
+            {
+                responder.close().await;
             }
             removed.map_err(|error| unstored(&error))
         })
@@ -154,13 +158,14 @@ impl Solver for Http01Solver {
     fn able(&self) -> Reply<'_, Result<(), Failure>> {
         Box::pin(async move {
             let mut state = self.state.lock().await;
-            let Err(refused) = self.start(&mut state).await else {
-                if state.standing.is_empty() && !state.keep {
-                    state.responder = None;
-                }
-                return Ok(());
+            let opened = match state.responder {
+                Some(_) => return Ok(()),
+                None if state.keep => self.start(&mut state).await,
+                // Opened and closed again: a look leaves nothing behind.
+                None => socket::open(&self.listen).await.map(|_| ()),
             };
             drop(state);
+            let Err(refused) = opened else { return Ok(()) };
             self.check.somebody_answers(&self.clock).await.map_err(|miss| {
                 let words = format!("{}. And {miss}", refused.words);
                 Failure::new(refused.class, refused.fault, &refused.code, words)

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -54,11 +55,21 @@ impl Responder {
     pub async fn bind(listen: &Listen, store: Arc<dyn Store>, clock: &Clock) -> Result<Self, Failure> {
         let listeners = socket::open(listen).await?;
         let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let answers = Arc::new(Answers { store, failing: AtomicBool::new(false) });
         let tasks = listeners
             .into_iter()
-            .map(|listener| tokio::spawn(serve(listener, Arc::clone(&store), clock.clone())))
+            .map(|listener| tokio::spawn(serve(listener, Arc::clone(&answers), clock.clone())))
             .collect();
         Ok(Self { addresses, tasks })
+    }
+
+    /// Stops answering; the port is free when this returns, which a drop does not promise.
+    pub async fn close(mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // Nothing but the news that it was aborted.
+            let _ = task.await;
+        }
     }
 
     /// Where it really listens: a port 0 is told as the port that the system chose.
@@ -75,12 +86,14 @@ impl Drop for Responder {
     }
 }
 
-async fn serve(listener: TcpListener, store: Arc<dyn Store>, clock: Clock) {
+async fn serve(listener: TcpListener, answers: Arc<Answers>, clock: Clock) {
     let mut connections = Connections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.admit(converse(stream, Arc::clone(&store), clock.clone())),
+                Ok((stream, _)) => connections.admit(converse(stream, Arc::clone(&answers), clock.clone())),
+                // The client went away before it was let in.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
                 Err(_) => clock.sleep(ACCEPT_PAUSE).await,
             },
             () = connections.one_ended() => {}
@@ -113,10 +126,10 @@ impl Connections {
     }
 }
 
-async fn converse(stream: TcpStream, store: Arc<dyn Store>, clock: Clock) {
+async fn converse(stream: TcpStream, answers: Arc<Answers>, clock: Clock) {
     let answering = service_fn(move |request: Request<Incoming>| {
-        let store = Arc::clone(&store);
-        async move { Ok::<_, Infallible>(answer(&*store, request.method(), request.uri().path()).await) }
+        let answers = Arc::clone(&answers);
+        async move { Ok::<_, Infallible>(answers.to(request.method(), request.uri().path()).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -128,20 +141,36 @@ async fn converse(stream: TcpStream, store: Arc<dyn Store>, clock: Clock) {
     let _ = clock.timeout(CONNECTION_LIFE, connection).await;
 }
 
-async fn answer(store: &dyn Store, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    let Some(token) = path.strip_prefix(PATH).and_then(|text| Token::parse(text).ok()) else {
-        return plain(StatusCode::NOT_FOUND, Bytes::from_static(b"not found\n"));
-    };
-    if method != Method::GET && method != Method::HEAD {
-        return plain(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"GET only\n"));
-    }
-    match store.load(&Key::Challenge(token.clone())).await {
-        // A key authorization starts with its token (RFC 8555 §8.1); nothing else goes out.
-        Ok(Some(entry)) if belongs(entry.content.bytes(), &token) => {
-            plain(StatusCode::OK, Bytes::copy_from_slice(entry.content.bytes()))
+/// What is answered to whom.
+struct Answers {
+    store: Arc<dyn Store>,
+    /// The last load failed: told once, not once for each stranger's request.
+    failing: AtomicBool,
+}
+
+impl Answers {
+    async fn to(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
+        let Some(token) = path.strip_prefix(PATH).and_then(|text| Token::parse(text).ok()) else {
+            return plain(StatusCode::NOT_FOUND, Bytes::from_static(b"not found\n"));
+        };
+        if method != Method::GET && method != Method::HEAD {
+            return plain(StatusCode::METHOD_NOT_ALLOWED, Bytes::from_static(b"GET only\n"));
         }
-        Ok(_) => plain(StatusCode::NOT_FOUND, Bytes::from_static(b"not found\n")),
-        Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"try again\n")),
+        let loaded = self.store.load(&Key::Challenge(token.clone())).await;
+        let failed_before = self.failing.swap(loaded.is_err(), Ordering::Relaxed);
+        match loaded {
+            // A key authorization starts with its token (RFC 8555 §8.1); nothing else goes out.
+            Ok(Some(entry)) if belongs(entry.content.bytes(), &token) => {
+                plain(StatusCode::OK, Bytes::copy_from_slice(entry.content.bytes()))
+            }
+            Ok(_) => plain(StatusCode::NOT_FOUND, Bytes::from_static(b"not found\n")),
+            Err(error) => {
+                if !failed_before {
+                    tracing::warn!(%error, "the http-01 listener can't read its answers");
+                }
+                plain(StatusCode::SERVICE_UNAVAILABLE, Bytes::from_static(b"try again\n"))
+            }
+        }
     }
 }
 

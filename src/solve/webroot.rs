@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::responder::PATH;
@@ -234,8 +234,12 @@ fn make(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     match rustix::fs::mkdirat(dir, name, MODE) {
         Ok(()) => {
             let made = rustix::fs::openat(dir, name, STEP | OFlags::RDONLY, Mode::empty())?;
-            // The umask of an agent is strict, and a web server must get in.
-            rustix::fs::fchmod(&made, MODE)?;
+            // The umask of an agent is strict, and a web server must get in. Only an empty directory is
+            // opened up: should another have been moved here meanwhile, it keeps its secrets.
+            let own = |entry: &DirEntry| [c".", c".."].contains(&entry.file_name());
+            if Dir::read_from(&made)?.all(|entry| entry.is_ok_and(|entry| own(&entry))) {
+                rustix::fs::fchmod(&made, MODE)?;
+            }
             Ok(made)
         }
         Err(Errno::EXIST) => step(dir, name),

@@ -28,12 +28,6 @@ pub struct DirStore {
     reports: Mutex<Vec<StoreReport>>,
 }
 
-/// A store and what was found while opening it.
-pub struct Opened {
-    pub store: DirStore,
-    pub reports: Vec<StoreReport>,
-}
-
 /// Something that people should hear of, although work goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreReport {
@@ -55,30 +49,31 @@ impl DirStore {
     /// Reports kept until they are fetched; later ones are dropped.
     const REPORTS_MAX: usize = 1000;
 
-    /// Opens the state directory, making it if need be. `installed_dir` takes this node's own
-    /// notes where the state itself is on a volume that is not local.
+    /// Opens the state directory, making it if need be. What was put right on the way is among
+    /// [`DirStore::reports`].
     ///
     /// A state of a newer release is refused before anything is written.
-    pub async fn open(
-        disk: Disk,
-        clock: Clock,
-        state_dir: &Path,
-        installed_dir: Option<&Path>,
-    ) -> Result<Opened, StoreError> {
-        let store = Self::at(disk, clock, state_dir, installed_dir, true)?;
-        store.furnish().await?;
-        let reports = store.reports();
-        Ok(Opened { store, reports })
+    pub async fn open(disk: Disk, clock: Clock, state_dir: &Path) -> Result<Self, StoreError> {
+        Self::open_apart(disk, clock, state_dir, None).await
     }
 
-    /// Opens it for reading alone: nothing is made, mended, locked or removed.
-    pub fn look(
+    /// As [`DirStore::open`], with this node's own notes in `installed_dir`: for a state on a
+    /// volume that is not local.
+    pub async fn open_apart(
         disk: Disk,
         clock: Clock,
         state_dir: &Path,
         installed_dir: Option<&Path>,
     ) -> Result<Self, StoreError> {
-        let store = Self::at(disk, clock, state_dir, installed_dir, false)?;
+        let store = Self::at(disk, clock, state_dir, installed_dir, true)?;
+        store.furnish().await?;
+        Ok(store)
+    }
+
+    /// Opens it for reading alone: nothing is made, mended, locked or removed, and every change
+    /// is refused. A directory that is not there, or that we may not read, is an error.
+    pub fn open_to_read(disk: Disk, state_dir: &Path) -> Result<Self, StoreError> {
+        let store = Self::at(disk, Clock::wall(), state_dir, None, false)?;
         let root = &store.shelving.root;
         store.disk.list(root).map_err(|error| io_error(root.display().to_string(), &error))?;
         Ok(store)

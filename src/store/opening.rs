@@ -17,6 +17,8 @@ use crate::sys::disk::{Disk, FileKind, LockGuard};
 pub const SCHEMA: u32 = 1;
 /// Mode of every directory in the state.
 pub const DIR_MODE: u32 = 0o700;
+/// Bits of the state directory's own mode that are the operator's.
+const ROOT_KEEPS: u32 = 0o011;
 /// Mode of every file in the state.
 pub const FILE_MODE: u32 = 0o600;
 /// The directory inside a volume that others may write.
@@ -120,15 +122,17 @@ impl DirStore {
             }
         }
         self.run(plan, ()).await?;
-        self.keep_private(root, false).await?;
+        // The live directory may lie inside: an execute bit lets others through to it, and
+        // everything else in here is closed on its own.
+        self.keep_private(root, ROOT_KEEPS, false).await?;
         for dir in &dirs {
-            self.keep_private(dir, true).await?;
+            self.keep_private(dir, 0, true).await?;
         }
         Ok(())
     }
 
-    /// Nobody else may look into the directory.
-    async fn keep_private(&self, dir: &Path, must_be_ours: bool) -> Result<(), StoreError> {
+    /// Nobody else may look into the directory. The bits in `keeps` stay as they are.
+    async fn keep_private(&self, dir: &Path, keeps: u32, must_be_ours: bool) -> Result<(), StoreError> {
         let shown = dir.display().to_string();
         let stat = self.disk.stat(dir).map_err(|error| io_error(shown.clone(), &error))?;
         let me = self.disk.user();
@@ -142,8 +146,9 @@ impl DirStore {
             }
             return Ok(());
         }
-        if stat.mode & 0o777 != DIR_MODE {
-            let rights = FileRights::mode(DIR_MODE);
+        let wanted = DIR_MODE | (stat.mode & keeps);
+        if stat.mode & 0o777 != wanted {
+            let rights = FileRights::mode(wanted);
             self.run(vec![FsOp::SetRights { path: dir.to_owned(), rights }], ()).await?;
             self.report(StoreReport::RightsMended { path: shown, mode: stat.mode });
         }

@@ -124,6 +124,8 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(output)
             .stderr(errors)
+            // Wherever we were started, a program must not keep that file system busy.
+            .current_dir("/")
             .process_group(0)
             .kill_on_drop(true);
         // The writers live in `command`, which ends here: the pipe closes with the program.

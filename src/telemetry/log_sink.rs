@@ -16,66 +16,66 @@ impl Sink for LogSink {
     fn take(&self, event: &Event) {
         match event {
             Event::Decided { lineage, verdict, reason, wake_at } => {
-                info!(target: "nolapse", event = "decided", %lineage, verdict, reason, %wake_at, "decided");
+                info!(target: "nolapse::event", event = "decided", %lineage, verdict, reason, %wake_at, "decided");
             }
             Event::AttemptStarted { lineage, issuer, names } => {
                 let names = names.join(" ");
-                info!(target: "nolapse", event = "attempt-started", %lineage, issuer, names, "asking for a certificate");
+                info!(target: "nolapse::event", event = "attempt-started", %lineage, issuer, names, "asking for a certificate");
             }
             Event::Ordered { lineage, order } => {
-                info!(target: "nolapse", event = "ordered", %lineage, order, "ordered");
+                info!(target: "nolapse::event", event = "ordered", %lineage, order, "ordered");
             }
             Event::AttemptFailed { lineage, failure, count, next_at } => {
                 let (code, fault, words) = (&failure.code, failure.fault, &failure.words);
                 let name = failure.name.as_ref().map(tracing::field::display);
                 match failure.class {
                     Class::Transient | Class::Limited { .. } => {
-                        warn!(target: "nolapse", event = "attempt-failed", %lineage, code, %fault, name, count, %next_at, words, "attempt failed");
+                        warn!(target: "nolapse::event", event = "attempt-failed", %lineage, code, %fault, name, count, %next_at, words, "attempt failed");
                     }
                     Class::Refused | Class::Broken => {
-                        error!(target: "nolapse", event = "attempt-failed", %lineage, code, %fault, name, count, %next_at, words, "attempt failed");
+                        error!(target: "nolapse::event", event = "attempt-failed", %lineage, code, %fault, name, count, %next_at, words, "attempt failed");
                     }
                 }
             }
             Event::Issued { lineage, generation, leaf } => {
                 let (not_after, serial, issuer) = (leaf.not_after, &leaf.serial, &leaf.issuer);
-                info!(target: "nolapse", event = "issued", %lineage, generation, %not_after, serial, issuer, "issued");
+                info!(target: "nolapse::event", event = "issued", %lineage, generation, %not_after, serial, issuer, "issued");
             }
             Event::Installed { lineage, generation, path, why } => {
-                info!(target: "nolapse", event = "installed", %lineage, generation, path, why, "installed");
+                info!(target: "nolapse::event", event = "installed", %lineage, generation, path, why, "installed");
             }
             Event::HookDone { lineage, hook, generation } => {
-                info!(target: "nolapse", event = "hook-done", %lineage, %hook, generation, "told");
+                info!(target: "nolapse::event", event = "hook-done", %lineage, %hook, generation, "told");
             }
             Event::HookFailed { lineage, hook, generation, words, next_at } => {
-                warn!(target: "nolapse", event = "hook-failed", %lineage, %hook, generation, %next_at, words, "could not tell");
+                warn!(target: "nolapse::event", event = "hook-failed", %lineage, %hook, generation, %next_at, words, "could not tell");
             }
             Event::Observed { lineage, endpoint, sight, words } => {
                 let (sight, fine) = (sight.word(), *sight == Sight::New);
                 if fine {
-                    info!(target: "nolapse", event = "observed", %lineage, %endpoint, sight, words, "observed");
+                    info!(target: "nolapse::event", event = "observed", %lineage, %endpoint, sight, words, "observed");
                 } else {
-                    warn!(target: "nolapse", event = "observed", %lineage, %endpoint, sight, words, "not what is installed");
+                    warn!(target: "nolapse::event", event = "observed", %lineage, %endpoint, sight, words, "not what is installed");
                 }
             }
             Event::RolledBack { lineage, from, to, words } => {
-                error!(target: "nolapse", event = "rolled-back", %lineage, from, to, words, "rolled back");
+                error!(target: "nolapse::event", event = "rolled-back", %lineage, from, to, words, "rolled back");
             }
             Event::ForeignFound { lineage, path, leaf } => {
                 let (issuer, not_after) = (&leaf.issuer, leaf.not_after);
-                warn!(target: "nolapse", event = "foreign-found", %lineage, path, issuer, %not_after, "somebody else's newer pair is left alone");
+                warn!(target: "nolapse::event", event = "foreign-found", %lineage, path, issuer, %not_after, "somebody else's newer pair is left alone");
             }
             Event::CleanUpFailed { lineage, place, words } => {
-                warn!(target: "nolapse", event = "clean-up-failed", %lineage, place, words, "could not clean up");
+                warn!(target: "nolapse::event", event = "clean-up-failed", %lineage, place, words, "could not clean up");
             }
             Event::Quarantined { key, moved_to } => {
-                error!(target: "nolapse", event = "quarantined", key, moved_to, "damaged, moved aside");
+                error!(target: "nolapse::event", event = "quarantined", key, moved_to, "damaged, moved aside");
             }
             Event::TickFailed { lineage, words } => {
-                error!(target: "nolapse", event = "tick-failed", %lineage, words, "pass failed");
+                error!(target: "nolapse::event", event = "tick-failed", %lineage, words, "pass failed");
             }
             Event::Retired { lineage } => {
-                info!(target: "nolapse", event = "retired", %lineage, "left the configuration; kept and watched until `nolapse forget`");
+                info!(target: "nolapse::event", event = "retired", %lineage, "left the configuration; kept and watched until `nolapse forget`");
             }
         }
     }

@@ -71,7 +71,9 @@ impl Pebble {
                 return None;
             }
         }
-        (0..STARTS_MOST).find_map(|_| Self::try_start(options.clone())).or_else(|| panic!("pebble does not start"))
+        (0..STARTS_MOST)
+            .find_map(|_| Self::try_start(options.clone()))
+            .or_else(|| panic!("pebble does not start"))
     }
 
     fn try_start(options: Options) -> Option<Self> {

@@ -73,6 +73,7 @@ struct State {
     nonce_count: u64,
     accounts: Vec<Value>,
     orders: Vec<&'static str>,
+    connections: usize,
 }
 
 type Script = dyn Fn(&Seen) -> Option<Answer> + Send + Sync;
@@ -87,6 +88,7 @@ impl Scripted {
         let (shared, told) = (state.clone(), base.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                lock(&shared).connections += 1;
                 let (state, script, base) = (shared.clone(), script.clone(), told.clone());
                 std::thread::spawn(move || serve(stream, &state, &*script, &base));
             }
@@ -102,6 +104,11 @@ impl Scripted {
         lock(&self.state).log.clone()
     }
 
+    /// Connections made so far.
+    pub fn connections(&self) -> usize {
+        lock(&self.state).connections
+    }
+
     /// Requests for this method and path so far.
     pub fn count(&self, method: &str, path: &str) -> usize {
         self.log().iter().filter(|seen| seen.method == method && seen.path == path).count()
@@ -113,6 +120,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 fn serve(stream: TcpStream, state: &Mutex<State>, script: &Script, base: &str) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut writer = stream;
     loop {
@@ -160,19 +168,22 @@ fn serve(stream: TcpStream, state: &Mutex<State>, script: &Script, base: &str) -
         }
         let mut text = format!("HTTP/1.1 {} X\r\n", answer.status);
         for (name, value) in &answer.headers {
-            text += &format!("{name}: {value}\r\n");
+            text.extend([name, ": ", value, "\r\n"]);
         }
         if !answer.endless {
-            text += &format!("Content-Length: {}\r\n", answer.body.len());
+            text.extend(["Content-Length: ", &answer.body.len().to_string(), "\r\n"]);
         }
         text += "\r\n";
-        writer.write_all(text.as_bytes()).ok()?;
-        if head || answer.status == 204 {
-            continue;
+        let mut whole = text.into_bytes();
+        if !head && answer.status != 204 {
+            whole.extend_from_slice(&answer.body);
         }
-        writer.write_all(&answer.body).ok()?;
-        while answer.endless {
-            writer.write_all(&answer.body).ok()?;
+        writer.write_all(&whole).ok()?;
+        if answer.endless {
+            // Until the client hangs up.
+            loop {
+                writer.write_all(&answer.body).ok()?;
+            }
         }
     }
 }

@@ -1,0 +1,130 @@
+//! Whether the fleet needs a certificate, and for which names.
+
+use super::{Judge, renewal_point, yes};
+use crate::core::name::SubjectName;
+use crate::core::plan::{Chain, Reason};
+use crate::core::record::Issued;
+use crate::core::spec::LineageSpec;
+use crate::core::window::{Source, last_resort};
+
+pub(super) enum Need {
+    Certificate(Reason),
+    Reading,
+}
+
+impl Judge<'_> {
+    pub(super) fn need(&mut self, spec: &LineageSpec) -> Option<(Need, Vec<SubjectName>)> {
+        let s = self.s;
+        let certificate = |why, names: &[SubjectName]| Some((Need::Certificate(why), names.to_vec()));
+        if let Some(attempt) = &s.record.attempt {
+            let wanted = (spec.same_names(&attempt.names)
+                || s.record.current.as_ref().is_some_and(|c| c.names == attempt.names))
+                && spec.issuers.contains(&attempt.issuer)
+                && spec.key == attempt.key_kind
+                && s.now < attempt.deadline;
+            self.note(Chain::Need, "attempt open?", || {
+                format!(
+                    "{:?} since {}{}",
+                    attempt.phase,
+                    attempt.started.brief(),
+                    if wanted { "" } else { ", no longer wanted" }
+                )
+            });
+            if wanted {
+                return certificate(Reason::AttemptOpen, &attempt.names);
+            }
+        }
+        let Some(current) = &s.record.current else {
+            self.note(Chain::Need, "issued?", || "never".into());
+            return certificate(Reason::NeverIssued, &spec.names);
+        };
+        let leaf = &current.leaf;
+        if let Some(changed) = self.changed(spec, current) {
+            let failing = s.record.trouble.as_ref().is_some_and(|t| spec.same_names(&t.names));
+            if changed == Reason::NamesChanged && failing && s.now >= last_resort(leaf) {
+                self.note(Chain::Need, "renew the old names?", || {
+                    "yes: the changed set keeps failing and expiry is near".into()
+                });
+                return certificate(Reason::OldNamesKept, &current.names);
+            }
+            if changed == Reason::NamesChanged {
+                self.wake(last_resort(leaf));
+            }
+            return certificate(changed, &spec.names);
+        }
+        if !s.generation_kept {
+            self.note(Chain::Need, "key and certificate kept?", || "no: lost or damaged".into());
+            return certificate(Reason::GenerationLost, &spec.names);
+        }
+        if current.revoked {
+            return certificate(Reason::Revoked, &spec.names);
+        }
+        self.note(Chain::Need, "forced?", || yes(s.request.force));
+        if s.request.force {
+            return certificate(Reason::Forced, &spec.names);
+        }
+        let end = last_resort(leaf);
+        self.note(Chain::Need, "last resort?", || format!("{}, from {}", yes(s.now >= end), end.brief()));
+        if s.now >= end {
+            return certificate(Reason::LastResort, &spec.names);
+        }
+        self.wake(end);
+        if s.ari && leaf.ari_id.is_some() {
+            let reading = s.record.reading.as_ref().filter(|r| Some(&r.ari_id) == leaf.ari_id.as_ref());
+            match reading {
+                Some(reading) if reading.next_at > s.now => self.wake(reading.next_at),
+                _ => {
+                    self.note(Chain::Need, "renewal information?", || "to be read now".into());
+                    return Some((Need::Reading, Vec::new()));
+                }
+            }
+            self.note(Chain::Need, "renewal information?", || match reading {
+                Some(r) => match r.window {
+                    Some(w) => format!(
+                        "{} to {} (read {}{})",
+                        w.start.brief(),
+                        w.end.brief(),
+                        r.at.brief(),
+                        r.explanation.as_ref().map(|url| format!(", {url}")).unwrap_or_default()
+                    ),
+                    None => format!("no usable answer {}", r.at.brief()),
+                },
+                None => "never read".into(),
+            });
+        }
+        let point = renewal_point(s.record)?;
+        let due = s.now >= point.at;
+        self.note(Chain::Need, "renewal point?", || {
+            let source = if point.window.source == Source::Ari { "ari" } else { "lifetime" };
+            format!("{} ({source}), {}", point.at.brief(), if due { "reached" } else { "not yet" })
+        });
+        if due {
+            let why =
+                if point.window.source == Source::Ari { Reason::AriWindow } else { Reason::LifetimeWindow };
+            return certificate(why, &spec.names);
+        }
+        self.wake(point.at);
+        None
+    }
+
+    fn changed(&mut self, spec: &LineageSpec, current: &Issued) -> Option<Reason> {
+        let names = !spec.same_names(&current.names);
+        self.note(Chain::Need, "names changed?", || yes(names));
+        if names {
+            return Some(Reason::NamesChanged);
+        }
+        let key = spec.key != current.key_kind;
+        self.note(Chain::Need, "key kind changed?", || yes(key));
+        if key {
+            return Some(Reason::KeyKindChanged);
+        }
+        let issuer = current.issuer.as_ref().is_some_and(|issuer| !spec.issuers.contains(issuer));
+        self.note(Chain::Need, "issuer changed?", || yes(issuer));
+        if issuer {
+            return Some(Reason::IssuerChanged);
+        }
+        let wanted = spec.profile.as_ref().filter(|p| p.required).map(|p| &p.name);
+        let profile = wanted.is_some() && wanted != current.profile.as_ref();
+        profile.then_some(Reason::ProfileChanged)
+    }
+}

@@ -1,0 +1,152 @@
+//! This node's upkeep: clean up, install, tell, look. The first that is due is the verdict.
+
+use super::Judge;
+use crate::core::endpoint::Endpoint;
+use crate::core::plan::{Chain, Reason, Upkeep};
+use crate::core::record::{GenerationNumber, Issued, Sight};
+use crate::core::situation::{Placement, outputs_held, target};
+use crate::core::spec::LineageSpec;
+
+impl Judge<'_> {
+    pub(super) fn upkeep(&mut self) -> Upkeep {
+        let s = self.s;
+        let due = s.record.debts.iter().any(|debt| debt.next_at <= s.now);
+        self.note(Chain::Deploy, "answers to clean up?", || match s.record.debts.len() {
+            0 => "none".into(),
+            n => format!("{n}, {}", if due { "now" } else { "later" }),
+        });
+        if due {
+            return Upkeep::CleanUp;
+        }
+        for debt in &s.record.debts {
+            self.wake(debt.next_at);
+        }
+        let (Some(spec), Some(target)) = (s.spec, target(s.record, s.installed, s.now)) else {
+            return Upkeep::Hold;
+        };
+        if let Some(refused) = &s.installed.refused {
+            self.wake(refused.until);
+        }
+        let number = target.number;
+        if s.generation_kept
+            && let Some(install) = self.install(spec, target)
+        {
+            return install;
+        }
+        let shown = s.disk.live == Placement::Shows(number);
+        if shown || matches!(s.disk.live, Placement::Foreign(_)) {
+            if shown && let Some(notify) = self.notify(spec, number) {
+                return notify;
+            }
+            if let Some(observe) = self.look(spec, number) {
+                return observe;
+            }
+        }
+        Upkeep::Hold
+    }
+
+    fn install(&mut self, spec: &LineageSpec, target: &Issued) -> Option<Upkeep> {
+        let s = self.s;
+        let number = target.number;
+        let verdict = |why| Some(Upkeep::Install { generation: number, why });
+        let live = match &s.disk.live {
+            Placement::Shows(n) if *n == number => None,
+            Placement::Shows(n) if *n > number => verdict(Reason::RolledBack),
+            Placement::Shows(_) => verdict(Reason::NewGeneration),
+            Placement::Missing | Placement::Placeholder(_) => verdict(Reason::NeverInstalled),
+            Placement::Drifted(_) => verdict(Reason::Drift),
+            Placement::Foreign(_) if s.request.take_back => verdict(Reason::TakenBack),
+            Placement::Foreign(_) => None,
+        };
+        self.note(Chain::Deploy, "installed?", || match &s.disk.live {
+            Placement::Shows(n) => format!("gen {n}"),
+            Placement::Missing => "no".into(),
+            Placement::Placeholder(_) => "a placeholder".into(),
+            Placement::Drifted(what) => format!("changed: {what}"),
+            Placement::Foreign(leaf) => format!("a foreign pair, {}", leaf.fingerprint.short()),
+        });
+        if live.is_some() {
+            return live;
+        }
+        // One foreign file holds them all back: half of its pair replaced would be worse.
+        if outputs_held(s.disk, s.request) {
+            self.note(Chain::Deploy, "outputs?", || "a foreign certificate is kept".into());
+            return None;
+        }
+        for (output, (_, placement)) in spec.outputs.iter().zip(&s.disk.outputs) {
+            if *placement != Placement::Shows(number) {
+                self.note(Chain::Deploy, "outputs?", || format!("{} is not as it should be", output.path));
+                return verdict(Reason::Drift);
+            }
+        }
+        None
+    }
+
+    fn notify(&mut self, spec: &LineageSpec, number: GenerationNumber) -> Option<Upkeep> {
+        let s = self.s;
+        for hook in &spec.hooks {
+            let note = s.installed.hooks.get(hook);
+            if note.is_some_and(|note| note.done >= number) {
+                self.note(Chain::Deploy, "reload owed?", || format!("{hook}: done for gen {number}"));
+                continue;
+            }
+            if s.request.skip.as_ref() == Some(hook) {
+                return Some(Upkeep::Settle { hook: hook.clone(), generation: number });
+            }
+            if note.is_none() && !spec.endpoints.is_empty() {
+                // Added later, or our note was lost: what is served tells whether it owes.
+                let seen = |endpoint: &Endpoint| {
+                    s.installed.endpoints.get(endpoint).filter(|note| note.generation == number)
+                };
+                if spec.endpoints.iter().all(|e| seen(e).is_some_and(|n| n.sight == Sight::New)) {
+                    return Some(Upkeep::Settle { hook: hook.clone(), generation: number });
+                }
+                let unseen: Vec<_> = spec.endpoints.iter().filter(|e| seen(e).is_none()).cloned().collect();
+                if !unseen.is_empty() {
+                    return Some(Upkeep::Observe { generation: number, endpoints: unseen });
+                }
+            }
+            match note.and_then(|note| note.next_at).filter(|at| *at > s.now) {
+                Some(at) => {
+                    self.note(Chain::Deploy, "reload owed?", || {
+                        format!("{hook}: yes, next try {}", at.brief())
+                    });
+                    self.wake(at);
+                }
+                None => {
+                    self.note(Chain::Deploy, "reload owed?", || format!("{hook}: yes, now"));
+                    return Some(Upkeep::Notify { hook: hook.clone(), generation: number });
+                }
+            }
+        }
+        None
+    }
+
+    fn look(&mut self, spec: &LineageSpec, number: GenerationNumber) -> Option<Upkeep> {
+        let s = self.s;
+        let mut due = Vec::new();
+        for endpoint in &spec.endpoints {
+            match s.installed.endpoints.get(endpoint) {
+                Some(note) if note.generation == number => {
+                    let again = note.next_at <= s.now;
+                    self.note(Chain::Deploy, "observed?", || {
+                        format!("{endpoint} {} {}", note.sight.word(), note.at.brief())
+                    });
+                    if again {
+                        due.push(endpoint.clone());
+                    } else {
+                        self.wake(note.next_at);
+                    }
+                }
+                _ => {
+                    self.note(Chain::Deploy, "observed?", || format!("{endpoint} not yet"));
+                    due.push(endpoint.clone());
+                }
+            }
+        }
+        if spec.endpoints.is_empty() {
+            self.note(Chain::Deploy, "observed?", || "no endpoints are configured: unverified".into());
+        }
+        (!due.is_empty()).then_some(Upkeep::Observe { generation: number, endpoints: due })
+    }
+}

@@ -1,0 +1,94 @@
+//! Everything a decision may rest on, gathered by the shell: what is wanted, known, shown and asked.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use super::leaf::Leaf;
+use super::name::HookId;
+use super::record::{GenerationNumber, Installed, Issued, LineageRecord};
+use super::spec::LineageSpec;
+use super::time::Timestamp;
+use super::window::last_resort;
+
+/// Everything a decision may rest on.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    pub now: Timestamp,
+    /// `None`: the lineage left the configuration, or its entry is broken.
+    pub spec: Option<&'a LineageSpec>,
+    pub record: &'a LineageRecord,
+    pub installed: &'a Installed,
+    pub disk: &'a OnDisk,
+    pub request: &'a Request,
+    /// The current generation's bytes are in the store and whole.
+    pub generation_kept: bool,
+    /// Whether the CA offers renewal information, as far as known.
+    pub ari: bool,
+}
+
+/// What somebody asks for by hand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Our own waits don't count; the CA's do.
+    pub by_hand: bool,
+    /// Renew although nothing is due.
+    pub force: bool,
+    /// What waits for its next try is tried now: the shell clears the waits, once.
+    pub hurry: bool,
+    /// Put our generation back over a foreign pair.
+    pub take_back: bool,
+    /// Regard this hook as done.
+    pub skip: Option<HookId>,
+    /// Issue nothing: upkeep only.
+    pub upkeep_only: bool,
+}
+
+/// What lies at the places this lineage is shown, read afresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnDisk {
+    pub live: Placement,
+    /// In the order of the spec's outputs.
+    pub outputs: Vec<(PathBuf, Placement)>,
+    /// Generations with a directory of their own.
+    pub kept: BTreeSet<GenerationNumber>,
+}
+
+/// One place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Placement {
+    Missing,
+    /// This generation, whole, with the right modes and owners.
+    Shows(GenerationNumber),
+    /// This generation or something unusable, changed by somebody; what differs.
+    Drifted(String),
+    /// A self-signed pair that only lets a server start; until when.
+    Placeholder(Timestamp),
+    /// A valid pair that is not ours.
+    Foreign(Box<Leaf>),
+}
+
+/// The generation this node should show: the current one, unless it proved bad here.
+pub fn target<'a>(record: &'a LineageRecord, installed: &Installed, now: Timestamp) -> Option<&'a Issued> {
+    let current = record.current.as_ref()?;
+    match &installed.refused {
+        Some(refused)
+            if refused.generation == current.number
+                && now < refused.until
+                && now < last_resort(&current.leaf) =>
+        {
+            record.issued(refused.returned_to).or(Some(current))
+        }
+        _ => Some(current),
+    }
+}
+
+/// Whether somebody else's valid and newer certificate at an output keeps ours away.
+pub fn outputs_held(disk: &OnDisk, request: &Request) -> bool {
+    !request.take_back && disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)))
+}
+
+/// Whether going back to this generation is better than keeping a bad new one: not revoked and
+/// with more than 1/6 of its life left.
+pub fn worth_returning_to(issued: &Issued, now: Timestamp) -> bool {
+    !issued.revoked && issued.leaf.valid_at(now) && issued.leaf.left(now) > issued.leaf.lifetime().over(6)
+}

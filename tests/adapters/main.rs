@@ -1,0 +1,10 @@
+//! The adapters of floor 3 against real sockets, real programs and, where they are installed,
+//! real servers. Everything listens on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod bench;
+mod hook;
+mod probe;
+mod responder;
+mod self_check;
+mod webroot;

@@ -1,0 +1,202 @@
+//! `docs/schema.md` and the code say the same: the tables of the page are compared with a state
+//! directory, and a live directory, that the code made.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use nolapse::core::layout::{Content, Rendering, install};
+use nolapse::core::leaf::Fingerprint;
+use nolapse::core::name::{IssuerId, LineageId, Token};
+use nolapse::core::spec::{Part, Rights};
+use nolapse::core::time::Timestamp;
+use nolapse::ports::{Claim, Expect, Key, Store};
+use nolapse::store::DirStore;
+use nolapse::sys::clock::Clock;
+use nolapse::sys::disk::{Disk, FileKind};
+
+const PAGE: &str = include_str!("../docs/schema.md");
+const ID: &str = "shop.example.com";
+
+/// The rows of one table of the page, cells without their backticks.
+fn table(name: &str) -> Vec<Vec<String>> {
+    let begin = format!("<!-- table: {name} -->");
+    let (_, rest) = PAGE.split_once(&begin).unwrap_or_else(|| panic!("the page has no table {name}"));
+    let (text, _) = rest.split_once("<!-- end -->").unwrap();
+    let cells = |line: &str| {
+        let inner = line.trim().trim_matches('|');
+        inner.split(" | ").map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+    };
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with('|')).skip(2).map(cells).collect();
+    assert!(!rows.is_empty(), "table {name} is empty");
+    rows
+}
+
+/// Name and mode from the first two columns.
+fn name_and_mode(name: &str) -> BTreeMap<String, String> {
+    table(name).into_iter().map(|row| (row[0].clone(), row[1].clone())).collect()
+}
+
+fn keys() -> Vec<Key> {
+    let id = || LineageId::parse(ID).unwrap();
+    vec![
+        Key::Lineage(id()),
+        Key::Generation(id(), 7),
+        Key::LeafKey(Fingerprint([0xab; 32])),
+        Key::Account(IssuerId::parse("letsencrypt").unwrap()),
+        Key::Challenge(Token::parse("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0").unwrap()),
+        Key::Installed(id()),
+    ]
+}
+
+/// The names of this test as the page writes them.
+fn as_on_the_page(path: &str) -> String {
+    let mut path = path.to_owned();
+    for (ours, theirs) in [
+        ("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0", "TOKEN"),
+        (&"ab".repeat(32)[..], "HASH"),
+        ("accounts/letsencrypt", "accounts/ISSUER"),
+        ("generations/shop.example.com/7", "generations/ID/N"),
+        ("quarantine/lineages-shop.example.com-1", "quarantine/SHELF-NAME-C"),
+        (ID, "ID"),
+    ] {
+        path = path.replace(ours, theirs);
+    }
+    match path.strip_prefix("locks/.swap-") {
+        Some(digit) if digit.len() == 1 => "locks/.swap-X".to_owned(),
+        _ => path,
+    }
+}
+
+/// Everything below `dir` of one kind: name as on the page, mode.
+fn found(disk: &Disk, dir: &Path, kind: FileKind) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut todo = vec![dir.to_owned()];
+    while let Some(at) = todo.pop() {
+        for name in disk.list(&at).unwrap() {
+            let path = at.join(name);
+            let stat = disk.stat(&path).unwrap();
+            if stat.kind == FileKind::Dir {
+                todo.push(path.clone());
+            }
+            if stat.kind == kind {
+                let name = as_on_the_page(path.strip_prefix(dir).unwrap().to_str().unwrap());
+                found.insert(name, format!("{:04o}", stat.mode));
+            }
+        }
+    }
+    found
+}
+
+/// A state directory in which all has happened that the page tells of.
+async fn lived_in(disk: &Disk, dir: &Path) -> DirStore {
+    let store = DirStore::open(disk.clone(), Clock::wall(), dir).await.unwrap();
+    for key in keys() {
+        // Twice, so that whatever keeps a copy has one.
+        store.swap(&key, Expect::Absent, Content::new(b"one".to_vec())).await.unwrap();
+        if !matches!(key, Key::Generation(..) | Key::LeafKey(_) | Key::Challenge(_)) {
+            store.swap(&key, Expect::Anything, Content::new(b"two".to_vec())).await.unwrap();
+        }
+    }
+    store.writable().await.unwrap();
+    drop(store.claim(&LineageId::parse(ID).unwrap()).await.unwrap());
+    std::fs::write(dir.join("lineages").join(ID), "damaged").unwrap();
+    store.load(&keys()[0]).await.unwrap();
+    store
+}
+
+#[tokio::test]
+async fn the_state_directory_is_what_the_page_says() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("state");
+    let disk = Disk::real();
+    let store = lived_in(&disk, &dir).await;
+    let mut directories = found(&disk, &dir, FileKind::Dir);
+    directories.insert(".".to_owned(), format!("{:04o}", disk.stat(store.root()).unwrap().mode));
+    assert_eq!(directories, name_and_mode("directories"));
+    assert_eq!(found(&disk, &dir, FileKind::File), name_and_mode("files"));
+    assert_eq!(found(&disk, &dir, FileKind::Link), BTreeMap::new());
+    // Opening it again changes nothing.
+    let before = (found(&disk, &dir, FileKind::Dir), found(&disk, &dir, FileKind::File));
+    drop(DirStore::open(disk.clone(), Clock::wall(), &dir).await.unwrap());
+    assert_eq!(before, (found(&disk, &dir, FileKind::Dir), found(&disk, &dir, FileKind::File)));
+}
+
+#[tokio::test]
+async fn copies_are_kept_of_what_the_page_calls_replaced() {
+    let rows = table("files");
+    let names: BTreeSet<_> = rows.iter().map(|row| row[0].clone()).collect();
+    for row in &rows {
+        let replaced = row[3] == "replaced" && !row[0].ends_with('~');
+        assert_eq!(replaced, names.contains(&format!("{}~", row[0])), "{}", row[0]);
+    }
+}
+
+#[tokio::test]
+async fn the_live_directory_is_what_the_page_says() {
+    let parent = tempfile::tempdir().unwrap();
+    let disk = Disk::real();
+    let texts: Rendering = Part::ALL.iter().map(|part| (*part, Content::default())).collect();
+    disk.run(install(&parent.path().join("NAME"), 7, &texts, &Rights::default())).await.unwrap();
+    let mut seen = BTreeSet::new();
+    for (kind, word) in [(FileKind::Dir, "directory"), (FileKind::File, "file"), (FileKind::Link, "link")] {
+        for (name, mode) in found(&disk, parent.path(), kind) {
+            let mode = if kind == FileKind::Link { "–".to_owned() } else { mode };
+            seen.insert((name.replace(".gen-7", ".gen-N"), word.to_owned(), mode));
+        }
+    }
+    let said: BTreeSet<_> =
+        table("live").into_iter().map(|row| (row[0].clone(), row[1].clone(), row[2].clone())).collect();
+    assert_eq!(seen, said);
+    for row in table("live").iter().filter(|row| row[1] == "link") {
+        let target = disk.read_link(&parent.path().join(&row[0])).unwrap();
+        let said = target.display().to_string().replace(".gen-7", ".gen-N");
+        assert!(row[3].contains(&format!("`{said}`")), "{} points to {said}, the page: {}", row[0], row[3]);
+    }
+}
+
+#[tokio::test]
+async fn the_envelope_is_what_the_page_says() {
+    let parent = tempfile::tempdir().unwrap();
+    let disk = Disk::real();
+    let store = DirStore::open(disk.clone(), Clock::wall(), parent.path()).await.unwrap();
+    let before = Clock::wall().now();
+    let body = "a body\nof two lines";
+    let revision = store.swap(&keys()[0], Expect::Absent, Content::new(body.into())).await.unwrap();
+    let file = disk.read(&parent.path().join("lineages").join(ID), 4096).unwrap();
+    let text = String::from_utf8(file.bytes().to_vec()).unwrap();
+    let (header, found) = text.split_once('\n').unwrap();
+    assert_eq!(found, body);
+    let fields: Vec<_> = header.split(' ').collect();
+    let [magic, stamp, length, sum] = fields[..] else { panic!("{header}") };
+    assert_eq!(magic, "nolapse-entry-1");
+    assert_eq!(length, body.len().to_string());
+    assert_eq!(revision.0, format!("{stamp}-{sum}"));
+    let written = Timestamp::from_millis(stamp.parse().unwrap());
+    assert!(before <= written && written <= Clock::wall().now());
+    let covered = format!("lineages/{ID}\n{magic} {stamp} {length} {body}");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, covered.as_bytes());
+    assert_eq!(sum, Fingerprint(digest.as_ref().try_into().unwrap()).to_string());
+    for said in ["nolapse-entry-1 STAMP LENGTH SHA256\\n", "`STAMP-SHA256`", "1 MiB (1,048,576)"] {
+        assert!(PAGE.contains(said), "the page does not say {said:?}");
+    }
+    let most = Content::new(vec![0; 1_048_576]);
+    store.swap(&keys()[0], Expect::Anything, most).await.unwrap();
+    let more = Content::new(vec![0; 1_048_577]);
+    assert!(store.swap(&keys()[0], Expect::Anything, more).await.is_err());
+}
+
+#[tokio::test]
+async fn the_version_is_the_page_s_and_a_lock_file_says_what_it_says() {
+    let parent = tempfile::tempdir().unwrap();
+    let store = DirStore::open(Disk::real(), Clock::wall(), parent.path()).await.unwrap();
+    let version = std::fs::read_to_string(parent.path().join("version")).unwrap();
+    assert!(PAGE.contains(&format!("Schema version: **{}**", version.trim_end())));
+    assert!(version.ends_with('\n'));
+    let Claim::Held(_held) = store.claim(&LineageId::parse(ID).unwrap()).await.unwrap() else {
+        panic!("somebody else holds it")
+    };
+    let note = std::fs::read_to_string(parent.path().join("locks").join(ID)).unwrap();
+    let fields: BTreeSet<_> = note.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(fields, BTreeSet::from(["pid", "command", "since"]));
+}
