@@ -21,7 +21,7 @@ use crate::probe::TlsProbe;
 use crate::solve::http01::Http01Solver;
 use crate::solve::self_check::SelfCheck;
 use crate::solve::webroot::WebrootSolver;
-use crate::store::dir::DirStore;
+use crate::store::DirStore;
 use crate::store::scratch::ScratchStore;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;

@@ -53,13 +53,12 @@ impl Agent {
                 });
                 Ok(())
             }
-            Told::CheckFailed(failure) if passed_before => {
+            Told::CheckFailed { failure, refuses: true } | Told::CallFailed { failure, refuses: true }
+                if passed_before =>
+            {
                 self.roll_back(spec, world, hook, number, lifetime, &failure).await
             }
-            Told::CallFailed { failure, check_passes: false } if passed_before => {
-                self.roll_back(spec, world, hook, number, lifetime, &failure).await
-            }
-            Told::CheckFailed(failure) | Told::CallFailed { failure, .. } => {
+            Told::CheckFailed { failure, .. } | Told::CallFailed { failure, .. } => {
                 self.owe_hook(spec, world, hook, number, lifetime, &failure).await
             }
         }

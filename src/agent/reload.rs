@@ -38,17 +38,19 @@ impl Service {
     }
 }
 
+/// A check that was killed, timed out or is missing says nothing about the pair.
+fn is_refusal(failure: &Failure) -> bool {
+    failure.code == "check-failed"
+}
+
 /// How one telling went.
 #[derive(Clone, Debug)]
 pub enum Told {
     Done,
-    /// The check refused the new pair; nothing was told.
-    CheckFailed(Failure),
-    /// The call failed; whether the check passes now.
-    CallFailed {
-        failure: Failure,
-        check_passes: bool,
-    },
+    /// The check did not pass, so nothing was told. `refuses`: it ran to its end and said no.
+    CheckFailed { failure: Failure, refuses: bool },
+    /// The call failed. `refuses`: the check, asked again after it, said no.
+    CallFailed { failure: Failure, refuses: bool },
 }
 
 /// A lineage on its way to its services; dropped when it has arrived or given up.
@@ -100,7 +102,7 @@ impl Agent {
                     "reload-interrupted",
                     "the shared reload was interrupted",
                 ),
-                check_passes: true,
+                refuses: false,
             }
         })
     }
@@ -134,18 +136,22 @@ impl Agent {
                     "no-such-hook",
                     format!("{id} is neither a service nor a hook in the configuration"),
                 ),
-                check_passes: true,
+                refuses: false,
             };
         };
-        if let Some(Err(failure)) = hook.check().await {
-            return Told::CheckFailed(failure);
+        match hook.check().await {
+            None | Some(Ok(())) => {}
+            Some(Err(failure)) => {
+                let refuses = is_refusal(&failure);
+                return Told::CheckFailed { failure, refuses };
+            }
         }
         let deployment = Deployment { version: 1, hook: id.clone(), at: self.clock.now(), lineages };
         match hook.call(&deployment).await {
             Ok(()) => Told::Done,
             Err(failure) => {
-                let check_passes = hook.check().await.is_none_or(|answer| answer.is_ok());
-                Told::CallFailed { failure, check_passes }
+                let refuses = matches!(hook.check().await, Some(Err(failure)) if is_refusal(&failure));
+                Told::CallFailed { failure, refuses }
             }
         }
     }
