@@ -220,17 +220,13 @@ impl Wired {
             })?;
         }
         let state_dir = &loaded.settings.state_dir;
-        let mut found = Vec::new();
         let opened = if role == Role::Reader {
-            DirStore::look(disk.clone(), clock.clone(), state_dir, None)
+            DirStore::open_to_read(disk.clone(), state_dir)
         } else {
-            DirStore::open(disk.clone(), clock.clone(), state_dir, None).await.map(|opened| {
-                found = opened.reports;
-                opened.store
-            })
+            DirStore::open(disk.clone(), clock.clone(), state_dir).await
         };
         let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
-        for report in found {
+        for report in store.reports() {
             tracing::warn!(?report, "found while opening the state");
         }
         if role != Role::Reader {

@@ -18,7 +18,7 @@ use nolapse::core::name::LineageId;
 use nolapse::core::record::{GenerationNumber, Installed, LineageRecord};
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::ports::Sink;
-use nolapse::store::dir::DirStore;
+use nolapse::store::DirStore;
 use nolapse::sys::clock::Clock;
 use nolapse::sys::disk::Disk;
 
@@ -233,7 +233,7 @@ impl Laws {
     /// What the store says, read without touching it.
     pub fn records(&self) -> Option<(LineageRecord, Installed)> {
         let store =
-            DirStore::look(self.disk.clone(), self.clock.clone(), &self.state_dir, None).ok()?;
+            DirStore::open_to_read(self.disk.clone(), &self.state_dir).ok()?;
         let book = Book::new(&store);
         let record = at_once(book.record(&self.id)).ok()?.value;
         let installed = at_once(book.installed(&self.id)).ok()?.value;

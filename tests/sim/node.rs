@@ -14,7 +14,7 @@ use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
 use nolapse::core::spec::{KeyKind, LineageSpec, Rights, Wanted};
 use nolapse::core::time::Span;
 use nolapse::ports::{Ca, Hook, Solver};
-use nolapse::store::dir::DirStore;
+use nolapse::store::DirStore;
 use nolapse::sys::clock::Clock;
 use nolapse::sys::disk::{Disk, Model};
 use nolapse::sys::keys::Keys;
@@ -124,14 +124,14 @@ impl Node {
 
     /// Starts the daemon as a process does: it opens its state, or fails.
     pub async fn start(&mut self) -> Result<(), String> {
-        let opened = DirStore::open(self.disk.clone(), self.clock.clone(), Path::new(STATE), None)
+        let store = DirStore::open(self.disk.clone(), self.clock.clone(), Path::new(STATE))
             .await
             .map_err(|error| error.to_string())?;
-        for report in &opened.reports {
+        for report in store.reports() {
             self.laws.note(&format!("{report:?}"));
         }
         let parts = Parts {
-            store: Arc::new(opened.store),
+            store: Arc::new(store),
             probe: self.probe.clone(),
             sink: self.laws.clone(),
             clock: self.clock.clone(),
