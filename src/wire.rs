@@ -107,7 +107,7 @@ pub fn load(places: &Places) -> Result<Loaded, Stop> {
     for problem in &resolved.problems {
         print::note(&problem.to_string());
     }
-    if resolved.is_fatal() {
+    if resolved.fatal() {
         print::error("the configuration can't be used; nothing was changed");
         return Err(Stop::Said(Exit::Configuration));
     }
@@ -124,7 +124,7 @@ pub fn reload(loaded: &Loaded, places: &Places) -> Result<Loaded, Failure> {
         Stop::Said(_) => unusable("the configuration can't be read".into()),
     })?;
     let resolved = config::resolve(&sources, &facts(places));
-    if resolved.is_fatal() {
+    if resolved.fatal() {
         let first = resolved.problems.iter().find(|p| p.is_fatal()).map(ToString::to_string);
         return Err(unusable(first.unwrap_or_else(|| "the configuration can't be used".into())));
     }

@@ -36,7 +36,7 @@ pub struct AgentSettings {
     pub metrics: Option<MetricsListen>,
     /// The operator means other hosts to reach `metrics`.
     pub metrics_open: bool,
-    /// Metrics as a file for node_exporter.
+    /// Metrics as a file for Prometheus' node exporter.
     pub textfile: Option<PathBuf>,
     /// `http://` or `https://`, without credentials. Already given to issuers without their own.
     pub proxy: Option<String>,
