@@ -89,7 +89,8 @@ async fn show(keep: bool) -> Outcome<()> {
                 serial.get(..8).unwrap_or(&serial),
                 match (seen.is_empty(), replaced) {
                     (true, _) => "→ issued ✓ installed ✓ reloaded ✓ observed ✓".to_owned(),
-                    (false, Some(_)) => "→ renewed at half-life; the CA knows which one it replaces".to_owned(),
+                    (false, Some(_)) =>
+                        "→ renewed at half-life; the CA knows which one it replaces".to_owned(),
                     (false, None) => "→ renewed".to_owned(),
                 }
             ));
@@ -216,7 +217,9 @@ impl Server {
                         }
                         "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
                     }
-                    Err(_) => "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                    Err(_) => {
+                        "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                    }
                 };
                 let _ = stream.write_all(answer.as_bytes()).await;
             }

@@ -29,6 +29,9 @@ pub fn effective(resolved: &Resolved) -> String {
             SolverKind::Http { listen } => page.text("listen", &value::listen_text(listen)),
             SolverKind::Webroot { root } => page.text("webroot", root),
         }
+        if let Some(port) = solver.check_port {
+            page.raw("check-port", &port.to_string());
+        }
     }
     for hook in wanted.hooks.values() {
         self::hook(&mut page, hook);

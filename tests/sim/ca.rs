@@ -236,7 +236,8 @@ impl Authority {
             return Err(gone());
         }
         for authorization in &mut order.authorizations {
-            if authorization.verdict.is_none() && authorization.ready.is_some_and(|at| now >= at + VALIDATES) {
+            if authorization.verdict.is_none() && authorization.ready.is_some_and(|at| now >= at + VALIDATES)
+            {
                 authorization.verdict = Some(self.validate(authorization));
             }
         }

@@ -197,10 +197,7 @@ impl Node {
             live_dir: LIVE.into(),
             cas: BTreeMap::from([(IssuerId::parse("ca").unwrap(), self.desk.clone() as Arc<dyn Ca>)]),
             solvers: BTreeMap::from([(self.solver.id.clone(), self.solver.clone() as Arc<dyn Solver>)]),
-            hooks: BTreeMap::from([(
-                HookId::parse("nginx").unwrap(),
-                self.reload.clone() as Arc<dyn Hook>,
-            )]),
+            hooks: BTreeMap::from([(HookId::parse("nginx").unwrap(), self.reload.clone() as Arc<dyn Hook>)]),
         }
     }
 }
