@@ -181,17 +181,13 @@ fn haproxy_passes_challenges_on() {
     let lines: String = backend
         .lines()
         .filter_map(|line| line.strip_prefix("#     "))
-        .flat_map(|line| {
-            [
-                "    ", line, "
-",
-            ]
-        })
-        .collect();
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n");
     assert_eq!(lines.lines().count(), 2, "{lines}");
     let frontend = format!(
         "defaults\n    mode http\n    timeout client 10s\n    timeout server 10s\n    timeout connect 5s\n\
-         frontend web\n    bind 127.0.0.1:{port}\n{lines}    \
+         frontend web\n    bind 127.0.0.1:{port}\n{lines}\n    \
          http-request redirect scheme https unless nolapse_http01\n"
     );
     let files = [desk.write("haproxy.cfg", &frontend), desk.write("nolapse.cfg", &backend)];
