@@ -111,6 +111,7 @@ impl World {
             solvers: vec![SolverId::parse("web").unwrap()],
             hooks: vec![hook("nginx")],
             endpoints: vec![endpoint()],
+            observe_timeout: Span::secs(30),
             rights: Rights::default(),
             outputs: Vec::new(),
             origin: "nolapse.toml:1".into(),

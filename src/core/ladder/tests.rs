@@ -87,6 +87,7 @@ fn settled() -> World {
             solvers: Vec::new(),
             hooks: vec![nginx],
             endpoints,
+            observe_timeout: Span::secs(30),
             rights: Rights::default(),
             outputs: Vec::new(),
             origin: "nolapse.toml:1".into(),
