@@ -86,6 +86,11 @@ impl Authority {
         Self { seed, truth, script, board, mint, books }
     }
 
+    /// When the world began.
+    pub fn epoch(&self) -> Timestamp {
+        self.truth.now() - self.truth.monotonic()
+    }
+
     pub fn orders(&self) -> Vec<(String, Order)> {
         self.books().orders.iter().map(|(url, order)| (url.clone(), order.clone())).collect()
     }
@@ -236,7 +241,8 @@ impl Authority {
             return Err(gone());
         }
         for authorization in &mut order.authorizations {
-            if authorization.verdict.is_none() && authorization.ready.is_some_and(|at| now >= at + VALIDATES) {
+            if authorization.verdict.is_none() && authorization.ready.is_some_and(|at| now >= at + VALIDATES)
+            {
                 authorization.verdict = Some(self.validate(authorization));
             }
         }

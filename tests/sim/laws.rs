@@ -155,7 +155,10 @@ impl Laws {
         self.state.lock().unwrap().shown = Some(shown);
         let read = |name: &str| self.disk.read(&dir.join(name), FILE_MAX);
         let parts: Result<Vec<Content>, _> =
-            ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem", "combined.pem"].map(read).into_iter().collect();
+            ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem", "combined.pem"]
+                .map(read)
+                .into_iter()
+                .collect();
         let parts = match parts {
             Ok(parts) => parts,
             // The well-known links come after the flip of the first generation: no reader was
@@ -232,8 +235,7 @@ impl Laws {
 
     /// What the store says, read without touching it.
     pub fn records(&self) -> Option<(LineageRecord, Installed)> {
-        let store =
-            DirStore::open_to_read(self.disk.clone(), &self.state_dir).ok()?;
+        let store = DirStore::open_to_read(self.disk.clone(), &self.state_dir).ok()?;
         let book = Book::new(&store);
         let record = at_once(book.record(&self.id)).ok()?.value;
         let installed = at_once(book.installed(&self.id)).ok()?.value;
@@ -279,7 +281,11 @@ impl Laws {
         let Some(leaf) = &weather.served else { return };
         let Some(validity) = self.authority.issued(&leaf.fingerprint) else { return };
         // From the end of the lifetime window on: ARI may move the point, never past this.
-        let kept = if validity.length() < Span::days(10) { validity.length().over(2) } else { validity.length().over(3) };
+        let kept = if validity.length() < Span::days(10) {
+            validity.length().over(2)
+        } else {
+            validity.length().over(3)
+        };
         let from = validity.end - kept + Span::HOUR;
         let lapsed = {
             let mut state = self.state.lock().unwrap();

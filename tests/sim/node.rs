@@ -189,7 +189,7 @@ impl Node {
 
     fn scene(&self) -> Scene {
         let mut wanted = Wanted::default();
-        for spec in &self.spec {
+        if let Some(spec) = &self.spec {
             wanted.lineages.insert(spec.id.clone(), spec.clone());
         }
         Scene {
@@ -197,10 +197,7 @@ impl Node {
             live_dir: LIVE.into(),
             cas: BTreeMap::from([(IssuerId::parse("ca").unwrap(), self.desk.clone() as Arc<dyn Ca>)]),
             solvers: BTreeMap::from([(self.solver.id.clone(), self.solver.clone() as Arc<dyn Solver>)]),
-            hooks: BTreeMap::from([(
-                HookId::parse("nginx").unwrap(),
-                self.reload.clone() as Arc<dyn Hook>,
-            )]),
+            hooks: BTreeMap::from([(HookId::parse("nginx").unwrap(), self.reload.clone() as Arc<dyn Hook>)]),
         }
     }
 }

@@ -163,8 +163,7 @@ impl World {
         let full = self.script.strikes(&Trouble::DiskFull);
         if full && !self.disk_is_full {
             for step in [Step::Create, Step::Write, Step::MakeDir, Step::Link, Step::Copy] {
-                let fault =
-                    Fault { trouble: DiskTrouble::Full, step: Some(step), skip: 0, lasting: true };
+                let fault = Fault { trouble: DiskTrouble::Full, step: Some(step), skip: 0, lasting: true };
                 self.node.model.inject(fault);
             }
         } else if !full && self.disk_is_full {
@@ -237,6 +236,11 @@ impl World {
     #[track_caller]
     pub fn fail(&self, what: &str) -> ! {
         let now = self.now();
-        panic!("seed {}, {now}: {what}\n{}\nseed {}, {now}: {what}", self.seed, self.node.laws.tail(), self.seed);
+        panic!(
+            "seed {}, {now}: {what}\n{}\nseed {}, {now}: {what}",
+            self.seed,
+            self.node.laws.tail(),
+            self.seed
+        );
     }
 }
