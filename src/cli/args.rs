@@ -7,12 +7,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Keeps TLS certificates renewed, installed, reloaded and seen being served.
 #[derive(Debug, Parser)]
 #[command(name = "nolapse", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(flatten)]
     pub places: Places,
     #[command(subcommand)]
     pub verb: Verb,
 }
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 nothing is wrong; 1 a certificate failed; 2 usage; 3 renewed, but not installed, reloaded or
+observed; 4 another process works on it; 5 configuration; 10 renewed, with --exit-code. `status` exits as
+monitoring plugins do.";
 
 /// Where things are; each also by environment.
 #[derive(Clone, Debug, Default, Args)]
@@ -46,6 +52,10 @@ pub enum LogForm {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Write a first configuration
+    Init(Init),
+    /// Configure one more certificate, rehearse, issue and observe it
+    Add(Add),
     /// Run the agent until it is told to stop
     Run,
     /// Make every certificate usable and end: for init containers
@@ -62,6 +72,10 @@ pub enum Verb {
     Pause(Pause),
     /// Drop what is known of a certificate that left the configuration
     Forget(Forget),
+    /// Check the configuration, show what it comes to, and test this host for it
+    Check(Check),
+    /// Print what else a set-up needs: sample, man pages, completions, units
+    Generate(Generate),
 }
 
 #[derive(Debug, Args)]
