@@ -10,7 +10,7 @@ use crate::ca::{AcmeCa, Secrets};
 use crate::cli::args::{LogForm, Places};
 use crate::cli::report::{Line, Report};
 use crate::cli::{Exit, Stop, print};
-use crate::config::{self, AgentSettings, Resolved, Source};
+use crate::config::{self, AgentSettings, MetricsListen, Resolved, Source};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, Content, FileRights};
 use crate::core::name::{IssuerId, LineageId, SolverId};
@@ -28,6 +28,7 @@ use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, Format};
+use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
@@ -83,6 +84,16 @@ pub struct Rehearsal {
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
 struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
+
+/// The listener for metrics and health, where one is configured.
+pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {
+    let place = match &loaded.settings.metrics {
+        None => return Ok(None),
+        Some(MetricsListen::Address(address)) => Place::Tcp(*address),
+        Some(MetricsListen::Unix(path)) => Place::Unix(path.clone()),
+    };
+    Server::bind(&place).await.map(Some)
+}
 
 /// The runtime of every verb: one thread for the work, and one more for blocking calls, as
 /// each further one would cost memory for good.

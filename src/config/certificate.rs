@@ -74,7 +74,7 @@ pub(super) fn resolve(
     agent: &AgentSettings,
     problems: &mut Problems,
 ) -> Option<LineageSpec> {
-    let path = format!("certificate.{}", quoted(&entry.name));
+    let path = entry.head.path.to_string();
     let misplaced = !matches!(entry.body, Body::Table(_)) && Table::Certificate.key(&entry.name).is_some();
     if misplaced {
         let words = format!("`{}` is a key of one certificate, and [certificate] holds them all", entry.name);
@@ -208,10 +208,11 @@ fn judge_names(
 ) {
     let asked: Vec<&IssuerSpec> =
         terms.issuers.iter().filter_map(|id| known.issuers.get(id.as_str())?.as_ref()).collect();
-    let public = asked.iter().find(|issuer| issuer::is_public(issuer));
+    let public = || asked.iter().find(|issuer| issuer::is_public(issuer));
+    let has_star = names.iter().any(SubjectName::is_wildcard);
     for name in names {
         let lonely = matches!(name, SubjectName::Dns(dns) if !dns.contains('.'));
-        if let (true, Some(issuer)) = (lonely, public) {
+        if lonely && let Some(issuer) = public() {
             let words = format!("{name} has no dot; {} certifies public names only", issuer.id);
             problems.error_hint(head, "not-public", words, "write the full name, or use a private CA");
         }
@@ -226,13 +227,17 @@ fn judge_names(
         if let SubjectName::Wildcard(base) = name {
             let words = format!("*.{base} can't be proved by http-01, the only challenge of this release");
             let hint = "list the names one by one";
-            match public {
+            match public() {
                 Some(_) => problems.error_hint(head, "wildcard", words, hint),
                 None => problems.warning(head, "wildcard", words, hint),
             }
         }
-        let covering = names.iter().find(|other| other.is_wildcard() && *other != name && other.covers(name));
-        if let (Some(star), Some(_)) = (covering, public) {
+        let covering =
+            || names.iter().find(|other| *other != name && other.is_wildcard() && other.covers(name));
+        if has_star
+            && let Some(star) = covering()
+            && public().is_some()
+        {
             let words = format!("{name} is already covered by {star}; CAs refuse to list both");
             problems.error_hint(head, "covered-name", words, format!("remove {name}"));
         }

@@ -10,6 +10,9 @@ pub fn reference() -> String {
     let mut page = String::new();
     for table in Table::ALL {
         let _ = write!(page, "### `{}`\n\n{}\n\n", table.header(), table.help());
+        if table.keys().any(|key| key.inherited) {
+            let _ = write!(page, "{INHERITED}\n\n");
+        }
         page.push_str("| Key | Value | Left out | Meaning |\n|---|---|---|---|\n");
         for key in table.keys() {
             row(&mut page, key);
@@ -19,6 +22,9 @@ pub fn reference() -> String {
     let _ = write!(page, "### Built in\n\n```toml{}```\n", preset::TEXT);
     page
 }
+
+const INHERITED: &str = "Keys marked † may also stand in `[defaults]`, where they hold for every certificate that does \
+                         not say otherwise.";
 
 fn row(page: &mut String, key: &Key) {
     let names: Vec<String> = key.names().iter().map(|name| format!("`{name}`")).collect();

@@ -54,6 +54,7 @@ fn setting(page: &mut String, key: &Key) {
     let default = without_marks(key.default);
     let note = match key.default {
         "required" | "one of three" => format!("({default})"),
+        either if either.starts_with("this or") => format!("({default})"),
         _ => format!("(left out: {default})"),
     };
     let names = key.names();
@@ -68,7 +69,7 @@ fn setting(page: &mut String, key: &Key) {
 }
 
 fn without_marks(text: &str) -> String {
-    text.replace(['`', '†'], "")
+    text.replace('`', "")
 }
 
 /// Breaks prose into comment lines.

@@ -92,8 +92,7 @@ impl Table {
             Self::Request => "An HTTP request, as `http = { … }` or a plain URL.",
             Self::Certificate => {
                 "One certificate. Under `[certificate]`, a bare list of names is a whole certificate: \
-                 `\"a.example\" = [\"a.example\", \"www.a.example\"]`. A name with dots is quoted. Keys marked † may \
-                 also stand in `[defaults]`, where they hold for every certificate that does not say otherwise."
+                 `\"a.example\" = [\"a.example\", \"www.a.example\"]`. A name with dots is quoted."
             }
             Self::Profile => {
                 "A profile that must be had, as `profile = { … }`; a plain name is one that is preferred."
@@ -267,7 +266,7 @@ pub const KEYS: &[Key] = &[
     key(Solver, "type", Kind::Word(SOLVER_WORDS), "`\"http-01\"`", "\"http-01\"", "Which kind of challenge it answers."),
     key(Solver, "listen", Kind::Text, "this or `webroot`", "\"[::]:80\"", "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`."),
     key(Solver, "webroot", Kind::Path, "this or `listen`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
-    key(Solver, "check-port", Kind::Port, "80", "80", "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look."),
+    key(Solver, "check-port", Kind::Port, "`80`", "80", "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look."),
     key(Service, "check", Kind::Argv, "none", "[\"nginx\", \"-t\"]", "Run before and after a new certificate is shown; when only the new one fails, the old one returns. `[]` switches it off."),
     key(Service, "reload", Kind::Argv, "required", "[\"systemctl\", \"reload\", \"nginx\"]", "Makes the service take the new certificate. No shell."),
     key(Service, "observe", Kind::Texts, "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `tls`, `smtp`."),

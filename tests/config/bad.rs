@@ -55,6 +55,7 @@ const ROWS: &[(&str, &str, usize, usize, &str)] = &[
     // What no order could get.
     ("[certificate.shop]", "not-public", 1, 14, "no dot"),
     ("[certificate.\"*.example.com\"]", "wildcard", 1, 14, "http-01"),
+    ("[certificate.a]\nnames = [\"*.b.example\", \"www.b.example\"]", "covered-name", 1, 14, "remove www.b.example"),
     ("[certificate.\"192.0.2.7\"]\nnames = [\"192.0.2.7\"]", "ip-profile", 1, 14, "shortlived"),
     ("[certificate.\"a.example\"]\nmust-staple = true", "must-staple", 2, 1, "May 2025"),
     // Issuers.
@@ -107,6 +108,7 @@ const ROWS: &[(&str, &str, usize, usize, &str)] = &[
     ("[certificate.\"a.example\"]\noutputs = [{ part = \"cert\" }]", "missing-key", 2, 12, "`path`"),
     ("[certificate.\"a.example\"]\nobserve-timeout = \"1h\"", "out-of-range", 2, 19, "between 1s and 5m"),
     ("[agent]\nmetrics = \"9464\"", "bad-address", 2, 11, "IP address and a port"),
+    ("[agent]\nstate-dir = \"/srv/x\"\nlive-dir = \"/srv/x\"", "overlapping-places", 3, 12, "apart from `state-dir`"),
     ("[agent]\nlog-level = \"verbose\"", "unknown-word", 2, 13, "\"debug\""),
     // Each once.
     ("[certificate.\"a.example\"]\n[certificate.\"A.example\"]", "duplicate-certificate", 2, 14, "nolapse.toml:1"),
