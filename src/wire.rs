@@ -195,7 +195,7 @@ fn has_toml_ending(name: &str) -> bool {
 }
 
 /// What flags and the environment say of directories.
-fn facts(places: &Places) -> config::Facts {
+pub fn facts(places: &Places) -> config::Facts {
     // systemd may list several directories; the first is ours.
     let given = |name: &str| {
         let dirs = std::env::var(name).ok()?;
