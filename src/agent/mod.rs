@@ -15,7 +15,6 @@ mod placeholder;
 mod pursue;
 mod refresh;
 mod reload;
-mod skew;
 mod survey;
 mod tick;
 
