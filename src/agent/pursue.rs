@@ -15,7 +15,7 @@ use crate::core::name::SubjectName;
 use crate::core::order::{ChallengeTask, Offer};
 use crate::core::record::{FailedValidation, Issued, LineageRecord, Trouble};
 use crate::core::spec::LineageSpec;
-use crate::core::time::Span;
+use crate::core::time::{Span, Timestamp};
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
@@ -148,8 +148,16 @@ impl Agent {
                     world.record.value.attempt = Some(attempt);
                     return self.fail(scene, spec, world, failure, true).await;
                 }
-                Action::Download => match self.receive(&*ca, &attempt, &key).await {
-                    Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
+                    Ok(chain) => match receive(&chain, &attempt, &key, self.clock.now()) {
+                        Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                        Err(failure) => {
+                            // The same order delivers the same again. Only time mends a date.
+                            let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
+                            world.record.value.attempt = Some(attempt);
+                            return self.fail(scene, spec, world, failure, over).await;
+                        }
+                    },
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
@@ -220,12 +228,6 @@ impl Agent {
             }
         }
         Ok(Observation::Confirmed(tasks))
-    }
-
-    async fn receive(&self, ca: &dyn Ca, attempt: &Attempt, key: &PrivateKey) -> Result<Bundle, Failure> {
-        let chain = ca.download(attempt.order.as_deref().unwrap_or_default()).await?;
-        let expected = Expected { names: &attempt.names, now: self.clock.now() };
-        Bundle::receive(&chain, &key.pem(), &expected)
     }
 
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
@@ -379,6 +381,10 @@ fn reserve(scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Fail
     let receipts =
         tasks.iter().map(|task| scene.solver(&task.solver)?.receipt(task)).collect::<Result<_, Failure>>()?;
     Ok(Observation::Reserved { tasks, receipts })
+}
+
+fn receive(chain: &str, attempt: &Attempt, key: &PrivateKey, now: Timestamp) -> Result<Bundle, Failure> {
+    Bundle::receive(chain, &key.pem(), &Expected { names: &attempt.names, now })
 }
 
 async fn tell_ready(ca: &dyn Ca, order: &str, tasks: &[ChallengeTask]) -> Result<Observation, Failure> {
