@@ -77,6 +77,9 @@ pub struct Wired {
     store: Arc<DirStore>,
 }
 
+/// The live directory of a rehearsal, on a disk in memory.
+const REHEARSAL: &str = "/rehearsal";
+
 /// What a dry run works with.
 pub struct Rehearsal {
     pub agent: Arc<Agent>,
@@ -309,12 +312,13 @@ impl Wired {
         let ids = wanted.lineages.keys().cloned().collect();
         let scene = Scene {
             wanted,
-            live_dir: PathBuf::from("/rehearsal"),
+            live_dir: PathBuf::from(REHEARSAL),
             cas,
             solvers: scene.solvers.clone(),
             hooks: BTreeMap::new(),
         };
-        let (disk, _) = Disk::model();
+        let (disk, model) = Disk::model();
+        model.make_dirs(Path::new(REHEARSAL), 0o755);
         let parts = Parts {
             store,
             probe: self.agent.probe.clone(),
