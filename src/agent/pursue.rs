@@ -152,8 +152,19 @@ impl Agent {
                     world.record.value.attempt = Some(attempt);
                     return self.fail(scene, spec, world, failure, true).await;
                 }
-                Action::Download => match self.receive(&*ca, &attempt, &key).await {
-                    Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
+                    Ok(chain) => {
+                        let expected = Expected { names: &attempt.names, now: self.clock.now() };
+                        match Bundle::receive(&chain, &key.pem(), &expected) {
+                            Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                            // The same order would deliver the same again, whatever is said of
+                            // its class: only another order can help.
+                            Err(failure) => {
+                                world.record.value.attempt = Some(attempt);
+                                return self.fail(scene, spec, world, failure, true).await;
+                            }
+                        }
+                    }
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
@@ -224,12 +235,6 @@ impl Agent {
             }
         }
         Ok(Observation::Confirmed(tasks))
-    }
-
-    async fn receive(&self, ca: &dyn Ca, attempt: &Attempt, key: &PrivateKey) -> Result<Bundle, Failure> {
-        let chain = ca.download(attempt.order.as_deref().unwrap_or_default()).await?;
-        let expected = Expected { names: &attempt.names, now: self.clock.now() };
-        Bundle::receive(&chain, &key.pem(), &expected)
     }
 
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
