@@ -32,6 +32,10 @@ use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
+/// There while systemd runs this host (sd_booted(3)).
+const SYSTEMD: &str = "/run/systemd/system";
+const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const CHECK_UNIT: &str = "nolapse-check@.service";
 /// Largest configuration file, in bytes.
 const CONFIG_MAX: usize = 16 << 20;
 /// Largest secret file and roots file, in bytes.
@@ -191,7 +195,7 @@ fn has_toml_ending(name: &str) -> bool {
 }
 
 /// What flags and the environment say of directories.
-fn facts(places: &Places) -> config::Facts {
+pub fn facts(places: &Places) -> config::Facts {
     // systemd may list several directories; the first is ours.
     let given = |name: &str| {
         let dirs = std::env::var(name).ok()?;
@@ -208,6 +212,8 @@ fn facts(places: &Places) -> config::Facts {
             live_dir: None,
             run_dir: given("RUNTIME_DIRECTORY"),
         },
+        check_units: Path::new(SYSTEMD).exists()
+            && UNIT_DIRS.iter().any(|dir| Path::new(dir).join(CHECK_UNIT).exists()),
     }
 }
 

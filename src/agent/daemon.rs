@@ -45,6 +45,8 @@ const SIDE_BY_SIDE: usize = 8;
 const LOOK_LEAST: Span = Span::from_millis(100);
 /// Longest that a stop waits for what is under way; the rest is resumed at the next start.
 const STOP_GRACE: Span = Span::secs(10);
+/// Longest that a tick may keep the loop waiting: the longest hook.
+const BUSY_MOST: Span = Span::HOUR;
 /// Lineages judged between two turns of the loop at the start.
 const JUDGED_AT_ONCE: usize = 256;
 
@@ -64,7 +66,10 @@ impl Agent {
             let now = self.clock.now();
             let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
             desk.census(now);
-            report(&Pass { census: &desk.counted, complete: true, next_wake });
+            // With all hands busy the next step is the end of a tick, and a hook may take its time.
+            let heard_by =
+                if ticks.len() < SIDE_BY_SIDE { next_wake } else { next_wake.max(now + BUSY_MOST) };
+            report(&Pass { census: &desk.counted, complete: true, next_wake: heard_by });
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {

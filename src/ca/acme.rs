@@ -202,6 +202,9 @@ impl AcmeCa {
 
     async fn place(&self, request: &OrderRequest, profile: Option<&Profile>) -> Result<OrderView, Failure> {
         let session = self.session().await?;
+        if let Some(failure) = session.directory.clock_trouble() {
+            return Err(failure);
+        }
         let identifiers: Vec<_> = request.names.iter().map(identifier).collect();
         let mut new_order = NewOrder::new(&identifiers);
         let profile = self.profile(profile, &session.directory)?;

@@ -13,6 +13,7 @@ const REASON_MAX: usize = 200;
 
 pub fn run(places: &Places, pause: &Pause) -> Result<Exit, Stop> {
     let loaded = crate::wire::load(places)?;
+    crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
         let id = select::one(&wired.agent.scene().wanted, &std::collections::BTreeSet::new(), &pause.name)?;

@@ -189,7 +189,7 @@ impl Node {
 
     fn scene(&self) -> Scene {
         let mut wanted = Wanted::default();
-        for spec in &self.spec {
+        if let Some(spec) = &self.spec {
             wanted.lineages.insert(spec.id.clone(), spec.clone());
         }
         Scene {
