@@ -204,8 +204,9 @@ mod tests {
     #[test]
     fn f25_a_clock_that_is_days_off_places_no_order() {
         let at = |days: i64| Timestamp::EPOCH + Span::days(10_000 + days);
+        let bare = with(json!({}));
         let read = |date| {
-            Directory::read(Some(with(json!({}))), |url| Ok(Url::parse(url).unwrap()), at(0), date).unwrap()
+            Directory::read(Some(&bare), |url| Ok(Url::parse(url).unwrap()), at(0), date).unwrap()
         };
         for (row, date, trouble) in [
             ("the CA sends no date", None, false),

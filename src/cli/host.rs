@@ -61,8 +61,12 @@ impl Host<'_> {
             for rights in
                 std::iter::once(&spec.rights).chain(spec.outputs.iter().map(|output| &output.rights))
             {
-                rights.owner.iter().for_each(|name| drop(owners.entry(name).or_insert(&spec.id)));
-                rights.group.iter().for_each(|name| drop(groups.entry(name).or_insert(&spec.id)));
+                if let Some(name) = &rights.owner {
+                    owners.entry(name).or_insert(&spec.id);
+                }
+                if let Some(name) = &rights.group {
+                    groups.entry(name).or_insert(&spec.id);
+                }
             }
         }
         let mut found = Vec::new();
@@ -194,7 +198,9 @@ impl Host<'_> {
     fn directories(&self) -> Vec<Finding> {
         let mut dirs = BTreeMap::<PathBuf, String>::new();
         let settings = self.settings;
-        let mut add = |dir: &Path, what: String| drop(dirs.entry(dir.to_owned()).or_insert(what));
+        let mut add = |dir: &Path, what: String| {
+            dirs.entry(dir.to_owned()).or_insert(what);
+        };
         add(&settings.state_dir, "the state directory".into());
         add(&settings.live_dir, "the live directory".into());
         if let Some(dir) = settings.textfile.as_deref().and_then(Path::parent) {
