@@ -43,7 +43,7 @@ impl Agent {
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
         })?;
-        self.greet(&**scene.ca(&issuer)?, backoff(&world.record.value)).await?;
+        self.agree_on_date(&**scene.ca(&issuer)?, backoff(&world.record.value)).await?;
         let key = self.leaf_key(spec, world).await?;
         let expect = Expect::Anything;
         let leaf_key = Key::LeafKey(key.fingerprint());

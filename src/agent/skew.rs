@@ -3,22 +3,40 @@
 
 use crate::agent::Agent;
 use crate::core::failure::{Backoff, Failure, Fault};
-use crate::core::time::Span;
+use crate::core::time::{Span, Timestamp};
 use crate::ports::{Ca, Greeting};
 
 /// Most that the two clocks may differ, for lifetimes of a day and more: half of the shortest.
 const APART_MOST: Span = Span::hours(12);
+/// A difference that is never worth stopping for.
+const APART_LEAST: Span = Span::MINUTE;
 
 impl Agent {
+    /// Before an order: its date is ours, as far as is known without asking more than an order
+    /// would ask.
+    pub(super) async fn agree_on_date(&self, ca: &dyn Ca, scale: Backoff) -> Result<(), Failure> {
+        let now = self.clock.now();
+        match ca.skew().await? {
+            Some(skew) => judge(now, now - skew, scale),
+            None => Ok(()),
+        }
+    }
+
     /// A free look at the CA: it answers, and its date is ours.
     pub(super) async fn greet(&self, ca: &dyn Ca, scale: Backoff) -> Result<Greeting, Failure> {
         let greeting = ca.reachable().await?;
-        let now = self.clock.now();
-        let Some(date) = greeting.date else { return Ok(greeting) };
-        let apart = now.since(date).max(date.since(now));
-        if apart <= scale.scaled(APART_MOST) {
-            return Ok(greeting);
+        if let Some(date) = greeting.date {
+            judge(self.clock.now(), date, scale)?;
         }
+        Ok(greeting)
+    }
+}
+
+fn judge(now: Timestamp, date: Timestamp, scale: Backoff) -> Result<(), Failure> {
+    let apart = now.since(date).max(date.since(now));
+    if apart <= scale.scaled(APART_MOST).max(APART_LEAST) {
+        Ok(())
+    } else {
         Err(Failure::transient(
             Fault::Host,
             "clock-wrong",
