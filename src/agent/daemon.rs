@@ -117,6 +117,8 @@ impl Agent {
                 tokio::task::yield_now().await;
             }
             if desk.running.contains(&id) {
+                // Its tick keeps the scene that it began with.
+                desk.again.insert(id);
                 continue;
             }
             let now = self.clock.now();
@@ -158,7 +160,8 @@ impl Agent {
                     desk.rows.insert(outcome.id.clone(), row);
                     desk.moved = true;
                 }
-                desk.agenda.put(outcome.id, outcome.wake_at.max(now + LOOK_LEAST));
+                let at = if desk.again.remove(&outcome.id) { now } else { outcome.wake_at };
+                desk.agenda.put(outcome.id, at.max(now + LOOK_LEAST));
             }
             // One lineage's panic is contained; it is looked at again with all that ran.
             Err(error) => {
@@ -175,6 +178,8 @@ impl Agent {
 struct Desk {
     agenda: Agenda,
     running: BTreeSet<LineageId>,
+    /// Judged by what no longer holds while it was running: looked at once more.
+    again: BTreeSet<LineageId>,
     rows: BTreeMap<LineageId, Row>,
     counted: Census,
     moved: bool,
@@ -187,6 +192,7 @@ impl Desk {
         Self {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
+            again: BTreeSet::new(),
             rows: BTreeMap::new(),
             counted: Census { at: Timestamp::EPOCH, rows: Vec::new() },
             moved: true,

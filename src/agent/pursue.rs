@@ -153,18 +153,15 @@ impl Agent {
                     return self.fail(scene, spec, world, failure, true).await;
                 }
                 Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
-                    Ok(chain) => {
-                        let expected = Expected { names: &attempt.names, now: self.clock.now() };
-                        match Bundle::receive(&chain, &key.pem(), &expected) {
-                            Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
-                            // The same order would deliver the same again, whatever is said of
-                            // its class: only another order can help.
-                            Err(failure) => {
-                                world.record.value.attempt = Some(attempt);
-                                return self.fail(scene, spec, world, failure, true).await;
-                            }
+                    Ok(chain) => match receive(&chain, &attempt, &key, self.clock.now()) {
+                        Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                        Err(failure) => {
+                            // The same order delivers the same again. Only time mends a date.
+                            let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
+                            world.record.value.attempt = Some(attempt);
+                            return self.fail(scene, spec, world, failure, over).await;
                         }
-                    }
+                    },
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
@@ -388,6 +385,10 @@ fn reserve(scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Fail
     let receipts =
         tasks.iter().map(|task| scene.solver(&task.solver)?.receipt(task)).collect::<Result<_, Failure>>()?;
     Ok(Observation::Reserved { tasks, receipts })
+}
+
+fn receive(chain: &str, attempt: &Attempt, key: &PrivateKey, now: Timestamp) -> Result<Bundle, Failure> {
+    Bundle::receive(chain, &key.pem(), &Expected { names: &attempt.names, now })
 }
 
 async fn tell_ready(ca: &dyn Ca, order: &str, tasks: &[ChallengeTask]) -> Result<Observation, Failure> {

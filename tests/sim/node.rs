@@ -80,6 +80,7 @@ impl Node {
         let laws = Arc::new(Laws::new(
             LineageId::parse(SHOP).unwrap(),
             disk.clone(),
+            model.clone(),
             Path::new(LIVE),
             Path::new(STATE),
             clock.clone(),

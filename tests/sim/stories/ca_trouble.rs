@@ -13,6 +13,7 @@ async fn f48_after_nine_days_without_a_ca_it_is_renewed_within_half_an_hour() {
         let first = world.served();
         let from = first.not_before + Span::days(55);
         world.script.during(Interval::new(from, from + Span::days(9)), trouble);
+        world.doze_until(from - Span::HOUR).await;
         world.run_until(from + Span::days(9)).await;
         world.expect(world.served() == first, "there was no way to renew");
         world.until("renewal", Span::minutes(31), |world| world.served() != first).await;
@@ -28,6 +29,7 @@ async fn f45_a_retry_after_is_obeyed_to_the_second_even_at_last_resort() {
     // Down until the last twentieth of life, then limited for most of what is left.
     let last_resort = first.not_after - Span::days(45).over(20);
     world.script.during(Interval::new(first.not_before + Span::days(25), last_resort), Trouble::CaDown);
+    world.doze_until(last_resort - Span::days(3)).await;
     world.run_until(last_resort).await;
     world.script.next(1, Trouble::RateLimit(Span::hours(30)));
     world.until("429", Span::HOUR, |world| {
@@ -51,6 +53,7 @@ async fn f43_an_order_that_is_processing_for_ever_is_given_up_and_replaced() {
     let first = world.served();
     let from = first.not_before + Span::days(58);
     world.script.during(Interval::new(from, from + Span::days(3)), Trouble::Processing);
+    world.doze_until(from - Span::HOUR).await;
     world.run_until(from + Span::days(3)).await;
     world.expect(world.served() == first, "nothing was issued");
     world.expect(world.orders().len() <= 8, "few orders were tried");
@@ -63,6 +66,7 @@ async fn f26_a_certificate_for_another_key_is_never_shown_and_soon_replaced() {
     let mut world = World::observed(24, Span::days(90)).await;
     let first = world.served();
     world.script.next(1, Trouble::WrongLeaf);
+    world.doze_until(first.not_before + Span::days(57)).await;
     world.run_until(first.not_before + Span::days(61)).await;
     world.settle(Span::ZERO).await;
     world.expect(world.served() != first, "renewed");
@@ -94,7 +98,12 @@ async fn f29_after_two_years_of_failing_the_first_good_hour_is_used() {
     let mut world = World::observed(26, Span::days(45)).await;
     let first = world.served();
     let end = first.not_before + Span::days(730);
+    let sample = Span::days(20);
     world.script.during(Interval::new(first.not_before + Span::days(20), end), Trouble::CaErrors);
+    // Most of it asleep: what is tried in some weeks of it, at both ends, is enough to see.
+    world.doze_until(first.not_before + Span::days(25)).await;
+    world.run_for(sample).await;
+    world.doze_until(end - sample).await;
     world.run_until(end).await;
     world.until("renewal", Span::minutes(31), |world| world.served() != first).await;
     world.settle(Span::minutes(5)).await;

@@ -38,6 +38,7 @@ async fn f16_a_reload_that_lies_is_owed_until_the_new_certificate_is_served() {
     let first = world.served();
     let from = first.not_before + Span::days(57);
     world.script.during(Interval::new(from, from + Span::days(5)), Trouble::ReloadLies);
+    world.doze_until(from).await;
     world.run_until(from + Span::days(5)).await;
     world.expect(world.served() == first, "the server kept the old one");
     let survey = world.survey().unwrap();
@@ -58,6 +59,7 @@ async fn a_pair_that_the_server_refuses_is_rolled_back_and_not_reinstalled_befor
     let first = world.served();
     let from = first.not_before + Span::days(57);
     world.script.during(Interval::new(from, from + Span::days(8)), Trouble::CheckRefusesNew);
+    world.doze_until(from).await;
     world
         .until("rollback", Span::days(70), |world| {
             world.saw(|event| matches!(event, Event::RolledBack { from: 2, to: 1, .. }))
@@ -85,6 +87,7 @@ async fn a_server_that_is_down_never_rolls_anything_back() {
     let first = world.served();
     let from = first.not_before + Span::days(57);
     world.script.during(Interval::new(from, from + Span::days(5)), Trouble::ServerDown);
+    world.doze_until(from).await;
     world.run_until(from + Span::days(5)).await;
     world.expect(!world.saw(|event| matches!(event, Event::RolledBack { .. })), "nothing is rolled back");
     world.settle(Span::minutes(6)).await;

@@ -33,7 +33,8 @@ async fn f01_on_a_full_disk_no_order_is_placed_and_all_is_well_when_there_is_spa
 async fn f01_a_disk_that_fills_up_in_service_costs_no_order_and_no_certificate() {
     let mut world = World::observed(3, Span::days(90)).await;
     let first = world.served();
-    world.run_until(first.not_after - Span::days(31)).await;
+    world.doze_until(first.not_after - Span::days(33)).await;
+    world.run_until(first.not_after - Span::days(32)).await;
     world.script.for_span(Span::days(8), Trouble::DiskFull);
     world.run_for(Span::days(8)).await;
     world.expect(world.orders().len() == 1, "no order while the disk is full");
@@ -81,6 +82,7 @@ async fn a_certificate_that_leaves_the_configuration_is_kept_and_not_renewed() {
     );
     world.node.spec = spec;
     world.enter().await;
+    world.until("an order", Span::minutes(5), |world| world.orders().len() == 2).await;
     world.settle(Span::minutes(5)).await;
     world.expect(world.orders().len() == 2, "back in the configuration, it is renewed");
 }

@@ -10,7 +10,9 @@ async fn life(seed: u64) -> String {
     world.script.next(2, Trouble::HookFails);
     world.script.for_span(Span::minutes(20), Trouble::CaErrors);
     world.start().await;
-    world.run_for(Span::days(40)).await;
+    world.run_for(Span::days(1)).await;
+    world.doze_until(world.now() + Span::days(26)).await;
+    world.run_for(Span::days(3)).await;
     world.power_cut(seed).await;
     world.run_for(Span::days(1)).await;
     world.settle(Span::HOUR).await;
