@@ -1,6 +1,8 @@
 //! From a configuration to a running agent: the only file that knows both the configuration and
 //! the adapters.
 
+pub mod look;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,7 +34,7 @@ use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
-/// There while systemd runs this host (sd_booted(3)).
+/// There while systemd runs this host (`sd_booted(3)`).
 const SYSTEMD: &str = "/run/systemd/system";
 const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 const CHECK_UNIT: &str = "nolapse-check@.service";
@@ -90,7 +92,10 @@ pub struct Rehearsal {
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
+struct Listeners(Arc<Mutex<BySpec>>);
+
+/// By solver and address.
+type BySpec = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
 
 /// The listener for metrics and health, where one is configured.
 pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {

@@ -66,6 +66,6 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
     })
 }
 
-fn failed(error: crate::ports::StoreError) -> Failure {
-    crate::agent::store_failure(&error)
+fn failed(error: impl std::borrow::Borrow<crate::ports::StoreError>) -> Failure {
+    crate::agent::store_failure(error.borrow())
 }
