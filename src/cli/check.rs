@@ -79,6 +79,13 @@ fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
             );
         }
     }
+    if let Err(Stop::Failure(failure)) = wire::read_sources(file) {
+        found.push(
+            Finding::error("configuration-closed", format!("{owner} can't read the configuration"))
+                .seen(failure.words)
+                .fix("chmod 0644 the file: its secrets are elsewhere"),
+        );
+    }
     found.extend(tested.as_owner());
     wire::runtime()?.block_on(async {
         let clock = Clock::wall();
