@@ -1,6 +1,8 @@
 //! From a configuration to a running agent: the only file that knows both the configuration and
 //! the adapters.
 
+pub mod look;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -90,10 +92,10 @@ pub struct Rehearsal {
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-struct Listeners(Arc<Mutex<Known>>);
+struct Listeners(Arc<Mutex<BySpec>>);
 
-/// By solver and the words of its address.
-type Known = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
+/// By solver and address.
+type BySpec = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
 
 /// The listener for metrics and health, where one is configured.
 pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {

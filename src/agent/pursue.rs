@@ -40,6 +40,7 @@ impl Agent {
         self.rights_known(spec)?;
         // No order is placed whose result could not be stored (F01, F12).
         self.store.writable().await.map_err(|error| store_failure(&error))?;
+        self.provable(scene, spec, world).await?;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
         })?;
@@ -78,6 +79,22 @@ impl Agent {
             names: names.iter().map(ToString::to_string).collect(),
         });
         Ok(())
+    }
+
+    /// A first certificate whose names can't be proved from here costs no order. A renewal is
+    /// tried all the same: the CA may still know the names as proved.
+    async fn provable(&self, scene: &Scene, spec: &LineageSpec, world: &World) -> Result<(), Failure> {
+        if world.record.value.current.is_some() {
+            return Ok(());
+        }
+        let mut refusal = None;
+        for id in &spec.solvers {
+            match scene.solver(id)?.able().await {
+                Err(failure) if failure.class == Class::Refused => refusal = refusal.or(Some(failure)),
+                Ok(()) | Err(_) => return Ok(()),
+            }
+        }
+        refusal.map_or(Ok(()), Err)
     }
 
     async fn leaf_key(&self, spec: &LineageSpec, world: &World) -> Result<PrivateKey, Failure> {

@@ -13,10 +13,10 @@ use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
 use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
 use crate::core::time::Span;
-use crate::solve::holder::Holder;
 use crate::sys::disk::Disk;
 use crate::sys::privilege::Identity;
 use crate::sys::process::Program;
+use crate::wire::look;
 
 /// Less free space than this is a warning: records, and two generations of each certificate.
 const FREE_LEAST: u64 = 32 << 20;
@@ -143,19 +143,15 @@ impl Host<'_> {
                     continue;
                 }
             };
-            match Holder::of(address) {
-                Holder::Unknown => {}
-                Holder::Process { command, .. } if command == "nolapse" => continue,
-                // The service's own process, hidden from who asks.
-                Holder::Hidden { uid } if uid == self.owner.uid && !self.owner.is_root() => continue,
-                holder => found.push(
+            if let Some(rival) = look::rival(address, self.owner) {
+                found.push(
                     Finding::error("port-in-use", format!("{what} can't listen on {address}"))
-                        .seen(format!("port {} is held by {holder}", address.port()))
+                        .seen(format!("port {} is held by {rival}", address.port()))
                         .fix(
                             "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
                              (service = …), use a webroot, or stop it",
                         ),
-                ),
+                );
             }
             if needs_right(address.port()) && !self.owner.is_root() && !unit_says("CAP_NET_BIND_SERVICE") {
                 found.push(

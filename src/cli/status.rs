@@ -32,11 +32,11 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let mut report = match report {
         Ok(report) => report,
         Err(failure) => {
-            let Some(public) = crate::wire::public_report(places, loaded.as_ref().ok()) else {
+            let Some(report) = crate::wire::public_report(places, loaded.as_ref().ok()) else {
                 print::error(&failure.to_string());
                 return Ok(Exit::Plugin(UNKNOWN));
             };
-            public
+            report
         }
     };
     if !status.names.is_empty() {

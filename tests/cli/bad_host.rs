@@ -7,7 +7,7 @@ use std::process::Command;
 
 use test_ca::{Effect, Endpoint, Fault, LeafLie};
 
-use crate::desk::{Desk, exists, free_port, is_root, orders, self_signed};
+use crate::desk::{Desk, exists, free_port, is_root, issuer, orders, self_signed};
 
 const ENTRY: &str = "[certificate.\"a.example\"]\n";
 
@@ -37,13 +37,14 @@ async fn f37_a_port_in_use_names_its_holder() {
     desk.run(&["check"]).ends(1).warns("port-in-use").warns(&pid);
     desk.run(&["renew"]).ends(1).says("port-in-use").says(&pid);
     desk.run(&["renew", "--dry-run"]).ends(1).warns(&pid);
+    assert_eq!(orders(&ca), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ca_that_nobody_vouches_for_gets_nothing() {
     let desk = Desk::new();
     let ca = test_ca::Ca::builder().resolve_all([127, 0, 0, 1]).start().await.unwrap();
-    let issuer = |more: &str| {
+    let around = |more: &str| {
         format!(
             "[issuer.test]\ndirectory = \"{}\"\n{more}[solver.here]\nlisten = \"127.0.0.1:{}\"\n\
              [defaults]\nissuer = \"test\"\nsolver = \"here\"\n{ENTRY}",
@@ -51,12 +52,12 @@ async fn a_ca_that_nobody_vouches_for_gets_nothing() {
             free_port()
         )
     };
-    desk.configure(&issuer(""));
+    desk.configure(&around(""));
     desk.run(&["renew"]).ends(1).says("ca-file");
     desk.run(&["check"]).warns("issuer test").warns("ca-file");
     // Roots of somebody else are no better.
     let other = desk.write("other.pem", &self_signed("ca.example"));
-    desk.configure(&issuer(&format!("ca-file = \"{}\"\n", other.display())));
+    desk.configure(&around(&format!("ca-file = \"{}\"\n", other.display())));
     desk.run(&["renew"]).ends(1).says("ca-file");
     // What holds no certificate is the configuration's fault.
     let whole = ca.api_root_pem().to_owned();
@@ -64,12 +65,12 @@ async fn a_ca_that_nobody_vouches_for_gets_nothing() {
         [(&whole[..whole.len() / 2], "truncated"), ("", "empty"), ("no PEM at all\n", "not PEM")]
     {
         let file = desk.write("ca.pem", text);
-        desk.configure(&issuer(&format!("ca-file = \"{}\"\n", file.display())));
+        desk.configure(&around(&format!("ca-file = \"{}\"\n", file.display())));
         let told = desk.run(&["renew"]).ends(5).warns("ca-file");
         assert!(told.err.contains("ca.pem") || told.err.contains("issuer test"), "{why}: {}", told.err);
         desk.run(&["check"]).ends(1).warns("issuer test");
     }
-    desk.configure(&issuer("ca-file = \"/no/such/file.pem\"\n"));
+    desk.configure(&around("ca-file = \"/no/such/file.pem\"\n"));
     desk.run(&["renew"]).ends(5).warns("/no/such/file.pem");
     assert_eq!(orders(&ca), 0);
 }
@@ -123,7 +124,7 @@ async fn f12_on_a_full_disk_no_order_is_placed() {
 async fn t02_links_planted_in_a_webroot_lead_nowhere() {
     let desk = Desk::new();
     let ca = desk.ca().start().await.unwrap();
-    let config = desk.issuer("test", &ca)
+    let config = issuer(&ca)
         + &format!("[solver.files]\nwebroot = \"{}\"\ncheck-port = {}\n", desk.show("www"), desk.port)
         + "[defaults]\nissuer = \"test\"\nsolver = \"files\"\n"
         + ENTRY;
@@ -134,7 +135,7 @@ async fn t02_links_planted_in_a_webroot_lead_nowhere() {
     desk.run(&["check"]).ends(1).warns("solver files").warns(".well-known");
     desk.run(&["renew"]).ends(1).says(".well-known");
     assert_eq!(desk.files("victim").len(), 2, "something was written through the link");
-    assert_eq!(ca.count(Endpoint::Challenge), 0);
+    assert_eq!(orders(&ca), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,8 @@
 //! `check`: what the configuration comes to, and what this host lacks for it.
 
-use crate::desk::{Desk, free_port};
+use std::os::unix::fs::PermissionsExt;
+
+use crate::desk::{Desk, free_port, is_root};
 
 #[test]
 fn presets_are_shown_expanded_and_read_back_as_the_same() {
@@ -67,4 +69,22 @@ fn a_dead_ca_is_a_warning_and_offline_does_not_ask_it() {
     desk.run(&["check"]).ends(0).warns("warning[ca-").warns("issuer test");
     let told = desk.run(&["check", "--offline"]).ends(0);
     assert!(!told.err.contains("issuer test"), "{}", told.err);
+}
+
+#[test]
+fn what_only_root_can_read_or_write_is_told_before_the_night() {
+    if !is_root() {
+        println!("SKIPPED: rights of the service: only root can become another user");
+        return;
+    }
+    let desk = Desk::with("[certificate.\"a.example\"]\n");
+    std::fs::create_dir(desk.path("state")).unwrap();
+    std::os::unix::fs::chown(desk.path("state"), Some(65_534), Some(65_534)).unwrap();
+    std::fs::create_dir(desk.path("live")).unwrap();
+    std::fs::set_permissions(desk.path("etc/nolapse.toml"), PermissionsExt::from_mode(0o600)).unwrap();
+    desk.run(&["check", "--live-dir", &desk.show("live")])
+        .ends(1)
+        .warns("error[configuration-closed]")
+        .warns("error[not-writable]: nobody can't write the live directory")
+        .warns("0755 root:root");
 }

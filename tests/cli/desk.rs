@@ -65,13 +65,9 @@ impl Desk {
 
     /// An issuer `test` and a solver `here` for this CA.
     pub fn around(&self, ca: &Ca) -> String {
-        self.issuer("test", ca)
+        issuer(ca)
             + &format!("[solver.here]\nlisten = \"127.0.0.1:{0}\"\ncheck-port = {0}\n", self.port)
             + "[defaults]\nissuer = \"test\"\nsolver = \"here\"\n"
-    }
-
-    pub fn issuer(&self, name: &str, ca: &Ca) -> String {
-        format!("[issuer.{name}]\ndirectory = \"{}\"\ninsecure-http = true\n", ca.directory_url())
     }
 
     pub fn ca(&self) -> CaBuilder {
@@ -157,6 +153,11 @@ impl Told {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}:\n{}", self.out))
     }
+}
+
+/// An issuer `test` for this CA.
+pub fn issuer(ca: &Ca) -> String {
+    format!("[issuer.test]\ndirectory = \"{}\"\ninsecure-http = true\n", ca.directory_url())
 }
 
 /// A port that no listener on port 0 is given meanwhile: below the kernel's ephemeral range.
