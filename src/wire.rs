@@ -32,7 +32,7 @@ use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
-/// There while systemd runs this host (sd_booted(3)).
+/// There while systemd runs this host (`sd_booted(3)`).
 const SYSTEMD: &str = "/run/systemd/system";
 const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 const CHECK_UNIT: &str = "nolapse-check@.service";
@@ -77,6 +77,9 @@ pub struct Wired {
     store: Arc<DirStore>,
 }
 
+/// The live directory of a rehearsal, on a disk in memory.
+const REHEARSAL: &str = "/rehearsal";
+
 /// What a dry run works with.
 pub struct Rehearsal {
     pub agent: Arc<Agent>,
@@ -87,7 +90,10 @@ pub struct Rehearsal {
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
+struct Listeners(Arc<Mutex<Known>>);
+
+/// By solver and the words of its address.
+type Known = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
 
 /// The listener for metrics and health, where one is configured.
 pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {
@@ -309,12 +315,13 @@ impl Wired {
         let ids = wanted.lineages.keys().cloned().collect();
         let scene = Scene {
             wanted,
-            live_dir: PathBuf::from("/rehearsal"),
+            live_dir: PathBuf::from(REHEARSAL),
             cas,
             solvers: scene.solvers.clone(),
             hooks: BTreeMap::new(),
         };
-        let (disk, _) = Disk::model();
+        let (disk, model) = Disk::model();
+        model.make_dirs(Path::new(REHEARSAL), 0o755);
         let parts = Parts {
             store,
             probe: self.agent.probe.clone(),

@@ -11,7 +11,7 @@ use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 
 /// Longest wait between tries to undo one answer.
-const RETRY_MOST: Span = Span::HOUR;
+const RETRY_MOST: Span = Debt::WAIT_MOST;
 
 impl Agent {
     /// Gives up an attempt that leads nowhere any more, then tries every debt that is due; what

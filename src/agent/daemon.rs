@@ -47,6 +47,8 @@ const LOOK_LEAST: Span = Span::from_millis(100);
 const STOP_GRACE: Span = Span::secs(10);
 /// Longest that a tick may keep the loop waiting: the longest hook.
 const BUSY_MOST: Span = Span::HOUR;
+/// A clock that moved by less against the time that passed was not set, only corrected.
+const CORRECTION_MOST: Span = Span::MINUTE;
 /// Lineages judged between two turns of the loop at the start.
 const JUDGED_AT_ONCE: usize = 256;
 
@@ -62,8 +64,12 @@ impl Agent {
         self.judge_all(&mut desk).await?;
         let mut ticks: JoinSet<Outcome> = JoinSet::new();
         loop {
-            self.start_due(&mut desk, &mut ticks);
             let now = self.clock.now();
+            if desk.clock_was_set(now, self.clock.monotonic()) {
+                // Dates on the agenda were reckoned by another clock (F25).
+                self.judge_all(&mut desk).await?;
+            }
+            self.start_due(&mut desk, &mut ticks);
             let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
             desk.census(now);
             // With all hands busy the next step is the end of a tick, and a hook may take its time.
@@ -172,6 +178,8 @@ struct Desk {
     rows: BTreeMap<LineageId, Row>,
     counted: Census,
     moved: bool,
+    /// By how much the wall clock is ahead of the time since the start.
+    ahead: Option<Span>,
 }
 
 impl Desk {
@@ -182,7 +190,16 @@ impl Desk {
             rows: BTreeMap::new(),
             counted: Census { at: Timestamp::EPOCH, rows: Vec::new() },
             moved: true,
+            ahead: None,
         }
+    }
+
+    /// Whether the wall clock and the time that passed disagree since the last question: it was
+    /// set, or the host was suspended.
+    fn clock_was_set(&mut self, now: Timestamp, passed: Span) -> bool {
+        let ahead = now.since(Timestamp::EPOCH) - passed;
+        let before = self.ahead.replace(ahead).unwrap_or(ahead);
+        (ahead - before).max(before - ahead) > CORRECTION_MOST
     }
 
     fn keep_only(&mut self, ids: &BTreeSet<LineageId>) {

@@ -55,9 +55,11 @@ impl Agent {
     /// Reads everything a decision about `id` rests on.
     pub async fn gather(&self, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
         let book = Book::new(&*self.store);
-        let record = book.record(id).await?;
-        let installed = book.installed(id).await?;
+        let mut record = book.record(id).await?;
+        let mut installed = book.installed(id).await?;
         let now = self.clock.now();
+        record.value.correct_dates(now);
+        installed.value.correct_dates(now);
         let spec = scene.wanted.lineages.get(id);
         let disk = self.look_at_disk(scene, id, spec, &record.value, &installed.value, now);
         let generation_kept = match decide::target(&record.value, &installed.value, now) {

@@ -69,7 +69,7 @@ fn look(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
     let (settings, wanted) = (&resolved.agent, &resolved.wanted);
     let owner = owner::of(settings)?;
     let host = Host { settings, wanted, owner: &owner };
-    let mut found = host.from_above();
+    let mut found = host.as_root();
     found.extend(certbot::findings(&Disk::real(), Path::new("/"), wanted));
     let me = Identity::current();
     if me.uid != owner.uid {
@@ -85,7 +85,7 @@ fn look(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
             );
         }
     }
-    found.extend(host.from_inside());
+    found.extend(host.as_owner());
     wire::runtime()?.block_on(async {
         let clock = Clock::wall();
         found.extend(skew::behind(clock.now(), &witnesses(file, settings)));

@@ -66,6 +66,7 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: crate::ports::StoreError) -> Failure {
     crate::agent::store_failure(&error)
 }

@@ -39,7 +39,7 @@ pub struct Host<'a> {
 
 impl Host<'_> {
     /// What root sees best: other users' sockets, rules, the user database.
-    pub fn from_above(&self) -> Vec<Finding> {
+    pub fn as_root(&self) -> Vec<Finding> {
         let mut found = self.users();
         found.extend(self.ports());
         found.extend(self.rules());
@@ -47,7 +47,7 @@ impl Host<'_> {
     }
 
     /// What only the agent's own user can tell, as which this must run.
-    pub fn from_inside(&self) -> Vec<Finding> {
+    pub fn as_owner(&self) -> Vec<Finding> {
         let mut found = self.directories();
         found.extend(self.volume());
         found.extend(self.programs());
@@ -73,7 +73,7 @@ impl Host<'_> {
         for (name, id) in owners {
             match disk.user_id(name) {
                 Ok(Some(uid)) if uid == self.owner.uid || self.owner.is_root() => {}
-                Ok(Some(_)) if self.unit_says("CAP_CHOWN") => {}
+                Ok(Some(_)) if unit_says("CAP_CHOWN") => {}
                 Ok(Some(_)) => found.push(
                     Finding::error("owner-not-given", format!("{} can't give files to {name}", self.owner))
                         .seen(format!("certificate {id} has owner = \"{name}\"; only root may do that"))
@@ -93,7 +93,7 @@ impl Host<'_> {
         for (name, id) in groups {
             match disk.group_id(name) {
                 Ok(Some(gid)) if member.contains(&gid) || self.owner.is_root() => {}
-                Ok(Some(_)) if self.unit_says_in("SupplementaryGroups=", name) => {}
+                Ok(Some(_)) if unit_lists("SupplementaryGroups=", name) => {}
                 Ok(Some(_)) => found.push(
                     Finding::error("group-not-given", format!("{} is not in the group {name}", self.owner))
                         .seen(format!("certificate {id} has group = \"{name}\""))
@@ -157,8 +157,7 @@ impl Host<'_> {
                         ),
                 ),
             }
-            if needs_right(address.port()) && !self.owner.is_root() && !self.unit_says("CAP_NET_BIND_SERVICE")
-            {
+            if needs_right(address.port()) && !self.owner.is_root() && !unit_says("CAP_NET_BIND_SERVICE") {
                 found.push(
                     Finding::error(
                         "port-forbidden",
@@ -340,18 +339,19 @@ impl Host<'_> {
             Err(error) => Some(Finding::error("hook-missing", what).seen(error.to_string()).fix(fix)),
         }
     }
+}
 
-    /// Whether the unit or a drop-in holds this word.
-    fn unit_says(&self, word: &str) -> bool {
-        unit_texts().iter().any(|text| settings_of(text).any(|line| line.contains(word)))
-    }
+/// Whether the unit or a drop-in of it holds this word.
+fn unit_says(word: &str) -> bool {
+    unit_texts().iter().any(|text| settings_of(text).any(|line| line.contains(word)))
+}
 
-    fn unit_says_in(&self, key: &str, word: &str) -> bool {
-        let says = |line: &str| {
-            line.strip_prefix(key).is_some_and(|words| words.split_whitespace().any(|each| each == word))
-        };
-        unit_texts().iter().any(|text| settings_of(text).any(says))
-    }
+/// Whether it is one of the words of a setting.
+fn unit_lists(key: &str, word: &str) -> bool {
+    let says = |line: &str| {
+        line.strip_prefix(key).is_some_and(|words| words.split_whitespace().any(|each| each == word))
+    };
+    unit_texts().iter().any(|text| settings_of(text).any(says))
 }
 
 /// Whether this process could do that, with its effective user and groups.

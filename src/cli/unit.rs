@@ -66,10 +66,10 @@ impl Needs {
             needs.low_port |= address.port() < LOW_PORTS;
         }
         for spec in wanted.lineages.values() {
-            needs.give(&spec.rights.owner, &spec.rights.group);
+            needs.give(spec.rights.owner.as_ref(), spec.rights.group.as_ref());
             for output in &spec.outputs {
                 needs.write_beside(Path::new(&output.path), &format!("outputs of {}", spec.id));
-                needs.give(&output.rights.owner, &output.rights.group);
+                needs.give(output.rights.owner.as_ref(), output.rights.group.as_ref());
             }
         }
         needs.solvers(wanted);
@@ -97,9 +97,9 @@ impl Needs {
         }
     }
 
-    fn give(&mut self, owner: &Option<String>, group: &Option<String>) {
-        self.owners.extend(owner.iter().filter(|owner| *owner != SERVICE_USER).cloned());
-        self.groups.extend(group.iter().filter(|group| *group != SERVICE_USER).cloned());
+    fn give(&mut self, owner: Option<&String>, group: Option<&String>) {
+        self.owners.extend(owner.filter(|owner| *owner != SERVICE_USER).cloned());
+        self.groups.extend(group.filter(|group| *group != SERVICE_USER).cloned());
     }
 
     fn solvers(&mut self, wanted: &Wanted) {

@@ -11,8 +11,11 @@ use super::failure::Failure;
 use super::leaf::{Fingerprint, Leaf};
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use super::spec::{KeyKind, Part};
-use super::time::{Interval, Timestamp};
+use super::time::{Interval, Span, Timestamp};
 use super::window::RenewalPoint;
+
+/// Dates that lie ahead by less come from a clock that was corrected, not set.
+const CORRECTION_MOST: Span = Span::MINUTE;
 
 /// The number of a generation; the first is 1.
 pub type GenerationNumber = u64;
@@ -81,6 +84,24 @@ impl LineageRecord {
 
     pub fn leaf(&self) -> Option<&Leaf> {
         self.current.as_ref().map(|issued| &issued.leaf)
+    }
+
+    /// Takes back what was noted by a clock that ran ahead (F25): a wait that was reckoned from a
+    /// date that is still to come would never end. What is lost is our own caution of that time,
+    /// and a limit of the CA that it will state again.
+    pub fn correct_dates(&mut self, now: Timestamp) {
+        let ahead = |at: Timestamp| at > now + CORRECTION_MOST;
+        self.trouble.take_if(|trouble| ahead(trouble.last_at));
+        self.reading.take_if(|reading| ahead(reading.at));
+        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| ahead(attempt.started)) {
+            attempt.started = now;
+            attempt.deadline = attempt.deadline.min(now + Attempt::LIFE);
+        }
+        for debt in &mut self.debts {
+            if ahead(debt.next_at - Debt::WAIT_MOST) {
+                debt.next_at = now;
+            }
+        }
     }
 
     /// The current or the previous generation with this number.
@@ -156,6 +177,11 @@ pub struct Debt {
     pub failures: u32,
     /// When to try again.
     pub next_at: Timestamp,
+}
+
+impl Debt {
+    /// Longest wait between two tries.
+    pub const WAIT_MOST: Span = Span::HOUR;
 }
 
 /// What a solver needs to undo one answer, known before the answer is set up.
@@ -236,6 +262,22 @@ pub struct Installed {
     pub backups: BTreeSet<String>,
 }
 
+impl Installed {
+    /// As [`LineageRecord::correct_dates`].
+    pub fn correct_dates(&mut self, now: Timestamp) {
+        let ahead = |at: Timestamp| at > now + CORRECTION_MOST;
+        for note in self.hooks.values_mut() {
+            note.done_at.take_if(|at| ahead(*at));
+            note.next_at.take_if(|at| ahead(*at - HookNote::WAIT_MOST));
+        }
+        for note in self.endpoints.values_mut().filter(|note| ahead(note.at)) {
+            note.at = now;
+            note.next_at = now;
+        }
+        self.refused.take_if(|refused| ahead(refused.at));
+    }
+}
+
 /// One hook and the generation it was told about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -258,6 +300,9 @@ pub struct HookNote {
 }
 
 impl HookNote {
+    /// Longest wait between two calls.
+    pub const WAIT_MOST: Span = Span::HOUR;
+
     pub const fn never() -> Self {
         Self { done: 0, done_at: None, failures: 0, next_at: None, words: None, check_before: None }
     }
@@ -339,4 +384,45 @@ pub struct Foreign {
     pub leaf: Leaf,
     pub path: String,
     pub since: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trouble(last_at: Timestamp, next_at: Timestamp) -> Trouble {
+        Trouble {
+            count: 3,
+            since: last_at,
+            last_at,
+            next_at,
+            probed_at: None,
+            failure: Failure::transient(super::super::failure::Fault::Ca, "ca-down", "down"),
+            names: Vec::new(),
+            issuer: IssuerId::parse("ca").unwrap(),
+        }
+    }
+
+    #[test]
+    fn f25_waits_noted_by_a_clock_that_ran_ahead_are_taken_back() {
+        let now = Timestamp::from_secs(1_800_000_000);
+        for (row, last_at, kept) in [
+            ("noted an hour ago", now - Span::HOUR, true),
+            ("noted a moment before the clock was corrected", now + Span::secs(2), true),
+            ("noted ten years from now", now + Span::days(3650), false),
+        ] {
+            let mut record = LineageRecord::new(LineageId::parse("a").unwrap());
+            record.trouble = Some(trouble(last_at, last_at + Span::DAY));
+            record.correct_dates(now);
+            assert_eq!(record.trouble.is_some(), kept, "{row}");
+        }
+        let mut installed = Installed::default();
+        let owed = HookNote { next_at: Some(now + Span::days(3650)), ..HookNote::never() };
+        let waiting = HookNote { next_at: Some(now + Span::HOUR), ..HookNote::never() };
+        installed.hooks.insert(HookId::parse("far").unwrap(), owed);
+        installed.hooks.insert(HookId::parse("near").unwrap(), waiting.clone());
+        installed.correct_dates(now);
+        assert_eq!(installed.hooks[&HookId::parse("far").unwrap()].next_at, None);
+        assert_eq!(installed.hooks[&HookId::parse("near").unwrap()], waiting);
+    }
 }

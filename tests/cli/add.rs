@@ -63,7 +63,9 @@ fn entries_are_shown_before_anything_is_asked() {
     assert!(desk.path("etc/conf.d/xn--bcher-kva.example.toml").exists());
     assert!(!desk.path("state").exists());
     desk.run(&["add", "xn--bcher-kva.example", "--no-issue"]).ends(2).warns("configured already");
-    desk.run(&["add", "b.example", "--service", "ngnix", "--no-issue"]).ends(2).warns("did you mean `nginx`");
+    desk.run(&["add", "b.example", "--service", "ngnix", "--no-issue"])
+        .ends(2)
+        .warns("did you mean \"nginx\"");
 }
 
 #[test]

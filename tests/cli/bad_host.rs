@@ -160,6 +160,7 @@ async fn a_leaf_for_another_key_is_never_installed() {
     desk.run(&["renew"]).ends(1).says("FAILED");
     assert!(!exists(&desk.path("state/live/a.example/fullchain.pem")));
     ca.clear_faults();
+    assert_eq!(orders(&ca), 1);
     desk.run(&["renew", "a.example"]).ends(0).says("renewed until");
 }
 

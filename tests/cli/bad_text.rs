@@ -21,7 +21,7 @@ fn what_is_wrong_in_a_text_is_told_with_its_place() {
         ("[certificate.\"xn--zzzzzzz99999.example\"]", "bad-name"),
         ("[certificate.\"a.example\"]\nnames = [\"*.com\"]", "wildcard"),
         ("[issuer.x]\ndirectory = \"http://ca.example/dir\"", "https"),
-        ("[certificate.\"a.example\"]\nservice = \"ngnix\"", "did you mean `nginx`"),
+        ("[certificate.\"a.example\"]\nservice = \"ngnix\"", "did you mean \"nginx\""),
         ("[certificate.a.example]", "quote"),
         ("[certificate.\"a.example\"", "error["),
         ("[solver.x]\nwebroot = \"relative\"\n[certificate.\"a.example\"]\nsolver = \"x\"", "bad-path"),

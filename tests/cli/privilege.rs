@@ -1,6 +1,7 @@
 //! Root becomes the owner of the state before it writes any.
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use crate::desk::{Desk, is_root};
@@ -72,12 +73,7 @@ async fn the_live_directory_can_be_reached_and_the_rest_can_not() {
     desk.run(&["renew"]).ends(0);
     let reads = |path: &str| {
         let mut cat = std::process::Command::new("cat");
-        std::os::unix::process::CommandExt::uid(&mut cat, NOBODY)
-            .arg(desk.path(path))
-            .output()
-            .unwrap()
-            .status
-            .success()
+        cat.uid(NOBODY).gid(NOBODY).arg(desk.path(path)).output().unwrap().status.success()
     };
     assert!(reads("state/live/a.example/fullchain.pem"));
     assert!(!reads("state/live/a.example/privkey.pem"));

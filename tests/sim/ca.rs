@@ -405,6 +405,13 @@ impl Ca for Desk {
         }))
     }
 
+    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
+        Box::pin(async move {
+            let date = self.reachable().await?.date;
+            Ok(date.map(|date| self.clock.now().since(date)))
+        })
+    }
+
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {
         Box::pin(async move {
             self.points.pass().await;
