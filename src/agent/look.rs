@@ -9,7 +9,7 @@ use crate::core::endpoint::Endpoint;
 use crate::core::event::Event;
 use crate::core::failure::Failure;
 use crate::core::ladder::{judge, next_look};
-use crate::core::leaf::Leaf;
+use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::SubjectName;
 use crate::core::record::{EndpointNote, GenerationNumber, LineageRecord, Sight};
 use crate::core::spec::LineageSpec;
@@ -49,7 +49,13 @@ impl Agent {
             let mut looks = JoinSet::new();
             for endpoint in group {
                 let reached = world.installed.value.endpoints.get(endpoint).is_some_and(|note| note.reached);
-                looks.spawn(self.look_until_new(endpoint.clone(), target.clone(), reached, within, patience));
+                looks.spawn(self.look_until_new(
+                    endpoint.clone(),
+                    target.fingerprint,
+                    reached,
+                    within,
+                    patience,
+                ));
             }
             while let Some(look) = looks.join_next().await {
                 let (endpoint, sighting) =
@@ -70,7 +76,7 @@ impl Agent {
     fn look_until_new(
         &self,
         endpoint: Endpoint,
-        target: Leaf,
+        target: Fingerprint,
         reached: bool,
         within: Span,
         patience: Timestamp,
@@ -81,7 +87,7 @@ impl Agent {
             loop {
                 let sighting = probe.look(&endpoint, within).await;
                 let worth_waiting = match &sighting {
-                    Sighting::Served { leaf, .. } => leaf.fingerprint != target.fingerprint,
+                    Sighting::Served { leaf, .. } => leaf.fingerprint != target,
                     Sighting::Unreachable(_) => reached,
                 };
                 let now = clock.now();
