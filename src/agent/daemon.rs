@@ -16,6 +16,7 @@ use crate::core::census::{Census, Row};
 use crate::core::decide::{Request, decide};
 use crate::core::event::Event;
 use crate::core::failure::Failure;
+use crate::core::ladder::Ladder;
 use crate::core::name::LineageId;
 use crate::core::time::{Span, Timestamp};
 use crate::ports::{Key, Shelf};
@@ -126,7 +127,9 @@ impl Agent {
                 Ok(world) => {
                     let spec = scene.wanted.lineages.get(&id);
                     let plan = decide(&world.situation(spec, &request, now));
-                    desk.rows.insert(id.clone(), row(spec, &world, now));
+                    let (record, installed) = (&world.record.value, &world.installed.value);
+                    let ladder = Ladder::of(spec, record, installed, &world.disk, now);
+                    desk.rows.insert(id.clone(), row(spec, &world, &ladder));
                     if at_rest(&plan) { plan.wake_at } else { now }
                 }
                 // The tick meets the same trouble and reports it.

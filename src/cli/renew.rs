@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::{Places, Renew};
 use crate::cli::{Exit, Stop, print, select};
+use crate::cli::report::Line;
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
@@ -44,15 +45,17 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
+    let mut judged = Vec::with_capacity(ids.len());
     let summary = wired
         .agent
         .pass_over(ids, request, wait, |outcome| {
             if !json {
                 tell(outcome);
             }
+            judged.extend(outcome.survey.take().map(|survey| Line::of(&survey)));
         })
         .await;
-    wired.write_status().await;
+    wired.write_status(judged).await;
     if json {
         print::json(&Told::of(&summary))?;
     }
