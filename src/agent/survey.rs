@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::agent::{Agent, Scene};
 use crate::agent::count::row;
 use crate::agent::gather::World;
+use crate::agent::{Agent, Scene};
 use crate::core::census::Row;
 use crate::core::decide::{Check, Plan, Request, decide, explain};
 use crate::core::failure::Failure;

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::{Places, Renew};
-use crate::cli::{Exit, Stop, print, select};
 use crate::cli::report::Line;
+use crate::cli::{Exit, Stop, print, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
@@ -51,6 +51,8 @@ pub async fn pass(
         .pass_over(ids, request, wait, |outcome| {
             if !json {
                 tell(outcome);
+                // Was told, and ten thousand of them need not be remembered.
+                (outcome.leaf, outcome.row) = (None, None);
             }
             judged.extend(outcome.survey.take().map(|survey| Line::of(&survey)));
         })
