@@ -15,6 +15,7 @@ mod placeholder;
 mod pursue;
 mod refresh;
 mod reload;
+mod skew;
 mod survey;
 mod tick;
 
