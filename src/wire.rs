@@ -10,7 +10,7 @@ use crate::ca::{AcmeCa, Secrets};
 use crate::cli::args::{LogForm, Places};
 use crate::cli::report::{Line, Report};
 use crate::cli::{Exit, Stop, print};
-use crate::config::{self, AgentSettings, Resolved, Source};
+use crate::config::{self, AgentSettings, MetricsListen, Resolved, Source};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, Content, FileRights};
 use crate::core::name::{IssuerId, LineageId, SolverId};
@@ -28,6 +28,7 @@ use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
 use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, Format};
+use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
@@ -84,6 +85,16 @@ pub struct Rehearsal {
 #[derive(Clone, Default)]
 struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
 
+/// The listener for metrics and health, where one is configured.
+pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {
+    let place = match &loaded.settings.metrics {
+        None => return Ok(None),
+        Some(MetricsListen::Address(address)) => Place::Tcp(*address),
+        Some(MetricsListen::Unix(path)) => Place::Unix(path.clone()),
+    };
+    Server::bind(&place).await.map(Some)
+}
+
 /// The runtime of every verb: one thread for the work, and one more for blocking calls, as
 /// each further one would cost memory for good.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -107,7 +118,7 @@ pub fn load(places: &Places) -> Result<Loaded, Stop> {
     for problem in &resolved.problems {
         print::note(&problem.to_string());
     }
-    if resolved.is_fatal() {
+    if resolved.fatal() {
         print::error("the configuration can't be used; nothing was changed");
         return Err(Stop::Said(Exit::Configuration));
     }
@@ -124,7 +135,7 @@ pub fn reload(loaded: &Loaded, places: &Places) -> Result<Loaded, Failure> {
         Stop::Said(_) => unusable("the configuration can't be read".into()),
     })?;
     let resolved = config::resolve(&sources, &facts(places));
-    if resolved.is_fatal() {
+    if resolved.fatal() {
         let first = resolved.problems.iter().find(|p| p.is_fatal()).map(ToString::to_string);
         return Err(unusable(first.unwrap_or_else(|| "the configuration can't be used".into())));
     }

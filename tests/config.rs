@@ -1,23 +1,37 @@
 //! The configuration as an operator meets it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
-use nolapse::config::{Facts, Source, resolve};
+#[path = "config/bad.rs"]
+mod bad;
+#[path = "config/good.rs"]
+mod good;
+#[path = "config/isolation.rs"]
+mod isolation;
+#[path = "config/pages.rs"]
+mod pages;
 
-#[test]
-fn the_commonest_case() {
-    let text = r#"
-[issuer.letsencrypt]
-accept-terms = true
+use nolapse::config::{Facts, Resolved, Source, resolve};
+use nolapse::core::spec::Wanted;
 
-[certificate."shop.example.com"]
-names   = ["shop.example.com", "www.shop.example.com"]
-service = "nginx"
-"#;
-    let resolved = resolve(&[Source::new("nolapse.toml", text)], &Facts::default());
-    assert_eq!(resolved.problems, []);
-    let spec = resolved.wanted.lineages.values().next().unwrap();
-    let endpoints: Vec<_> = spec.endpoints.iter().map(ToString::to_string).collect();
-    assert_eq!(endpoints.len(), 4);
-    assert_eq!(endpoints[0], "https://shop.example.com@127.0.0.1:443");
-    assert_eq!(spec.origin, "nolapse.toml:5");
+fn read(text: &str) -> Resolved {
+    resolve(&[Source::new("nolapse.toml", text)], &Facts::default())
+}
+
+fn read_files(files: &[(&str, &str)]) -> Resolved {
+    let sources: Vec<_> = files.iter().map(|(name, text)| Source::new(*name, *text)).collect();
+    resolve(&sources, &Facts::default())
+}
+
+fn shown(resolved: &Resolved) -> String {
+    resolved.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n\n")
+}
+
+/// Where a thing stands is no part of what is wanted.
+fn without_origins(wanted: &Wanted) -> Wanted {
+    let mut wanted = wanted.clone();
+    wanted.lineages.values_mut().for_each(|spec| spec.origin.clear());
+    wanted.issuers.values_mut().for_each(|spec| spec.origin.clear());
+    wanted.solvers.values_mut().for_each(|spec| spec.origin.clear());
+    wanted.hooks.values_mut().for_each(|spec| spec.origin.clear());
+    wanted
 }

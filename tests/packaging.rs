@@ -16,8 +16,12 @@ mod kubernetes;
 mod labels;
 #[path = "packaging/polkit.rs"]
 mod polkit;
+#[path = "packaging/readme.rs"]
+mod readme;
 #[path = "packaging/rpm.rs"]
 mod rpm;
+#[path = "packaging/sandbox.rs"]
+mod sandbox;
 #[path = "packaging/scripts.rs"]
 mod scripts;
 #[path = "packaging/servers.rs"]

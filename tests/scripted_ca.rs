@@ -480,6 +480,33 @@ async fn a_profile_is_asked_for_where_it_is_offered() {
 }
 
 #[tokio::test]
+async fn the_issuers_profile_stands_in_where_a_certificate_names_none() {
+    let script = |seen: &Seen| {
+        let mut dir = directory(&seen.base);
+        dir["meta"] = json!({ "profiles": { "short": "6 days", "closed": "for others" } });
+        match (seen.path.as_str(), seen.payload["profile"].as_str()) {
+            ("/dir", _) => Some(Answer::json(200, &dir)),
+            ("/order", Some("closed")) => Some(Answer::problem(400, "invalidProfile", "not for you")),
+            _ => None,
+        }
+    };
+    for (name, required, asked) in [
+        ("short", true, vec![Some("short")]),
+        ("closed", false, vec![Some("closed"), None]),
+        ("closed", true, vec![Some("closed")]),
+    ] {
+        let ca = Scripted::start(script);
+        let profile = Some(Profile { name: name.to_owned(), required });
+        let spec = IssuerSpec { profile, ..spec(&ca.directory()) };
+        let placed = client(spec, &Arc::new(MemoryStore::default()), None).order(&request(&NAMES)).await;
+        assert_eq!(placed.is_ok(), name == "short" || !required);
+        let orders: Vec<_> = ca.log().into_iter().filter(|seen| seen.path == "/order").collect();
+        let seen: Vec<_> = orders.iter().map(|order| order.payload["profile"].as_str()).collect();
+        assert_eq!(seen, asked);
+    }
+}
+
+#[tokio::test]
 async fn what_is_replaced_is_said_only_where_it_is_understood() {
     let replacing = OrderRequest { replaces: Some("AKI.SERIAL".to_owned()), ..request(&NAMES) };
     // No renewal information: not sent.

@@ -3,24 +3,34 @@
 use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
-use crate::core::decide::backoff;
+use crate::core::decide::{abandoned, backoff, tried_again};
 use crate::core::event::Event;
 use crate::core::failure::Failure;
 use crate::core::record::Debt;
+use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 
 /// Longest wait between tries to undo one answer.
 const RETRY_MOST: Span = Span::HOUR;
 
 impl Agent {
-    /// Tries every debt that is due; what fails stays owed.
-    pub(super) async fn clean_up(&self, scene: &Scene, world: &mut World) -> Result<(), Failure> {
+    /// Gives up an attempt that leads nowhere any more, then tries every debt that is due; what
+    /// fails stays owed.
+    pub(super) async fn clean_up(
+        &self,
+        scene: &Scene,
+        spec: Option<&LineageSpec>,
+        world: &mut World,
+    ) -> Result<(), Failure> {
         let now = self.clock.now();
+        if abandoned(&world.record.value, spec, now) {
+            self.drop_attempt(scene, world).await;
+        }
         let record = &mut world.record.value;
         let scale = backoff(record);
         let mut left = Vec::new();
         for mut debt in std::mem::take(&mut record.debts) {
-            if debt.next_at > now {
+            if !tried_again(debt.next_at, now) {
                 left.push(debt);
                 continue;
             }

@@ -16,8 +16,6 @@ use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::ports::Sighting;
 
-/// Longest look at one endpoint, and longest that a reload may take to show.
-pub const OBSERVE_TIMEOUT: Span = Span::secs(30);
 /// First wait before looking again at an endpoint that should be new by now; doubles.
 const AGAIN_FIRST: Span = Span::from_millis(50);
 const AGAIN_MOST: Span = Span::secs(2);
@@ -36,6 +34,7 @@ impl Agent {
         let Some(target) = world.record.value.issued(number).map(|issued| issued.leaf.clone()) else {
             return Ok(());
         };
+        let within = spec.observe_timeout;
         // Only a reload that happened moments ago may still be under way.
         let now = self.clock.now();
         let patience = world
@@ -45,12 +44,12 @@ impl Agent {
             .values()
             .filter_map(|note| note.done_at)
             .max()
-            .map_or(now, |done_at| done_at + OBSERVE_TIMEOUT);
+            .map_or(now, |done_at| done_at + within);
         for group in endpoints.chunks(SIDE_BY_SIDE) {
             let mut looks = JoinSet::new();
             for endpoint in group {
                 let reached = world.installed.value.endpoints.get(endpoint).is_some_and(|note| note.reached);
-                looks.spawn(self.look_until_new(endpoint.clone(), target.clone(), reached, patience));
+                looks.spawn(self.look_until_new(endpoint.clone(), target.clone(), reached, within, patience));
             }
             while let Some(look) = looks.join_next().await {
                 let (endpoint, sighting) =
@@ -73,13 +72,14 @@ impl Agent {
         endpoint: Endpoint,
         target: Leaf,
         reached: bool,
+        within: Span,
         patience: Timestamp,
     ) -> impl Future<Output = (Endpoint, Sighting)> + Send + use<> {
         let (probe, clock) = (self.probe.clone(), self.clock.clone());
         async move {
             let mut wait = AGAIN_FIRST;
             loop {
-                let sighting = probe.look(&endpoint, OBSERVE_TIMEOUT).await;
+                let sighting = probe.look(&endpoint, within).await;
                 let worth_waiting = match &sighting {
                     Sighting::Served { leaf, .. } => leaf.fingerprint != target.fingerprint,
                     Sighting::Unreachable(_) => reached,

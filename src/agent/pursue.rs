@@ -6,7 +6,7 @@ use crate::agent::clean_up::owe;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::{self, Bundle, Expected};
-use crate::core::attempt::{Action, Attempt, Observation, Phase, step};
+use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
 use crate::core::decide::{VALIDATIONS_PER_DAY, backoff, renewal_point};
 use crate::core::event::Event;
 use crate::core::failure::{Class, Failure, Fault};
@@ -67,8 +67,7 @@ impl Agent {
             phase: Phase::Prepared,
             order: None,
             receipts: Vec::new(),
-            polls: 0,
-            waiting_since: None,
+            sitting: Sitting::default(),
         });
         Book::new(&*self.store).save_record(&mut world.record).await?;
         self.tell(&Event::AttemptStarted {
@@ -91,7 +90,7 @@ impl Agent {
     }
 
     /// An attempt that is no longer wanted: its answers become debts, its order is given up.
-    async fn drop_attempt(&self, scene: &Scene, world: &mut World) {
+    pub(super) async fn drop_attempt(&self, scene: &Scene, world: &mut World) {
         let Some(attempt) = world.record.value.attempt.take() else { return };
         owe(&mut world.record.value.debts, attempt.receipts, self.clock.now());
         if let (Some(order), Ok(ca)) = (attempt.order, scene.ca(&attempt.issuer)) {

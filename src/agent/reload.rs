@@ -48,9 +48,15 @@ fn is_refusal(failure: &Failure) -> bool {
 pub enum Told {
     Done,
     /// The check did not pass, so nothing was told. `refuses`: it ran to its end and said no.
-    CheckFailed { failure: Failure, refuses: bool },
+    CheckFailed {
+        failure: Failure,
+        refuses: bool,
+    },
     /// The call failed. `refuses`: the check, asked again after it, said no.
-    CallFailed { failure: Failure, refuses: bool },
+    CallFailed {
+        failure: Failure,
+        refuses: bool,
+    },
 }
 
 /// A lineage on its way to its services; dropped when it has arrived or given up.

@@ -117,7 +117,7 @@ impl Agent {
                 continue;
             }
             let Some(spec) = spec else {
-                self.clean_up(scene, &mut world).await?;
+                self.clean_up(scene, None, &mut world).await?;
                 continue;
             };
             if plan.upkeep != Upkeep::Hold {
@@ -162,7 +162,7 @@ impl Agent {
     ) -> Result<(), Failure> {
         match upkeep {
             Upkeep::Hold => Ok(()),
-            Upkeep::CleanUp => self.clean_up(scene, world).await,
+            Upkeep::CleanUp => self.clean_up(scene, Some(spec), world).await,
             Upkeep::Install { why, .. } => self.install(scene, spec, world, request, why).await,
             Upkeep::Settle { hook, generation } => self.settle(spec, world, &hook, generation).await,
             Upkeep::Notify { hook, generation } => self.notify(scene, spec, world, &hook, generation).await,

@@ -184,11 +184,27 @@ impl AcmeCa {
         }
     }
 
-    async fn place(&self, request: &OrderRequest) -> Result<OrderView, Failure> {
+    /// With the certificate's profile, or else the issuer's.
+    async fn place_with_profile(&self, request: &OrderRequest) -> Result<OrderView, Failure> {
+        let profile = request.profile.as_ref().or(self.spec.profile.as_ref());
+        let placed = self.place(request, profile).await;
+        match (&placed, &request.profile, &self.spec.profile) {
+            // Who asked does not know of the issuer's profile, so falling back is ours.
+            (Err(failure), None, Some(Profile { required: false, .. }))
+                if failure.code == "profile-refused" =>
+            {
+                tracing::info!(issuer = %self.spec.id, %failure, "the CA's default profile is used");
+                self.place(request, None).await
+            }
+            _ => placed,
+        }
+    }
+
+    async fn place(&self, request: &OrderRequest, profile: Option<&Profile>) -> Result<OrderView, Failure> {
         let session = self.session().await?;
         let identifiers: Vec<_> = request.names.iter().map(identifier).collect();
         let mut new_order = NewOrder::new(&identifiers);
-        let profile = self.profile(request.profile.as_ref(), &session.directory)?;
+        let profile = self.profile(profile, &session.directory)?;
         if let Some(profile) = profile {
             new_order = new_order.profile(profile);
         }
@@ -468,10 +484,10 @@ impl AcmeCa {
 impl Ca for AcmeCa {
     fn order<'a>(&'a self, request: &'a OrderRequest) -> Reply<'a, Result<OrderView, Failure>> {
         Box::pin(async move {
-            match self.place(request).await {
+            match self.place_with_profile(request).await {
                 // Nothing was ordered; with the account opened again it may be.
                 Err(failure) if failure.code == "account-missing" && self.lost.load(Ordering::Acquire) => {
-                    self.place(request).await
+                    self.place_with_profile(request).await
                 }
                 placed => placed,
             }

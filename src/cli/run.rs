@@ -9,9 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::agent::Signal;
 use crate::cli::args::Places;
 use crate::cli::{Exit, Stop};
-use crate::config::MetricsListen;
 use crate::core::failure::{Failure, Fault};
-use crate::telemetry::serve::{Place, Server};
 use crate::wire::{self, Loaded, Role, STATUS_EVERY, Wired};
 
 /// Signals waiting for the loop.
@@ -23,12 +21,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
         let wired = Arc::new(Wired::new(&loaded, Role::Daemon).await?);
         let stop = Arc::new(Notify::new());
         let mut tasks = tokio::task::JoinSet::new();
-        if let Some(listen) = &loaded.settings.metrics {
-            let place = match listen {
-                MetricsListen::Address(address) => Place::Tcp(*address),
-                MetricsListen::Unix(path) => Place::Unix(path.clone()),
-            };
-            let server = Server::bind(&place).await?;
+        if let Some(server) = wire::metrics_server(&loaded).await? {
             if let Some(address) = server.address() {
                 tracing::info!(%address, "metrics and health are served");
             }

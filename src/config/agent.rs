@@ -36,7 +36,7 @@ pub struct AgentSettings {
     pub metrics: Option<MetricsListen>,
     /// The operator means other hosts to reach `metrics`.
     pub metrics_open: bool,
-    /// Metrics as a file for node_exporter.
+    /// Metrics as a file for Prometheus' node exporter.
     pub textfile: Option<PathBuf>,
     /// `http://` or `https://`, without credentials. Already given to issuers without their own.
     pub proxy: Option<String>,
@@ -136,6 +136,15 @@ pub(super) fn resolve(section: &Section<'_>, facts: &Facts, problems: &mut Probl
     let state_dir = first(&forced.state_dir, state, &fallback.state_dir).unwrap_or_else(|| STATE_DIR.into());
     let live_dir = first(&forced.live_dir, live, &fallback.live_dir).unwrap_or_else(|| state_dir.join(LIVE));
     let run_dir = first(&forced.run_dir, run, &fallback.run_dir).unwrap_or_else(|| RUN_DIR.into());
+    if state_dir.starts_with(&live_dir) {
+        let spot = section.find("live-dir").map_or_else(|| section.head.clone(), |found| found.spot);
+        problems.error_hint(
+            &spot,
+            "overlapping-places",
+            "the live directory is open to programs, and the state directory inside it holds the keys",
+            "leave `live-dir` out, or name a directory apart from `state-dir`",
+        );
+    }
     let metrics_open = section.flag("metrics-open", problems).unwrap_or(false);
     let metrics = section.parsed("metrics", "bad-address", metrics_listen, problems);
     if let (Some(MetricsListen::Address(address)), Some(word)) = (&metrics, section.text("metrics", problems))

@@ -11,16 +11,14 @@ use super::hook::{self, Service};
 use super::issuer;
 use super::nearest::nearest;
 use super::outline::{Body, Entry};
+use super::output;
 use super::preset::{DEFAULT_ISSUER, DEFAULT_SOLVER, ENDED};
 use super::problem::Problems;
 use super::raw::{Layer, Section, Word, quoted, texts_of, wrong_type};
-use super::table::{KEY_WORDS, PART_WORDS, Table};
-use super::value;
+use super::table::{KEY_WORDS, Table};
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use crate::core::spec::{
-    HookSpec, IssuerSpec, KeyKind, LineageSpec, Output, Part, Profile, Rights, SolverSpec,
-};
+use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Profile, Rights, SolverSpec};
 use crate::core::time::Span;
 
 /// Everything that a certificate may name. `None`: it is there, but can't be used, which was
@@ -55,8 +53,8 @@ pub(super) const PROBE_LABEL: &str = "nolapse-probe";
 const NAMES_MAX: usize = 100;
 /// Most handshakes of one look at a certificate.
 const ENDPOINTS_MAX: usize = 1000;
-/// Most outputs of one certificate.
-const OUTPUTS_MAX: usize = 32;
+/// Most known names listed in a hint.
+const NAMES_SHOWN: usize = 12;
 /// Most issuers, solvers, services or hooks of one certificate.
 const TERMS_MAX: usize = 16;
 
@@ -76,7 +74,18 @@ pub(super) fn resolve(
     agent: &AgentSettings,
     problems: &mut Problems,
 ) -> Option<LineageSpec> {
-    let path = format!("certificate.{}", quoted(&entry.name));
+    let path = entry.head.path.to_string();
+    let misplaced = !matches!(entry.body, Body::Table(_)) && Table::Certificate.key(&entry.name).is_some();
+    if misplaced {
+        let words = format!("`{}` is a key of one certificate, and [certificate] holds them all", entry.name);
+        problems.error_hint(
+            &entry.head,
+            "unnamed-certificate",
+            words,
+            "give the certificate a name: [certificate.\"host.example.com\"]",
+        );
+        return None;
+    }
     let mut layers = Vec::with_capacity(1 + known.defaults.len());
     let listed = match &entry.body {
         Body::Table(layer) => {
@@ -103,7 +112,7 @@ pub(super) fn resolve(
     let terms = terms(&section, known, names.as_deref().unwrap_or_default(), problems);
     let (names, terms) = (names?, terms?);
     judge_names(&names, &terms, known, &entry.head, problems);
-    let outputs = outputs(&own, &terms.rights, agent, problems)?;
+    let outputs = output::outputs(&own, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
         names,
@@ -199,10 +208,11 @@ fn judge_names(
 ) {
     let asked: Vec<&IssuerSpec> =
         terms.issuers.iter().filter_map(|id| known.issuers.get(id.as_str())?.as_ref()).collect();
-    let public = asked.iter().find(|issuer| issuer::is_public(issuer));
+    let public = || asked.iter().find(|issuer| issuer::is_public(issuer));
+    let has_star = names.iter().any(SubjectName::is_wildcard);
     for name in names {
         let lonely = matches!(name, SubjectName::Dns(dns) if !dns.contains('.'));
-        if let (true, Some(issuer)) = (lonely, public) {
+        if lonely && let Some(issuer) = public() {
             let words = format!("{name} has no dot; {} certifies public names only", issuer.id);
             problems.error_hint(head, "not-public", words, "write the full name, or use a private CA");
         }
@@ -217,13 +227,17 @@ fn judge_names(
         if let SubjectName::Wildcard(base) = name {
             let words = format!("*.{base} can't be proved by http-01, the only challenge of this release");
             let hint = "list the names one by one";
-            match public {
+            match public() {
                 Some(_) => problems.error_hint(head, "wildcard", words, hint),
                 None => problems.warning(head, "wildcard", words, hint),
             }
         }
-        let covering = names.iter().find(|other| other.is_wildcard() && *other != name && other.covers(name));
-        if let (Some(star), Some(_)) = (covering, public) {
+        let covering =
+            || names.iter().find(|other| *other != name && other.is_wildcard() && other.covers(name));
+        if has_star
+            && let Some(star) = covering()
+            && public().is_some()
+        {
             let words = format!("{name} is already covered by {star}; CAs refuse to list both");
             problems.error_hint(head, "covered-name", words, format!("remove {name}"));
         }
@@ -240,10 +254,9 @@ fn terms(
     let issuers = issuers(section, known, problems);
     let profile = issuer::profile(section, problems);
     let services = words(section, "service", problems);
-    let services = look_up(services, "service", "unknown-service", &[&keys(&known.services)], problems);
+    let services = look_up(services, "service", "unknown-service", &[&known.services], problems);
     let hooks = words(section, "hooks", problems);
-    let hooks =
-        look_up(hooks, "hook", "unknown-hook", &[&keys(&known.hooks), &keys(&known.services)], problems);
+    let hooks = look_up(hooks, "hook", "unknown-hook", &[&known.hooks, &known.services], problems);
     let solvers = match words(section, "solver", problems) {
         Some(words) if words.is_empty() => {
             if let Some(found) = section.find("solver") {
@@ -251,13 +264,13 @@ fn terms(
             }
             None
         }
-        words => Some(look_up(words, "solver", "unknown-solver", &[&keys(&known.solvers)], problems)?),
+        words => Some(look_up(words, "solver", "unknown-solver", &[&known.solvers], problems)?),
     };
     let observe = match section.texts("observe", problems) {
         Some(words) => Some(hook::endpoints(&words, problems)?),
         None => None,
     };
-    let rights = rights(section, "key-mode", &Rights::default(), Part::Privkey, problems);
+    let rights = output::rights(section, "key-mode", &Rights::default(), Part::Privkey, problems);
     let observe_timeout = section
         .span("observe-timeout", Span::secs(1), OBSERVE_TIMEOUT_MAX, problems)
         .unwrap_or(OBSERVE_TIMEOUT);
@@ -320,7 +333,7 @@ fn issuers(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) ->
             return None;
         }
     }
-    let words = look_up(Some(words), "issuer", "unknown-issuer", &[&keys(&known.issuers)], problems)?;
+    let words = look_up(Some(words), "issuer", "unknown-issuer", &[&known.issuers], problems)?;
     Some(ids(words.iter().map(|word| word.text), IssuerId::parse))
 }
 
@@ -338,7 +351,7 @@ fn look_up<'a>(
     words: Option<Vec<Word<'a>>>,
     noun: &str,
     code: &'static str,
-    lists: &[&[&str]],
+    lists: &[&dyn Names],
     problems: &mut Problems,
 ) -> Option<Vec<Word<'a>>> {
     let mut whole = true;
@@ -356,30 +369,40 @@ pub(super) fn refuse_unknown_name(
     word: &Word<'_>,
     noun: &str,
     code: &'static str,
-    lists: &[&[&str]],
+    lists: &[&dyn Names],
     problems: &mut Problems,
 ) -> bool {
-    let mut known = lists.iter().flat_map(|list| list.iter().copied());
-    if known.clone().any(|name| name == word.text) {
+    if lists.iter().any(|list| list.has(word.text)) {
         return true;
     }
-    let hint = match nearest(word.text, known.clone()) {
+    let known: Vec<&str> = lists.iter().flat_map(|list| list.all()).collect();
+    let hint = match nearest(word.text, known.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None => match known.next() {
-            Some(_) => format!(
-                "add a table [{noun}.{}], or use one of {}",
-                quoted(word.text),
-                lists.iter().flat_map(|list| list.iter()).take(12).copied().collect::<Vec<_>>().join(", ")
-            ),
-            None => format!("add a table [{noun}.{}]", quoted(word.text)),
-        },
+        None if known.is_empty() => format!("add a table [{noun}.{}]", quoted(word.text)),
+        None => format!(
+            "add a table [{noun}.{}], or use one of {}",
+            quoted(word.text),
+            known[..known.len().min(NAMES_SHOWN)].join(", ")
+        ),
     };
     problems.error_hint(&word.spot, code, format!("there is no {noun} \"{}\"", word.text), hint);
     false
 }
 
-pub(super) fn keys<'k, T>(named: &BTreeMap<&'k str, T>) -> Vec<&'k str> {
-    named.keys().copied().collect()
+/// Names that may be meant.
+pub(super) trait Names {
+    fn has(&self, name: &str) -> bool;
+    fn all(&self) -> Vec<&str>;
+}
+
+impl<T> Names for BTreeMap<&str, T> {
+    fn has(&self, name: &str) -> bool {
+        self.contains_key(name)
+    }
+
+    fn all(&self) -> Vec<&str> {
+        self.keys().copied().collect()
+    }
 }
 
 /// Parsed ids, each once, in order. What does not parse was refused where its table stands.
@@ -436,119 +459,4 @@ fn expand(
         }
     }
     Some(endpoints)
-}
-
-/// Owner, group and mode, where `base` holds what is left out.
-fn rights(
-    section: &Section<'_>,
-    mode_key: &str,
-    base: &Rights,
-    part: Part,
-    problems: &mut Problems,
-) -> Option<Rights> {
-    let mut account = |key: &str, inherited: &Option<String>| match section.find(key) {
-        Some(_) => section.parsed(key, "bad-account", account_name, problems).map(Some),
-        None => Some(inherited.clone()),
-    };
-    let (owner, group) = (account("owner", &base.owner), account("group", &base.group));
-    let mut rights = Rights { owner: owner?, group: group?, ..base.clone() };
-    if section.find(mode_key).is_some() {
-        if part.holds_key() {
-            rights.key_mode = section.mode(mode_key, value::key_mode, problems)?;
-        } else {
-            rights.cert_mode = section.mode(mode_key, value::cert_mode, problems)?;
-        }
-    }
-    Some(rights)
-}
-
-/// A user's or group's name, or its number.
-fn account_name(text: &str) -> Result<String, BadName> {
-    let fits = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | ',');
-    if text.is_empty() || text.len() > 255 || text.starts_with('-') || !text.chars().all(fits) {
-        return Err(BadName("this is no name of a user or group"));
-    }
-    Ok(text.to_owned())
-}
-
-fn outputs(
-    own: &Section<'_>,
-    base: &Rights,
-    agent: &AgentSettings,
-    problems: &mut Problems,
-) -> Option<Vec<Output>> {
-    let mut outputs: Vec<(Output, Spot<'_>)> = Vec::new();
-    let mut whole = true;
-    if let Some(found) = own.find("outputs") {
-        let DeValue::Array(elements) = found.value else {
-            let words = format!(
-                "a list of tables is needed here: [[{}]] or [{{ part = …, path = … }}]",
-                found.spot.path
-            );
-            problems.error(&found.spot, "wrong-type", words);
-            return None;
-        };
-        if elements.len() > OUTPUTS_MAX {
-            problems.error(
-                &found.spot,
-                "too-many",
-                format!("a certificate has at most {OUTPUTS_MAX} outputs"),
-            );
-            return None;
-        }
-        for element in elements {
-            let spot = Spot { span: element.span(), ..found.spot.clone() };
-            let DeValue::Table(table) = element.get_ref() else {
-                wrong_type(&spot, "a table { part = …, path = … }", element.get_ref(), problems);
-                whole = false;
-                continue;
-            };
-            let layer = Layer { file: spot.file, table };
-            let section = Section::new(Table::Output, found.spot.path.to_string(), spot.clone(), vec![layer]);
-            section.refuse_unknown(problems);
-            match output(&section, base, problems) {
-                Some(output) => outputs.push((output, spot)),
-                None => whole = false,
-            }
-        }
-    }
-    if let Some(word) = own.text("combined", problems) {
-        match word.parse("bad-path", value::file_path, problems) {
-            Some(path) => {
-                outputs.push((Output { part: Part::Combined, path, rights: base.clone() }, word.spot))
-            }
-            None => whole = false,
-        }
-    }
-    for (at, (output, spot)) in outputs.iter().enumerate() {
-        if outputs[..at].iter().any(|(other, _)| other.path == output.path) {
-            problems.error(spot, "duplicate-output", format!("{} is written twice", output.path));
-            whole = false;
-        }
-        let ours = [&agent.state_dir, &agent.live_dir];
-        if ours.iter().filter_map(|dir| dir.to_str()).any(|dir| value::lies_in(&output.path, dir)) {
-            problems.error_hint(
-                spot,
-                "output-in-state",
-                format!("{} lies inside the agent's own directories", output.path),
-                "name a path outside, or use the files of the live directory as they are",
-            );
-            whole = false;
-        }
-    }
-    whole.then(|| outputs.into_iter().map(|(output, _)| output).collect())
-}
-
-fn output(section: &Section<'_>, base: &Rights, problems: &mut Problems) -> Option<Output> {
-    section.needed_text("path", problems);
-    let path = section.parsed("path", "bad-path", value::file_path, problems);
-    section.needed_text("part", problems)?;
-    let word = section.choice("part", PART_WORDS, problems)?;
-    let part = Part::ALL.into_iter().find(|part| part_word(*part) == word)?;
-    let rights = rights(section, "mode", base, part, problems)?;
-    Some(Output { part, path: path?, rights })
-}
-
-pub(super) fn part_word(part: Part) -> &'static str {
-    part.file_name().trim_end_matches(".pem")
 }

@@ -98,7 +98,8 @@ fn url(section: &Section<'_>, key: &str, insecure_http: bool, problems: &mut Pro
         );
         return None;
     }
-    if !url.https && !(insecure_http && url.is_loopback()) {
+    let safe = url.https || (insecure_http && url.is_loopback());
+    if !safe {
         let hint = if url.is_loopback() {
             "for a test CA on this host, say `insecure-http = true`"
         } else {

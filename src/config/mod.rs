@@ -10,21 +10,28 @@
 mod agent;
 mod certificate;
 mod domain;
+mod effective;
 mod file;
 mod hook;
 mod issuer;
 mod nearest;
 mod outline;
+mod output;
 pub mod preset;
 mod problem;
 mod raw;
+mod reference;
 mod resolve;
+mod sample;
 mod solver;
 mod syntax;
 pub mod table;
 mod value;
 
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
+pub use effective::effective;
 pub use file::{Excerpt, Source};
 pub use problem::{Problem, Severity};
+pub use reference::reference;
 pub use resolve::{Resolved, resolve};
+pub use sample::sample;

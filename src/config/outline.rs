@@ -181,6 +181,8 @@ fn unquoted(
     split: &mut Vec<(String, std::ops::Range<usize>, String)>,
 ) -> bool {
     let mut has_own = table.is_empty();
+    let keys = || Table::Certificate.keys().map(|key| key.name);
+    let known = table.keys().any(|name| Table::Certificate.key(name.get_ref()).is_some());
     for (key, value) in table {
         let name: &str = key.get_ref();
         if Table::Certificate.key(name).is_some() {
@@ -198,7 +200,7 @@ fn unquoted(
                 split.append(&mut below);
             }
             // Below `[certificate]` itself: shop.example.com = ["shop.example.com"]
-            DeValue::Array(_) if path.contains('.') => {
+            DeValue::Array(_) if path.contains('.') || !known && nearest(name, keys()).is_none() => {
                 split.push((full.clone(), key.span(), format!("quote the name: \"{full}\" = [ … ]")));
             }
             _ => has_own = true,

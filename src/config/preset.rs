@@ -72,3 +72,6 @@ pub const LETS_ENCRYPT: &str = "letsencrypt.org";
 /// Domains of CAs that ended their ACME service, with the day.
 pub const ENDED: [(&str, &str, &str); 2] =
     [("buypass.com", "Buypass Go SSL", "2025-10-15"), ("buypass.no", "Buypass Go SSL", "2025-10-15")];
+
+/// Names of the built-in services.
+pub const SERVICES: [&str; 6] = ["nginx", "apache2", "haproxy", "caddy", "postfix", "dovecot"];

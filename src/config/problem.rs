@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, at which place, and what to write instead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::file::{Excerpt, Spot};
@@ -76,11 +76,16 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The code of a text that is no TOML.
+pub(super) const BROKEN: &str = "broken-toml";
+
 /// Collects problems, each once, up to a bound.
 #[derive(Default)]
 pub(super) struct Problems {
     found: Vec<Problem>,
     seen: BTreeSet<(usize, usize, &'static str)>,
+    /// Files whose TOML is broken, and from where on nothing is judged.
+    unsure: BTreeMap<usize, usize>,
     owner: Option<String>,
     reason: Option<String>,
     fatal: bool,
@@ -90,6 +95,12 @@ pub(super) struct Problems {
 impl Problems {
     /// Most problems kept. A broken quote can turn every later line into one.
     pub const MOST: usize = 500;
+
+    /// What stands in the file of `spot` from there on was only guessed at by the parser. Errors
+    /// in it would be noise until the TOML is mended.
+    pub fn distrust(&mut self, spot: &Spot<'_>) {
+        self.unsure.insert(spot.file.index, spot.span.start);
+    }
 
     /// Until [`Self::leave`], problems are tied to the certificate table `name`.
     pub fn enter(&mut self, name: &str) {
@@ -148,6 +159,10 @@ impl Problems {
         let (line, column) = spot.file.line_column(spot.span.start);
         if severity == Severity::Error && self.owner.is_some() && self.reason.is_none() {
             self.reason = Some(format!("{file}:{line}:{column}: {words} [{code}]"));
+        }
+        let guessed = self.unsure.get(&spot.file.index).is_some_and(|from| spot.span.start >= *from);
+        if guessed && code != BROKEN {
+            return;
         }
         // A value of [defaults] is read once for every certificate that inherits it.
         if !self.seen.insert((spot.file.index, spot.span.start, code)) {

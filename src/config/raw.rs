@@ -250,7 +250,7 @@ impl<'a> Section<'a> {
         Some(span)
     }
 
-    /// A file mode: `"0640"` or `0o640`.
+    /// A TCP port.
     pub fn port(&self, key: &str, problems: &mut Problems) -> Option<u16> {
         let found = self.find(key)?;
         let port = match found.value {
@@ -268,6 +268,7 @@ impl<'a> Section<'a> {
         port
     }
 
+    /// A file mode: `"0640"` or `0o640`.
     pub fn mode(
         &self,
         key: &str,

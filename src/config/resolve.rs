@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use toml::de::DeTable;
 
 use super::agent::{self, AgentSettings, Facts};
-use super::certificate::{self, Known, keys, refuse_unknown_name};
+use super::certificate::{self, Known, refuse_unknown_name};
 use super::domain;
 use super::file::{File, Source, Spot};
 use super::hook;
@@ -17,10 +17,10 @@ use super::raw::{Layer, Section};
 use super::solver;
 use super::syntax;
 use super::table::Table;
-use crate::core::name::{BadName, HookId, IssuerId, SolverId, SubjectName};
+use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
 use crate::core::spec::{IssuerSpec, Wanted};
 
-/// A configuration after reading. Usable unless [`Self::is_fatal`].
+/// A configuration after reading. Usable unless [`Self::fatal`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// What can be used; of certificates with errors only name and reason.
@@ -35,7 +35,7 @@ pub struct Resolved {
 impl Resolved {
     /// Whether an error is not tied to one certificate. Then a start must fail, and a reload
     /// must change nothing: what is in `wanted` may lack whole files.
-    pub fn is_fatal(&self) -> bool {
+    pub fn fatal(&self) -> bool {
         self.problems.iter().any(Problem::is_fatal)
     }
 
@@ -132,7 +132,7 @@ fn known<'a>(outline: &Outline<'a>, agent: &AgentSettings, problems: &mut Proble
     let services = each(&outline.services, HookId::parse, problems, hook::service);
     for service in services.values().flatten() {
         for word in &service.solvers {
-            refuse_unknown_name(word, "solver", "unknown-solver", &[&keys(&solvers)], problems);
+            refuse_unknown_name(word, "solver", "unknown-solver", &[&solvers], problems);
         }
     }
     let hooks = each(&outline.hooks, HookId::parse, problems, hook::resolve);
@@ -200,8 +200,7 @@ fn certificates<'a>(
     problems: &mut Problems,
 ) -> Wanted {
     let mut wanted = Wanted::default();
-    let mut first_of: BTreeMap<_, &Spot<'_>> = BTreeMap::new();
-    let mut name_in: BTreeMap<SubjectName, &Spot<'_>> = BTreeMap::new();
+    let mut first_of: BTreeMap<LineageId, &Spot<'_>> = BTreeMap::new();
     let mut path_in: BTreeMap<String, &Spot<'_>> = BTreeMap::new();
     for entry in &outline.certificates {
         problems.enter(&entry.name);
@@ -234,19 +233,6 @@ fn certificates<'a>(
         let reason = problems.leave();
         match (spec, reason) {
             (Some(spec), None) => {
-                for name in &spec.names {
-                    match name_in.get(name) {
-                        Some(first) => problems.warning(
-                            &entry.head,
-                            "shared-name",
-                            format!("{name} is also in the certificate at {}", first.place()),
-                            "fine if meant, for instance for two kinds of key; each spends orders of its own",
-                        ),
-                        None => {
-                            name_in.insert(name.clone(), &entry.head);
-                        }
-                    }
-                }
                 wanted.lineages.insert(id, spec);
             }
             (_, reason) => {
@@ -265,7 +251,26 @@ fn certificates<'a>(
             wanted.broken.entry(id).or_insert(reason);
         }
     }
+    warn_of_shared_names(&wanted, &first_of, problems);
     wanted
+}
+
+fn warn_of_shared_names(wanted: &Wanted, heads: &BTreeMap<LineageId, &Spot<'_>>, problems: &mut Problems) {
+    let mut name_in: BTreeMap<&SubjectName, &Spot<'_>> = BTreeMap::new();
+    for spec in wanted.lineages.values() {
+        let Some(head) = heads.get(&spec.id) else { continue };
+        for name in &spec.names {
+            let Some(other) = name_in.insert(name, head) else { continue };
+            let place = |spot: &Spot<'_>| (spot.file.index, spot.span.start);
+            let (first, again) = if place(other) < place(head) { (other, *head) } else { (*head, other) };
+            problems.warning(
+                again,
+                "shared-name",
+                format!("{name} is also in the certificate at {}", first.place()),
+                "fine if meant, for instance for two kinds of key; each spends orders of its own",
+            );
+        }
+    }
 }
 
 /// Only a question: whether a CA has terms is known when its directory is read.

@@ -3,7 +3,7 @@
 use toml::de::{DeTable, Error};
 
 use super::file::{File, Spot};
-use super::problem::Problems;
+use super::problem::{BROKEN, Problems};
 use super::raw::quoted;
 
 /// A certificate's table or key that stands twice in one file. That is broken TOML, but it
@@ -23,36 +23,59 @@ pub(super) fn parse<'a>(
 ) -> DeTable<'a> {
     let (tree, errors) = DeTable::parse_recoverable(file.text);
     let tree = tree.into_inner();
-    let mut repeats: Vec<Twice<'a>> = Vec::new();
-    let only_repeats = errors.iter().all(|error| error.message() == DUPLICATE);
-    for error in &errors {
-        match only_repeats.then(|| repeat(file, error)).flatten() {
-            Some(repeat) => repeats.push(repeat),
-            None => report(file, error, problems),
+    // A repeated key leaves a tree that is whole; after any other error it is a guess.
+    let broken: Vec<&Error> = errors.iter().filter(|error| error.message() != DUPLICATE).collect();
+    for error in errors.iter().filter(|error| error.message() == DUPLICATE) {
+        match broken.is_empty().then(|| repeat(file, error)).flatten() {
+            Some(repeat) => twice.push(repeat),
+            None => report_repeat(file, error, problems),
         }
     }
-    twice.append(&mut repeats);
+    report_broken(file, broken, problems);
     tree
 }
+
+/// Most errors told of one file that is no TOML: most of the later ones follow from the first.
+const BROKEN_SHOWN: usize = 5;
 
 /// What the parser says of a key or table that stands twice.
 const DUPLICATE: &str = "duplicate key";
 
-fn report<'a>(file: &'a File<'a>, error: &Error, problems: &mut Problems) {
+fn report_repeat<'a>(file: &'a File<'a>, error: &Error, problems: &mut Problems) {
     let span = error.span().unwrap_or(0..0);
-    let line = line_at(file.text, span.start).trim_start();
-    let spot = Spot::new(file, span.clone(), "");
-    let message = error.message();
-    if line.starts_with("[certificate.") && !line.contains('"') {
-        let name = line.trim_start_matches("[certificate.").split(']').next().unwrap_or_default();
-        let words = format!("this is not TOML: {message}");
-        problems.error_hint(&spot, "broken-toml", words, format!("quote the name: [certificate.\"{name}\"]"));
-    } else if message == DUPLICATE {
-        let word = file.text.get(span).unwrap_or_default();
-        problems.error_hint(&spot, "duplicate-key", format!("{word} stands twice"), "keep one of them");
-    } else {
-        problems.error(&spot, "broken-toml", format!("this is not TOML: {message}"));
+    let words = format!("{} stands twice", file.text.get(span.clone()).unwrap_or_default());
+    problems.error_hint(&Spot::new(file, span, ""), "duplicate-key", words, "keep one of them");
+}
+
+fn report_broken<'a>(file: &'a File<'a>, mut broken: Vec<&Error>, problems: &mut Problems) {
+    let start = |error: &Error| error.span().map_or(0, |span| span.start);
+    broken.sort_by_key(|error| start(error));
+    broken.dedup_by_key(|error| file.line_column(start(error)).0);
+    if let Some(first) = broken.first() {
+        problems.distrust(&Spot::new(file, header_before(file.text, start(first)), ""));
     }
+    for error in broken.into_iter().take(BROKEN_SHOWN) {
+        let span = error.span().unwrap_or(0..0);
+        let line = line_at(file.text, span.start).trim();
+        let spot = Spot::new(file, span, "");
+        let words = format!("this is not TOML: {}", error.message());
+        if let Some(name) = line.strip_prefix("[certificate.")
+            && !name.contains(['"', '\''])
+        {
+            let name = name.split(']').next().unwrap_or_default();
+            problems.error_hint(&spot, BROKEN, words, format!("quote the name: [certificate.\"{name}\"]"));
+        } else {
+            problems.error(&spot, BROKEN, words);
+        }
+    }
+}
+
+/// Where the table opens that `offset` stands in, as an empty range.
+fn header_before(text: &str, offset: usize) -> std::ops::Range<usize> {
+    let end = text.get(offset..).and_then(|rest| rest.find('\n')).map_or(text.len(), |at| offset + at);
+    let upto = text.get(..end).unwrap_or_default();
+    let at = upto.rfind("\n[").map_or(0, |at| at + 1);
+    at..at
 }
 
 /// Ties a repeated key to the certificate whose table it stands in, by reading the headers

@@ -1,5 +1,6 @@
 //! Small values written as text: lengths of time, modes, paths, URLs, listeners.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::core::name::BadName;
@@ -44,7 +45,7 @@ pub(super) fn span_text(span: Span) -> String {
     let mut text = String::new();
     for (unit, word) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")] {
         if left / unit > 0 {
-            text.push_str(&format!("{}{word}", left / unit));
+            let _ = write!(text, "{}{word}", left / unit);
             left %= unit;
         }
     }

@@ -8,8 +8,8 @@ use super::failure::{Class, Failure, Fault};
 use super::leaf::Fingerprint;
 use super::name::{IssuerId, SubjectName};
 use super::order::{
-    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, Offer, OrderRequest, OrderStatus,
-    OrderView,
+    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, ChallengeView, Offer,
+    OrderRequest, OrderStatus, OrderView, Problem,
 };
 use super::record::{ChallengeKind, Receipt};
 use super::spec::{KeyKind, Profile};
@@ -36,12 +36,24 @@ pub struct Attempt {
     pub order: Option<String>,
     #[serde(default)]
     pub receipts: Vec<Receipt>,
-    /// Looks at the order since something changed; not worth a disk write of its own.
+    /// Not worth a disk write of its own; a resumed attempt gets a fresh one.
     #[serde(skip)]
-    pub polls: u32,
-    /// When this sitting's polling began; a resumed attempt gets a fresh sitting.
-    #[serde(skip)]
-    pub waiting_since: Option<Timestamp>,
+    pub sitting: Sitting,
+}
+
+/// What one process knows of the attempt that it works on and a restart may forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sitting {
+    /// Looks at the order since something changed.
+    polls: u32,
+    /// When polling began.
+    waiting_since: Option<Timestamp>,
+    /// The CSR was sent and taken; an order that still says `ready` is just slow to tell.
+    finalized: bool,
+    /// Finalizations that the CA found too early.
+    too_early: u32,
+    /// Why the CA declared the order invalid, while its authorizations are asked which name it was.
+    invalid: Option<Failure>,
 }
 
 /// How far an attempt has come.
@@ -119,6 +131,8 @@ impl Attempt {
     /// Every so many looks at a pending order its authorizations are read too: some CAs leave
     /// the order pending after a failed challenge.
     const LOOK_CLOSER: u32 = 12;
+    /// Finalizations in one sitting that the CA may find too early before the attempt is parked.
+    const TOO_EARLY_MOST: u32 = 3;
 
     fn request(&self) -> OrderRequest {
         OrderRequest {
@@ -129,16 +143,18 @@ impl Attempt {
     }
 
     fn advance(&mut self, phase: Phase) {
+        // Only a step forward makes the next look come soon: a CA that goes in circles is asked
+        // more and more slowly.
         if phase > self.phase {
             self.phase = phase;
+            self.sitting.polls = 0;
         }
-        self.polls = 0;
     }
 
     fn wait(mut self, wish: Option<Span>, now: Timestamp) -> (Self, Action) {
-        let since = *self.waiting_since.get_or_insert(now);
+        let since = *self.sitting.waiting_since.get_or_insert(now);
         if now.since(since) > Self::SITTING {
-            self.waiting_since = None;
+            self.sitting = Sitting::default();
             let failure = Failure::transient(
                 Fault::Ca,
                 "ca-slow",
@@ -149,7 +165,7 @@ impl Attempt {
             );
             return (self, Action::Park(failure));
         }
-        let doubled = Self::POLL_FIRST.times(1 << self.polls.min(20)).min(Self::POLL_MOST);
+        let doubled = Self::POLL_FIRST.times(1 << self.sitting.polls.min(20)).min(Self::POLL_MOST);
         let left = self.deadline.since(now);
         let span = match wish {
             // One wait never takes more than a tenth of what is left (acme.sh #6221: a CA said
@@ -157,14 +173,16 @@ impl Attempt {
             Some(wish) => wish.between(Span::secs(1), left.over(10).max(Span::secs(1))),
             None => doubled,
         };
-        self.polls = self.polls.saturating_add(1);
+        self.sitting.polls = self.sitting.polls.saturating_add(1);
         (self, Action::Wait(now + span))
     }
 }
 
 /// The next move. The returned attempt is stored, where it changed, before the action is done.
 pub fn step(mut attempt: Attempt, seen: Observation, now: Timestamp) -> (Attempt, Action) {
-    if now >= attempt.deadline && !matches!(seen, Observation::Failed(_)) {
+    // A certificate that is there is taken, however late.
+    let there = matches!(&seen, Observation::Order(view) if view.status == OrderStatus::Valid);
+    if now >= attempt.deadline && !there && !matches!(seen, Observation::Failed(_)) {
         let failure = Failure::transient(
             Fault::Ca,
             "attempt-expired",
@@ -174,8 +192,7 @@ pub fn step(mut attempt: Attempt, seen: Observation, now: Timestamp) -> (Attempt
     }
     match seen {
         Observation::Started => {
-            attempt.polls = 0;
-            attempt.waiting_since = None;
+            attempt.sitting = Sitting::default();
             match attempt.order {
                 None => {
                     let request = attempt.request();
@@ -212,40 +229,41 @@ fn on_order(mut attempt: Attempt, view: OrderView, now: Timestamp) -> (Attempt, 
         attempt.advance(Phase::Ordered);
     }
     match view.status {
-        OrderStatus::Pending if attempt.phase < Phase::Validating || attempt.waiting_since.is_none() => {
+        OrderStatus::Pending
+            if attempt.phase < Phase::Validating || attempt.sitting.waiting_since.is_none() =>
+        {
             (attempt, Action::Authorizations)
         }
-        OrderStatus::Pending if attempt.polls > 0 && attempt.polls.is_multiple_of(Attempt::LOOK_CLOSER) => {
+        OrderStatus::Pending
+            if attempt.sitting.polls > 0 && attempt.sitting.polls.is_multiple_of(Attempt::LOOK_CLOSER) =>
+        {
             (attempt, Action::Authorizations)
         }
         OrderStatus::Pending => attempt.wait(view.retry_after, now),
+        OrderStatus::Ready if attempt.sitting.finalized => attempt.wait(view.retry_after, now),
         OrderStatus::Ready => {
             attempt.advance(Phase::Finalizing);
+            attempt.sitting.finalized = true;
             (attempt, Action::Finalize)
         }
         OrderStatus::Processing => {
-            if attempt.phase < Phase::Finalizing {
-                attempt.advance(Phase::Finalizing);
-            }
+            attempt.advance(Phase::Finalizing);
             attempt.wait(view.retry_after, now)
         }
         OrderStatus::Valid => {
             attempt.advance(Phase::Issued);
             (attempt, Action::Download)
         }
-        OrderStatus::Invalid => match view.error {
+        OrderStatus::Invalid => {
+            let failure = refusal(view.error.as_ref(), attempt.phase);
             // The order alone says enough when it failed at issuance.
-            Some(problem) if attempt.phase >= Phase::Finalizing => {
-                let failure = Failure::refused(
-                    Fault::Ca,
-                    &format!("order-{}", problem.kind),
-                    format!("the CA refused to issue: {}", problem.detail),
-                );
-                (attempt, Action::GiveUp(failure))
+            if view.error.is_some() && attempt.phase >= Phase::Finalizing {
+                return (attempt, Action::GiveUp(failure));
             }
             // Else the authorizations know which name failed, and why.
-            _ => (attempt, Action::Authorizations),
-        },
+            attempt.sitting.invalid = Some(failure);
+            (attempt, Action::Authorizations)
+        }
     }
 }
 
@@ -255,31 +273,22 @@ fn on_authorizations(
     offers: &[Offer],
     now: Timestamp,
 ) -> (Attempt, Action) {
-    if let Some(failure) = blame(views) {
+    let told = attempt.phase >= Phase::Validating && attempt.sitting.waiting_since.is_some();
+    if let Some(failure) = blame(views, told).or_else(|| attempt.sitting.invalid.clone()) {
         return (attempt, Action::GiveUp(failure));
     }
     let mut tasks = Vec::new();
     for view in views.iter().filter(|view| view.status == AuthorizationStatus::Pending) {
         // Told already, by us or before a restart: only waiting is left for this name.
         let answered = view.challenges.iter().any(|c| c.status != ChallengeStatus::Pending);
-        if answered && attempt.phase >= Phase::Validating && attempt.waiting_since.is_some() {
+        if answered && told {
             continue;
         }
         match choose(view, offers) {
             Some(task) => tasks.push(task),
             None => {
-                let offered: Vec<_> =
-                    view.challenges.iter().filter_map(|c| c.kind).map(ChallengeKind::word).collect();
-                let failure = Failure::refused(
-                    Fault::Config,
-                    "no-challenge",
-                    format!(
-                        "no configured solver can prove {}: the CA offers {}; add a solver for one of these",
-                        view.name,
-                        offered.join(", ")
-                    ),
-                )
-                .blaming(Some(view.name.clone()));
+                // Every fitting challenge failed already, or none fits.
+                let failure = blame(std::slice::from_ref(view), true).unwrap_or_else(|| unprovable(view));
                 return (attempt, Action::GiveUp(failure));
             }
         }
@@ -300,7 +309,10 @@ fn choose(view: &AuthorizationView, offers: &[Offer]) -> Option<ChallengeTask> {
                 ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => !view.name.is_wildcard(),
                 _ => !matches!(view.name, SubjectName::Ip(_)),
             };
-            let challenge = view.challenges.iter().find(|c| fits && c.kind == Some(*kind))?;
+            let usable = |c: &&ChallengeView| {
+                fits && c.kind == Some(*kind) && c.token.is_some() && c.status != ChallengeStatus::Invalid
+            };
+            let challenge = view.challenges.iter().find(usable)?;
             Some(ChallengeTask {
                 solver: offer.solver.clone(),
                 kind: *kind,
@@ -313,15 +325,59 @@ fn choose(view: &AuthorizationView, offers: &[Offer]) -> Option<ChallengeTask> {
     })
 }
 
+fn unprovable(view: &AuthorizationView) -> Failure {
+    let mut offered: Vec<_> =
+        view.challenges.iter().filter_map(|c| c.kind).map(ChallengeKind::word).collect();
+    if offered.is_empty() {
+        offered.push("nothing that this release knows");
+    }
+    let words = format!(
+        "no configured solver can prove {}: the CA offers {}; add a solver for one of these",
+        view.name,
+        offered.join(", ")
+    );
+    Failure::refused(Fault::Config, "no-challenge", words).blaming(Some(view.name.clone()))
+}
+
+/// Why the CA declared an order invalid, where no name is to blame.
+fn refusal(problem: Option<&Problem>, phase: Phase) -> Failure {
+    match problem {
+        Some(problem) if phase >= Phase::Finalizing => Failure::refused(
+            Fault::Ca,
+            &format!("order-{}", kebab(&problem.kind)),
+            format!("the CA refused to issue: {}", problem.detail),
+        ),
+        Some(problem) => Failure::transient(
+            Fault::Ca,
+            &format!("order-{}", kebab(&problem.kind)),
+            format!("the CA ended the order: {}", problem.detail),
+        ),
+        None => Failure::transient(
+            Fault::Ca,
+            "order-invalid",
+            "the CA ended the order without saying why; a new one follows",
+        ),
+    }
+}
+
 /// The first name that can't become valid any more, with the CA's own words.
-fn blame(views: &[AuthorizationView]) -> Option<Failure> {
-    let dead = views
-        .iter()
-        .find(|view| matches!(view.status, AuthorizationStatus::Invalid | AuthorizationStatus::Dead))?;
+///
+/// Some CAs leave the authorization pending when a challenge fails, a few even the challenge
+/// (step-ca keeps it open with an error): once the CA was `told`, these failed too.
+fn blame(views: &[AuthorizationView], told: bool) -> Option<Failure> {
+    let failed = |c: &ChallengeView| c.status == ChallengeStatus::Invalid || c.error.is_some();
+    let dead = views.iter().find(|view| match view.status {
+        AuthorizationStatus::Invalid | AuthorizationStatus::Dead => true,
+        AuthorizationStatus::Pending => told && view.challenges.iter().any(failed),
+        AuthorizationStatus::Valid => false,
+    })?;
     let problem = dead.challenges.iter().find_map(|c| c.error.as_ref());
     let mut failure = match problem {
         Some(problem) => Failure::new(
-            if problem.kind == "caa" { Class::Refused } else { Class::Transient },
+            match problem.kind.as_str() {
+                "caa" | "rejectedIdentifier" | "unsupportedIdentifier" => Class::Refused,
+                _ => Class::Transient,
+            },
             match problem.kind.as_str() {
                 "serverInternal" => Fault::Ca,
                 "caa" | "rejectedIdentifier" | "unsupportedIdentifier" => Fault::Config,
@@ -330,18 +386,24 @@ fn blame(views: &[AuthorizationView]) -> Option<Failure> {
             &format!("challenge-{}", kebab(&problem.kind)),
             format!("the CA could not validate {}: {}", dead.name, problem.detail),
         ),
+        None if dead.status != AuthorizationStatus::Dead => Failure::transient(
+            Fault::Network,
+            "challenge-failed",
+            format!("the CA could not validate {} and did not say why", dead.name),
+        ),
         None => Failure::transient(
             Fault::Ca,
             "authorization-dead",
             format!("the authorization of {} ended before the order did", dead.name),
         ),
     };
-    failure.reached_validation = dead.status == AuthorizationStatus::Invalid;
+    failure.reached_validation = dead.status != AuthorizationStatus::Dead;
     Some(failure.blaming(Some(dead.name.clone())))
 }
 
 fn on_failure(mut attempt: Attempt, failure: Failure, now: Timestamp) -> (Attempt, Action) {
     match failure.code.as_str() {
+        _ if now >= attempt.deadline => (attempt, Action::GiveUp(failure)),
         // RFC 9773 §5: a refused `replaces` is no reason not to renew; asked once without.
         "replaces-refused" if attempt.replaces.is_some() && attempt.order.is_none() => {
             attempt.replaces = None;
@@ -356,9 +418,12 @@ fn on_failure(mut attempt: Attempt, failure: Failure, now: Timestamp) -> (Attemp
             (attempt, Action::Order(request))
         }
         // The order is not what we thought (RFC 8555 §7.4: read it again).
-        "order-not-ready" if attempt.polls < 3 => attempt.wait(None, now),
+        "order-not-ready" if attempt.sitting.too_early < Attempt::TOO_EARLY_MOST => {
+            attempt.sitting.too_early += 1;
+            attempt.sitting.finalized = false;
+            attempt.wait(None, now)
+        }
         "order-gone" => (attempt, Action::GiveUp(failure)),
-        _ if now >= attempt.deadline => (attempt, Action::GiveUp(failure)),
         _ => match failure.class {
             // A passing trouble does not end a living order.
             Class::Transient | Class::Limited { .. } if attempt.order.is_some() => {
@@ -380,3 +445,6 @@ fn kebab(camel: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,9 @@ mod permit;
 mod upkeep;
 
 use self::need::Need;
+pub use self::need::abandoned;
 pub use self::permit::{VALIDATIONS_PER_DAY, may_pull_forward};
+pub use self::upkeep::tried_again;
 use super::failure::Backoff;
 use super::leaf::Leaf;
 pub use super::plan::{Chain, Check, Issuance, Plan, Reason, Upkeep};
@@ -21,6 +23,12 @@ use super::window::{RenewalPoint, RenewalWindow};
 
 /// Longest time without a look, whatever the dates say.
 const LOOK_AT_LEAST: Span = Span::DAY;
+/// When to look again where something is to be done now: it is decided anew right after it is
+/// done, so this counts only where the shell could not even note how it went.
+const ACT_AGAIN: Span = Span::MINUTE;
+/// A note dated further ahead of now was made by a clock that has been put back since, and its
+/// dates bind nobody (F25). Smaller steps only lengthen a wait by themselves.
+const STEPPED_BACK: Span = Span::HOUR;
 
 /// The plan for a situation.
 pub fn decide(situation: &Situation<'_>) -> Plan {
@@ -53,6 +61,9 @@ pub fn backoff(record: &LineageRecord) -> Backoff {
     Backoff { lifetime: record.leaf().map_or(Span::days(90), Leaf::lifetime) }
 }
 
+#[cfg(test)]
+mod tests;
+
 struct Judge<'a> {
     s: &'a Situation<'a>,
     wake_at: Timestamp,
@@ -63,7 +74,9 @@ impl Judge<'_> {
     fn plan(mut self) -> (Plan, Vec<Check>) {
         let upkeep = self.upkeep();
         let issuance = self.issuance();
-        // Something is to be done at once: the caller acts and decides again.
+        if upkeep != Upkeep::Hold || acts(&issuance) {
+            self.wake(self.s.now + ACT_AGAIN);
+        }
         let wake_at = self.wake_at.max(self.s.now + Span::from_millis(1));
         (Plan { upkeep, issuance, wake_at }, self.checks.unwrap_or_default())
     }
@@ -89,21 +102,31 @@ impl Judge<'_> {
         let Some((need, names)) = self.need(spec) else {
             return Issuance::Hold(Reason::NotDue);
         };
-        if s.request.upkeep_only {
+        let issuance = match need {
+            Need::Reading => Issuance::Refresh,
+            Need::Certificate(need) => match self.permit(spec, need, &names) {
+                Some(held) => held,
+                None if need == Reason::AttemptOpen => Issuance::Resume,
+                None if need == Reason::NeverIssued => Issuance::Issue { names, why: need },
+                None => Issuance::Renew { names, why: need },
+            },
+        };
+        if s.request.upkeep_only && acts(&issuance) {
+            // Asked for all the same, as its waits are dates to wake for.
+            self.wake(s.now + ACT_AGAIN);
             return Issuance::Hold(Reason::UpkeepOnly);
         }
-        let Need::Certificate(need) = need else {
-            return Issuance::Refresh;
-        };
-        if let Some(held) = self.permit(spec, need, &names) {
-            return held;
-        }
-        match need {
-            Reason::AttemptOpen => Issuance::Resume,
-            Reason::NeverIssued => Issuance::Issue { names, why: need },
-            _ => Issuance::Renew { names, why: need },
-        }
+        issuance
     }
+}
+
+/// Something is asked of the outside now.
+const fn acts(issuance: &Issuance) -> bool {
+    !matches!(issuance, Issuance::Hold(_) | Issuance::Suspend { .. })
+}
+
+fn from_the_future(noted: Timestamp, now: Timestamp) -> bool {
+    noted.since(now) > STEPPED_BACK
 }
 
 fn yes(answer: bool) -> String {

@@ -169,3 +169,6 @@ pub fn next_hook_try(failures: u32, lifetime: Span) -> Span {
     };
     super::failure::Backoff { lifetime }.scaled(span)
 }
+
+#[cfg(test)]
+mod tests;

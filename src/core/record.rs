@@ -45,8 +45,8 @@ pub struct LineageRecord {
     /// Failed validations of the last day, oldest first, at most [`LineageRecord::VALIDATIONS_MAX`].
     #[serde(default)]
     pub failed_validations: Vec<FailedValidation>,
-    /// The names last asked of a CA: a record can say what a lineage is after its entry left the
-    /// configuration.
+    /// The names that were wanted at the last try, whichever set was asked for then: what a
+    /// lineage is after its entry left the configuration, and what tells a changed entry.
     #[serde(default)]
     pub names: Vec<SubjectName>,
     /// Leaves of earlier generations, newest last, at most [`LineageRecord::PAST_MAX`]: what a

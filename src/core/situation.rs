@@ -7,7 +7,7 @@ use super::leaf::Leaf;
 use super::name::HookId;
 use super::record::{GenerationNumber, Installed, Issued, LineageRecord};
 use super::spec::LineageSpec;
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 use super::window::last_resort;
 
 /// Everything a decision may rest on.
@@ -67,16 +67,21 @@ pub enum Placement {
     Foreign(Box<Leaf>),
 }
 
-/// The generation this node should show: the current one, unless it proved bad here.
+/// The generation this node should show: the current one, unless it proved bad here and the one
+/// before is sound.
 pub fn target<'a>(record: &'a LineageRecord, installed: &Installed, now: Timestamp) -> Option<&'a Issued> {
     let current = record.current.as_ref()?;
-    match &installed.refused {
-        Some(refused)
-            if refused.generation == current.number
-                && now < refused.until
-                && now < last_resort(&current.leaf) =>
-        {
-            record.issued(refused.returned_to).or(Some(current))
+    let fallback = installed
+        .refused
+        .as_ref()
+        .filter(|refused| refused.generation == current.number && now < refused.until)
+        // Noted by a clock that has been put back since: its dates bind nobody.
+        .filter(|refused| refused.at.since(now) <= Span::HOUR)
+        .and_then(|refused| record.issued(refused.returned_to));
+    // Last resort of either ends the wait: what is shown must not expire while a younger one lies by.
+    match fallback {
+        Some(old) if !old.revoked && now < last_resort(&old.leaf) && now < last_resort(&current.leaf) => {
+            Some(old)
         }
         _ => Some(current),
     }

@@ -26,7 +26,7 @@ fn solver_over(store: Arc<dyn Store>, port: u16, check: SelfCheck) -> Http01Solv
 
 /// As another process opens it: nothing is shared but the directory.
 async fn opened(dir: &Path) -> Arc<dyn Store> {
-    Arc::new(DirStore::open(Disk::real(), Clock::wall(), dir, None).await.unwrap().store)
+    Arc::new(DirStore::open(Disk::real(), Clock::wall(), dir).await.unwrap())
 }
 
 fn through(port: u16) -> SelfCheck {

@@ -2,13 +2,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use crate::desk::{Desk, nolapse, root, run, said, shipped, skipped, succeed, tool};
+use crate::desk::{Desk, knows, root, run, said, shipped, skipped, succeed, tool};
 
 fn build(out: &Path) -> PathBuf {
     let output = run(Command::new(shipped("debian/build"))
         .args(["--binary", env!("CARGO_BIN_EXE_nolapse"), "--out"])
         .arg(out)
-        .env("SOURCE_DATE_EPOCH", "1795292160"));
+        .env("SOURCE_DATE_EPOCH", "1795292160")
+        // What a debug binary saves by packing well is not worth a minute.
+        .env("DPKG_DEB_COMPRESSOR_LEVEL", "0"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())
 }
@@ -39,13 +41,15 @@ fn the_package_holds_what_it_should() {
         "./usr/share/doc/nolapse/copyright",
         "./usr/share/doc/nolapse/changelog.gz",
     ];
-    if nolapse().is_some() {
+    if knows("generate") {
         wanted.extend([
             "./usr/share/man/man1/nolapse.1.gz",
             "./usr/share/bash-completion/completions/nolapse",
             "./usr/share/zsh/vendor-completions/_nolapse",
             "./usr/share/fish/vendor_completions.d/nolapse.fish",
         ]);
+    } else {
+        skipped("the_package_holds_what_it_should", "no man pages to look for: there is no verb `generate`");
     }
     for path in wanted {
         assert!(list.lines().any(|line| line.ends_with(&format!(" {path}"))), "{path} is missing in\n{list}");

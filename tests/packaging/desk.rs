@@ -52,11 +52,9 @@ pub fn text(name: &str) -> String {
     std::fs::read_to_string(shipped(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
-/// The program that users get; `None` while it can't even say its name.
-pub fn nolapse() -> Option<&'static Path> {
-    let path = Path::new(env!("CARGO_BIN_EXE_nolapse"));
-    let version = Command::new(path).arg("--version").output().unwrap();
-    String::from_utf8_lossy(&version.stdout).starts_with("nolapse ").then_some(path)
+/// Whether the program knows a verb already; what is made by a verb can't be expected before.
+pub fn knows(verb: &str) -> bool {
+    run(Command::new(env!("CARGO_BIN_EXE_nolapse")).args([verb, "--help"])).status.success()
 }
 
 /// A program by its name, in the administrator's directories too.

@@ -41,9 +41,9 @@ fn reloads_of_listed_units_are_all_that_is_allowed() {
     ];
     let desk = Desk::new("polkit");
     let script = desk.write("mock.js", MOCK);
-    let questions: String =
-        table.iter().map(|(user, id, verb, unit, _)| format!("{user} {id} {verb} {unit}\n")).collect();
-    let questions = desk.write("questions", &questions);
+    let questions: Vec<_> =
+        table.iter().map(|(user, id, verb, unit, _)| format!("{user} {id} {verb} {unit}")).collect();
+    let questions = desk.write("questions", &questions.join("\n"));
     let answers =
         succeed(Command::new("node").arg(script).arg(shipped("polkit/50-nolapse.rules")).arg(questions));
     assert_eq!(answers.lines().count(), table.len(), "{answers}");

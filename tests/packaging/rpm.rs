@@ -21,6 +21,8 @@ fn the_spec_packs_a_finished_binary() {
             .arg(shipped("rpm/nolapse.spec"))
             .args(["--define", &format!("tree {}", env!("CARGO_MANIFEST_DIR"))])
             .args(["--define", &format!("binary {}", env!("CARGO_BIN_EXE_nolapse"))])
+            // Packing a debug binary well is not worth a minute.
+            .args(["--define", "_binary_payload w0.gzdio"])
             .args(["--define", &format!("_topdir {}", desk.path("").display())]),
     );
     let package = find(&desk.path("RPMS")).unwrap();

@@ -152,10 +152,8 @@ fn apache_passes_challenges_on() {
         let (desk, port) = (Desk::new("apache"), free_port());
         let snippet = desk.write("conf/nolapse.conf", &snippet("apache2/nolapse-http01.conf", stub()));
         let include = format!("Include {}\n", snippet.display());
-        let (server, host) = match own {
-            false => (include, String::new()),
-            true => (String::new(), format!("<Location \"/\">\nRequire all denied\n</Location>\n{include}")),
-        };
+        let locked = format!("<Location \"/\">\nRequire all denied\n</Location>\n{include}");
+        let (server, host) = if own { ("", locked.as_str()) } else { (include.as_str(), "") };
         let config = format!(
             "ServerRoot {dir}\nPidFile {dir}/pid\nDefaultRuntimeDir {dir}\nErrorLog /dev/stderr\n\
              ServerName stub\nListen 127.0.0.1:{port}\n{loads}{user}{server}\
@@ -183,19 +181,20 @@ fn haproxy_passes_challenges_on() {
     let lines: String = backend
         .lines()
         .filter_map(|line| line.strip_prefix("#     "))
-        .map(|line| format!("    {line}\n"))
-        .collect();
+        .map(|line| format!("    {line}"))
+        .collect::<Vec<_>>()
+        .join("\n");
     assert_eq!(lines.lines().count(), 2, "{lines}");
     let frontend = format!(
         "defaults\n    mode http\n    timeout client 10s\n    timeout server 10s\n    timeout connect 5s\n\
-         frontend web\n    bind 127.0.0.1:{port}\n{lines}    \
+         frontend web\n    bind 127.0.0.1:{port}\n{lines}\n    \
          http-request redirect scheme https unless nolapse_http01\n"
     );
     let files = [desk.write("haproxy.cfg", &frontend), desk.write("nolapse.cfg", &backend)];
     let with_files = |command: &mut Command| {
-        files.iter().for_each(|file| {
+        for file in &files {
             command.arg("-f").arg(file);
-        });
+        }
     };
     let mut check = Command::new(&haproxy);
     check.args(["-c", "-q"]);

@@ -20,17 +20,18 @@ const EXPOSURE_MAX: u32 = 15;
 fn copied(desk: &Desk) {
     for unit in UNITS {
         let unit_text = text(&format!("systemd/{unit}"));
-        let mut out = String::new();
+        let mut out = Vec::new();
         for line in unit_text.lines() {
-            match line.strip_prefix("ExecStart=/usr/") {
+            // `ExecStart=/usr/bin/nolapse run`: the program is another, its arguments stay.
+            out.push(match line.strip_prefix("ExecStart=/usr/") {
                 Some(command) => {
                     let arguments = command.split_once(' ').map_or("", |(_, arguments)| arguments);
-                    out.push_str(&format!("ExecStart=/bin/true {arguments}\n"));
+                    format!("ExecStart=/bin/true {arguments}")
                 }
-                None => out.push_str(&format!("{line}\n")),
-            }
+                None => line.to_owned(),
+            });
         }
-        desk.write(unit, &out);
+        desk.write(unit, &out.join("\n"));
     }
 }
 

@@ -1,10 +1,12 @@
 //! Whether the fleet needs a certificate, and for which names.
 
-use super::{Judge, renewal_point, yes};
+use super::{Judge, STEPPED_BACK, renewal_point, yes};
+use crate::core::attempt::Attempt;
 use crate::core::name::SubjectName;
 use crate::core::plan::{Chain, Reason};
-use crate::core::record::Issued;
+use crate::core::record::{Issued, LineageRecord};
 use crate::core::spec::LineageSpec;
+use crate::core::time::{Span, Timestamp};
 use crate::core::window::{Source, last_resort};
 
 pub(super) enum Need {
@@ -12,16 +14,34 @@ pub(super) enum Need {
     Reading,
 }
 
+/// Whether the open attempt leads nowhere any more: what it set up is to be undone, and a need
+/// that stands gets a new one.
+pub fn abandoned(record: &LineageRecord, spec: Option<&LineageSpec>, now: Timestamp) -> bool {
+    record.attempt.as_ref().is_some_and(|attempt| match spec {
+        Some(spec) => !wanted(spec, record, attempt, now),
+        // An entry may be broken for a moment; that costs no order.
+        None => now >= attempt.deadline,
+    })
+}
+
+/// Whether an attempt leads where the entry wants. The names of before do so at last resort only.
+fn wanted(spec: &LineageSpec, record: &LineageRecord, attempt: &Attempt, now: Timestamp) -> bool {
+    let old_names =
+        || record.current.as_ref().is_some_and(|c| c.names == attempt.names && now >= last_resort(&c.leaf));
+    let demanded = spec.profile.as_ref().filter(|profile| profile.required);
+    (spec.same_names(&attempt.names) || old_names())
+        && spec.issuers.contains(&attempt.issuer)
+        && spec.key == attempt.key_kind
+        && demanded.is_none_or(|d| attempt.profile.as_ref().is_some_and(|p| p.name == d.name))
+        && now < attempt.deadline
+}
+
 impl Judge<'_> {
     pub(super) fn need(&mut self, spec: &LineageSpec) -> Option<(Need, Vec<SubjectName>)> {
         let s = self.s;
         let certificate = |why, names: &[SubjectName]| Some((Need::Certificate(why), names.to_vec()));
         if let Some(attempt) = &s.record.attempt {
-            let wanted = (spec.same_names(&attempt.names)
-                || s.record.current.as_ref().is_some_and(|c| c.names == attempt.names))
-                && spec.issuers.contains(&attempt.issuer)
-                && spec.key == attempt.key_kind
-                && s.now < attempt.deadline;
+            let wanted = wanted(spec, s.record, attempt, s.now);
             self.note(Chain::Need, "attempt open?", || {
                 format!(
                     "{:?} since {}{}",
@@ -72,7 +92,7 @@ impl Judge<'_> {
         if s.ari && leaf.ari_id.is_some() {
             let reading = s.record.reading.as_ref().filter(|r| Some(&r.ari_id) == leaf.ari_id.as_ref());
             match reading {
-                Some(reading) if reading.next_at > s.now => self.wake(reading.next_at),
+                Some(reading) if asked_enough(reading.next_at, s.now) => self.wake(reading.next_at),
                 _ => {
                     self.note(Chain::Need, "renewal information?", || "to be read now".into());
                     return Some((Need::Reading, Vec::new()));
@@ -124,7 +144,15 @@ impl Judge<'_> {
             return Some(Reason::IssuerChanged);
         }
         let wanted = spec.profile.as_ref().filter(|p| p.required).map(|p| &p.name);
-        let profile = wanted.is_some() && wanted != current.profile.as_ref();
+        // Where the issuer is unknown the record was told anew, and the profile is unknown too.
+        let profile = current.issuer.is_some() && wanted.is_some() && wanted != current.profile.as_ref();
+        self.note(Chain::Need, "profile changed?", || yes(profile));
         profile.then_some(Reason::ProfileChanged)
     }
+}
+
+/// Whether the next question about renewal information lies ahead, and not so far that only a
+/// clock which has been put back since can have set it: a day is the most a CA may wish for.
+fn asked_enough(next_at: Timestamp, now: Timestamp) -> bool {
+    next_at > now && next_at.since(now) <= Span::DAY + STEPPED_BACK
 }

@@ -1,8 +1,9 @@
 //! Asked only when there is a need: may the CA be asked now?
 
-use super::{Judge, backoff, renewal_point};
+use super::{Judge, backoff, from_the_future, renewal_point};
+use crate::core::attempt::Phase;
 use crate::core::failure::Class;
-use crate::core::name::SubjectName;
+use crate::core::name::{IssuerId, SubjectName};
 use crate::core::plan::{Chain, Issuance, Reason};
 use crate::core::record::{LineageRecord, Trouble};
 use crate::core::spec::LineageSpec;
@@ -42,7 +43,10 @@ impl Judge<'_> {
             self.wake(pause.until);
             return hold(Reason::Paused, pause.until);
         }
-        let trouble = s.record.trouble.as_ref();
+        // Another CA's troubles say nothing about the one that is asked.
+        let trouble = s.record.trouble.as_ref().filter(|trouble| {
+            Some(&trouble.issuer) == self.asked(spec, need) && !from_the_future(trouble.last_at, s.now)
+        });
         if let Some(Class::Limited { until }) = trouble.map(|t| t.failure.class)
             && until > s.now
         {
@@ -51,7 +55,9 @@ impl Judge<'_> {
             return hold(Reason::CaLimit, until);
         }
         let by_hand = s.request.by_hand || s.request.force;
-        if let Some((name, until)) = self.validation_cap(names) {
+        let proven = need == Reason::AttemptOpen
+            && s.record.attempt.as_ref().is_some_and(|a| a.phase >= Phase::Finalizing);
+        if !proven && let Some((name, until)) = self.validation_cap(names) {
             self.note(Chain::Permit, "failed validations today?", || {
                 format!("{VALIDATIONS_PER_DAY} of {name}; next {}", until.brief())
             });
@@ -76,10 +82,19 @@ impl Judge<'_> {
         None
     }
 
-    /// A changed entry starts afresh; the old name set does not count as a change.
+    fn asked<'a>(&'a self, spec: &'a LineageSpec, need: Reason) -> Option<&'a IssuerId> {
+        match &self.s.record.attempt {
+            Some(attempt) if need == Reason::AttemptOpen => Some(&attempt.issuer),
+            _ => spec.issuer(),
+        }
+    }
+
+    /// A changed entry starts afresh. Trying the old name set in its place is no change of the
+    /// entry: the names that were wanted then are still wanted.
     fn still_counts(&self, spec: &LineageSpec, trouble: &Trouble) -> bool {
-        let old_set = self.s.record.current.as_ref().is_some_and(|c| c.names == trouble.names);
-        (spec.same_names(&trouble.names) || old_set) && spec.issuers.contains(&trouble.issuer)
+        let record = self.s.record;
+        let old_set = record.current.as_ref().is_some_and(|c| c.names == trouble.names);
+        spec.same_names(&trouble.names) || (old_set && spec.same_names(&record.names))
     }
 
     fn wait_after(&mut self, need: Reason, trouble: &Trouble) -> Option<Issuance> {
@@ -87,6 +102,9 @@ impl Judge<'_> {
         let backoff = backoff(s.record);
         let floor = trouble.last_at + backoff.floor(trouble.failure.reached_validation);
         let mut until = trouble.next_at.max(floor);
+        if let Some(leaf) = s.record.leaf() {
+            self.wake(last_resort(leaf));
+        }
         if let Some(leaf) = s.record.leaf()
             && s.now >= last_resort(leaf)
         {
@@ -99,8 +117,9 @@ impl Judge<'_> {
         self.note(Chain::Permit, "backing off?", || {
             format!("until {} after {} failures: {}", until.brief(), trouble.count, trouble.failure.code)
         });
+        let probed_at = trouble.probed_at.filter(|at| *at <= s.now);
         let probe_at =
-            trouble.probed_at.unwrap_or(trouble.last_at).max(trouble.last_at) + backoff.scaled(PROBE_EVERY);
+            probed_at.unwrap_or(trouble.last_at).max(trouble.last_at) + backoff.scaled(PROBE_EVERY);
         if matches!(trouble.failure.class, Class::Refused | Class::Broken) || probe_at >= until {
             self.wake(until);
             return Some(Issuance::Suspend { need, why: Reason::BackingOff, until });
@@ -133,17 +152,28 @@ impl Judge<'_> {
     }
 
     /// A floor against renewal loops (F27): a tenth of a life between issuances.
+    ///
+    /// A lost generation and a CA that wants one back at once can't wait that long; but twice in
+    /// a tenth of a life is a loop too, whoever's fault it is, so these are counted from the
+    /// issuance before the last.
     fn too_soon(&self, need: Reason) -> Option<Timestamp> {
         let s = self.s;
-        let current = s.record.current.as_ref()?;
+        let exempt = s.request.force
+            || matches!(need, Reason::Forced | Reason::AttemptOpen | Reason::Revoked)
+            || need.is_changed_spec();
+        if exempt {
+            return None;
+        }
         let past_window = need == Reason::AriWindow
             && renewal_point(s.record).is_some_and(|point| point.window.interval.end <= s.now);
-        let exempt = need == Reason::Forced
-            || need == Reason::AttemptOpen
-            || need == Reason::Revoked
-            || need.is_changed_spec()
-            || past_window;
-        let until = current.at + current.leaf.lifetime().over(10);
-        (!exempt && until > s.now && current.at <= s.now).then_some(until)
+        let urgent = past_window || need == Reason::GenerationLost;
+        let last = if urgent { s.record.previous.as_ref()? } else { s.record.current.as_ref()? };
+        if last.at > s.now {
+            return None;
+        }
+        // Of the life that was left when it came: some CAs date leaves back or hand out short rests.
+        let life = last.leaf.lifetime().min(last.leaf.left(last.at));
+        let until = last.at + life.over(10).max(backoff(s.record).floor(false));
+        (until > s.now).then_some(until)
     }
 }

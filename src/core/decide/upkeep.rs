@@ -1,17 +1,25 @@
 //! This node's upkeep: clean up, install, tell, look. The first that is due is the verdict.
 
-use super::Judge;
+use super::need::abandoned;
+use super::{Judge, STEPPED_BACK, from_the_future};
 use crate::core::endpoint::Endpoint;
 use crate::core::plan::{Chain, Reason, Upkeep};
 use crate::core::record::{GenerationNumber, Issued, Sight};
 use crate::core::situation::{Placement, outputs_held, target};
 use crate::core::spec::LineageSpec;
+use crate::core::time::{Span, Timestamp};
+use crate::core::window::last_resort;
+
+/// Longest wait between two tries of a debt or a hook.
+const TRY_AT_LEAST: Span = Span::HOUR;
 
 impl Judge<'_> {
     pub(super) fn upkeep(&mut self) -> Upkeep {
         let s = self.s;
-        let due = s.record.debts.iter().any(|debt| debt.next_at <= s.now);
+        let gone = abandoned(s.record, s.spec, s.now);
+        let due = gone || s.record.debts.iter().any(|debt| tried_again(debt.next_at, s.now));
         self.note(Chain::Deploy, "answers to clean up?", || match s.record.debts.len() {
+            _ if gone => "those of an attempt that is given up, now".into(),
             0 => "none".into(),
             n => format!("{n}, {}", if due { "now" } else { "later" }),
         });
@@ -21,11 +29,17 @@ impl Judge<'_> {
         for debt in &s.record.debts {
             self.wake(debt.next_at);
         }
+        if let Some(attempt) = &s.record.attempt {
+            self.wake(attempt.deadline);
+        }
         let (Some(spec), Some(target)) = (s.spec, target(s.record, s.installed, s.now)) else {
             return Upkeep::Hold;
         };
         if let Some(refused) = &s.installed.refused {
             self.wake(refused.until);
+            for issued in [&s.record.current, &s.record.previous].into_iter().flatten() {
+                self.wake(last_resort(&issued.leaf));
+            }
         }
         let number = target.number;
         if s.generation_kept
@@ -106,7 +120,7 @@ impl Judge<'_> {
                     return Some(Upkeep::Observe { generation: number, endpoints: unseen });
                 }
             }
-            match note.and_then(|note| note.next_at).filter(|at| *at > s.now) {
+            match note.and_then(|note| note.next_at).filter(|at| !tried_again(*at, s.now)) {
                 Some(at) => {
                     self.note(Chain::Deploy, "reload owed?", || {
                         format!("{hook}: yes, next try {}", at.brief())
@@ -128,7 +142,7 @@ impl Judge<'_> {
         for endpoint in &spec.endpoints {
             match s.installed.endpoints.get(endpoint) {
                 Some(note) if note.generation == number => {
-                    let again = note.next_at <= s.now;
+                    let again = note.next_at <= s.now || from_the_future(note.at, s.now);
                     self.note(Chain::Deploy, "observed?", || {
                         format!("{endpoint} {} {}", note.sight.word(), note.at.brief())
                     });
@@ -149,4 +163,10 @@ impl Judge<'_> {
         }
         (!due.is_empty()).then_some(Upkeep::Observe { generation: number, endpoints: due })
     }
+}
+
+/// Whether a date for the next try has come, or lies too far ahead for the clock that is right
+/// now to have set it.
+pub fn tried_again(next_at: Timestamp, now: Timestamp) -> bool {
+    next_at <= now || next_at.since(now) > TRY_AT_LEAST + STEPPED_BACK
 }

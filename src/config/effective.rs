@@ -1,0 +1,196 @@
+//! The configuration as it counts, written as one would write it: defaults filled in, built-in
+//! tables expanded, files merged. Read again it gives the same.
+
+use std::fmt::Write as _;
+
+use super::agent::{AgentSettings, MetricsListen};
+use super::output::part_word;
+use super::preset;
+use super::resolve::Resolved;
+use super::value;
+use crate::core::name::{HookId, IssuerId, SolverId};
+use crate::core::spec::{
+    Call, HookSpec, IssuerSpec, LineageSpec, Output, Profile, Rights, SecretSource, SignalTarget, SolverKind,
+};
+
+/// The effective configuration as TOML. Secrets stay where they are: only their source is named.
+/// Certificates that were set aside come last, as comments.
+pub fn effective(resolved: &Resolved) -> String {
+    let mut page = Page::default();
+    let wanted = &resolved.wanted;
+    agent(&mut page, &resolved.agent);
+    for issuer in wanted.issuers.values() {
+        self::issuer(&mut page, issuer);
+    }
+    for solver in wanted.solvers.values() {
+        page.table(&format!("solver.{}", solver.id));
+        page.text("type", "http-01");
+        match &solver.kind {
+            SolverKind::Http { listen } => page.text("listen", &value::listen_text(listen)),
+            SolverKind::Webroot { root } => page.text("webroot", root),
+        }
+        if let Some(port) = solver.check_port {
+            page.raw("check-port", &port.to_string());
+        }
+    }
+    for hook in wanted.hooks.values() {
+        self::hook(&mut page, hook);
+    }
+    for lineage in wanted.lineages.values() {
+        certificate(&mut page, lineage);
+    }
+    for (id, reason) in &wanted.broken {
+        let _ = write!(page.0, "\n# set aside: {id}: {reason}\n");
+    }
+    page.0
+}
+
+/// TOML being written.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn table(&mut self, path: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\n" };
+        let _ = writeln!(self.0, "{gap}[{path}]");
+    }
+
+    fn raw(&mut self, key: &str, value: &str) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.raw(key, &quoted(text));
+    }
+
+    fn optional(&mut self, key: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.text(key, text);
+        }
+    }
+
+    fn flag(&mut self, key: &str, flag: bool) {
+        self.raw(key, if flag { "true" } else { "false" });
+    }
+
+    fn list<T: AsRef<str>>(&mut self, key: &str, texts: impl IntoIterator<Item = T>) {
+        self.raw(key, &listed(texts));
+    }
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn listed<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> String {
+    let texts: Vec<String> = texts.into_iter().map(|text| quoted(text.as_ref())).collect();
+    format!("[{}]", texts.join(", "))
+}
+
+fn agent(page: &mut Page, agent: &AgentSettings) {
+    page.table("agent");
+    for (key, path) in
+        [("state-dir", &agent.state_dir), ("live-dir", &agent.live_dir), ("run-dir", &agent.run_dir)]
+    {
+        page.text(key, &path.to_string_lossy());
+    }
+    match &agent.metrics {
+        Some(MetricsListen::Address(address)) => page.text("metrics", &address.to_string()),
+        Some(MetricsListen::Unix(path)) => page.text("metrics", &path.to_string_lossy()),
+        None => {}
+    }
+    page.flag("metrics-open", agent.metrics_open);
+    page.optional("textfile", agent.textfile.as_ref().map(|path| path.to_string_lossy()).as_deref());
+    page.optional("proxy", agent.proxy.as_deref());
+    page.flag("watch-config", agent.watch_config);
+    page.text("log-format", agent.log_format.word());
+    page.text("log-level", agent.log_level.word());
+}
+
+fn issuer(page: &mut Page, issuer: &IssuerSpec) {
+    page.table(&format!("issuer.{}", issuer.id));
+    page.text("directory", &issuer.directory);
+    page.optional("staging", issuer.staging.as_deref());
+    page.list("contact", &issuer.contact);
+    page.flag("accept-terms", issuer.accept_terms);
+    profile(page, issuer.profile.as_ref());
+    if let Some(eab) = &issuer.eab {
+        let (source, place) = match &eab.hmac_key {
+            SecretSource::File(path) => ("file", path),
+            SecretSource::Env(name) => ("env", name),
+            SecretSource::Credential(name) => ("credential", name),
+        };
+        page.raw("eab", &format!("{{ kid = {}, hmac-key-{source} = {} }}", quoted(&eab.kid), quoted(place)));
+    }
+    page.optional("ca-file", issuer.ca_file.as_deref());
+    page.optional("proxy", issuer.proxy.as_deref());
+    page.flag("insecure-http", issuer.insecure_http);
+}
+
+fn profile(page: &mut Page, profile: Option<&Profile>) {
+    match profile {
+        Some(Profile { name, required: true }) => {
+            page.raw("profile", &format!("{{ name = {}, required = true }}", quoted(name)));
+        }
+        Some(Profile { name, required: false }) => page.text("profile", name),
+        None => {}
+    }
+}
+
+fn hook(page: &mut Page, hook: &HookSpec) {
+    // A built-in service keeps its table's kind; for any other, a hook says the same.
+    let service = preset::SERVICES.contains(&hook.id.as_str());
+    page.table(&format!("{}.{}", if service { "service" } else { "hook" }, hook.id));
+    page.list("check", hook.check.as_deref().unwrap_or_default());
+    match &hook.call {
+        Call::Run(argv) => page.list(if service { "reload" } else { "run" }, argv),
+        Call::Signal { signal, target } => {
+            let (key, target) = match target {
+                SignalTarget::PidFile(path) => ("pid-file", path),
+                SignalTarget::Process(name) => ("process", name),
+            };
+            page.raw("signal", &format!("{{ name = {}, {key} = {} }}", quoted(signal), quoted(target)));
+        }
+        Call::Http { method, url } => {
+            page.raw("http", &format!("{{ method = {}, url = {} }}", quoted(method), quoted(url)));
+        }
+    }
+    page.text("timeout", &value::span_text(hook.timeout));
+}
+
+fn certificate(page: &mut Page, spec: &LineageSpec) {
+    page.table(&format!("certificate.{}", quoted(spec.id.as_str())));
+    page.list("names", spec.names.iter().map(ToString::to_string));
+    page.list("issuer", spec.issuers.iter().map(IssuerId::as_str));
+    profile(page, spec.profile.as_ref());
+    page.list("solver", spec.solvers.iter().map(SolverId::as_str));
+    page.list("hooks", spec.hooks.iter().map(HookId::as_str));
+    page.list("observe", spec.endpoints.iter().map(ToString::to_string));
+    page.text("observe-timeout", &value::span_text(spec.observe_timeout));
+    page.text("key", spec.key.word());
+    page.flag("reuse-key", spec.reuse_key);
+    page.optional("owner", spec.rights.owner.as_deref());
+    page.optional("group", spec.rights.group.as_deref());
+    page.text("key-mode", &mode(spec.rights.key_mode));
+    if !spec.outputs.is_empty() {
+        let outputs: Vec<String> = spec.outputs.iter().map(output).collect();
+        page.raw("outputs", &format!("[\n  {},\n]", outputs.join(",\n  ")));
+    }
+}
+
+fn output(output: &Output) -> String {
+    let Rights { owner, group, key_mode, cert_mode } = &output.rights;
+    let mut text = format!("{{ part = {}, path = {}", quoted(part_word(output.part)), quoted(&output.path));
+    for (key, name) in [("owner", owner), ("group", group)] {
+        if let Some(name) = name {
+            let _ = write!(text, ", {key} = {}", quoted(name));
+        }
+    }
+    let shown = if output.part.holds_key() { *key_mode } else { *cert_mode };
+    let _ = write!(text, ", mode = {} }}", quoted(&mode(shown)));
+    text
+}
+
+fn mode(mode: u32) -> String {
+    format!("{mode:04o}")
+}

@@ -1,0 +1,131 @@
+//! Who may read a certificate's files, and where copies of it go.
+
+use toml::de::DeValue;
+
+use super::agent::AgentSettings;
+use super::file::Spot;
+use super::problem::Problems;
+use super::raw::{Layer, Section, wrong_type};
+use super::table::{PART_WORDS, Table};
+use super::value;
+use crate::core::name::BadName;
+use crate::core::spec::{Output, Part, Rights};
+
+/// Owner, group and mode, where `base` holds what is left out.
+pub(super) fn rights(
+    section: &Section<'_>,
+    mode_key: &str,
+    base: &Rights,
+    part: Part,
+    problems: &mut Problems,
+) -> Option<Rights> {
+    let mut account = |key: &str, inherited: &Option<String>| match section.find(key) {
+        Some(_) => section.parsed(key, "bad-account", account_name, problems).map(Some),
+        None => Some(inherited.clone()),
+    };
+    let (owner, group) = (account("owner", &base.owner), account("group", &base.group));
+    let mut rights = Rights { owner: owner?, group: group?, ..base.clone() };
+    if section.find(mode_key).is_some() {
+        if part.holds_key() {
+            rights.key_mode = section.mode(mode_key, value::key_mode, problems)?;
+        } else {
+            rights.cert_mode = section.mode(mode_key, value::cert_mode, problems)?;
+        }
+    }
+    Some(rights)
+}
+
+/// Most outputs of one certificate.
+const OUTPUTS_MAX: usize = 32;
+
+/// A user's or group's name, or its number.
+fn account_name(text: &str) -> Result<String, BadName> {
+    let fits = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | ',');
+    if text.is_empty() || text.len() > 255 || text.starts_with('-') || !text.chars().all(fits) {
+        return Err(BadName("this is no name of a user or group"));
+    }
+    Ok(text.to_owned())
+}
+
+/// All outputs of a certificate, or `None` with what is wrong reported.
+pub(super) fn outputs(
+    own: &Section<'_>,
+    base: &Rights,
+    agent: &AgentSettings,
+    problems: &mut Problems,
+) -> Option<Vec<Output>> {
+    let mut outputs: Vec<(Output, Spot<'_>)> = Vec::new();
+    let mut whole = true;
+    if let Some(found) = own.find("outputs") {
+        let DeValue::Array(elements) = found.value else {
+            let words = format!(
+                "a list of tables is needed here: [[{}]] or [{{ part = …, path = … }}]",
+                found.spot.path
+            );
+            problems.error(&found.spot, "wrong-type", words);
+            return None;
+        };
+        if elements.len() > OUTPUTS_MAX {
+            problems.error(
+                &found.spot,
+                "too-many",
+                format!("a certificate has at most {OUTPUTS_MAX} outputs"),
+            );
+            return None;
+        }
+        for element in elements {
+            let spot = Spot { span: element.span(), ..found.spot.clone() };
+            let DeValue::Table(table) = element.get_ref() else {
+                wrong_type(&spot, "a table { part = …, path = … }", element.get_ref(), problems);
+                whole = false;
+                continue;
+            };
+            let layer = Layer { file: spot.file, table };
+            let section = Section::new(Table::Output, found.spot.path.to_string(), spot.clone(), vec![layer]);
+            section.refuse_unknown(problems);
+            match output(&section, base, problems) {
+                Some(output) => outputs.push((output, spot)),
+                None => whole = false,
+            }
+        }
+    }
+    if let Some(word) = own.text("combined", problems) {
+        match word.parse("bad-path", value::file_path, problems) {
+            Some(path) => {
+                outputs.push((Output { part: Part::Combined, path, rights: base.clone() }, word.spot));
+            }
+            None => whole = false,
+        }
+    }
+    for (at, (output, spot)) in outputs.iter().enumerate() {
+        if outputs[..at].iter().any(|(other, _)| other.path == output.path) {
+            problems.error(spot, "duplicate-output", format!("{} is written twice", output.path));
+            whole = false;
+        }
+        let ours = [&agent.state_dir, &agent.live_dir];
+        if ours.iter().filter_map(|dir| dir.to_str()).any(|dir| value::lies_in(&output.path, dir)) {
+            problems.error_hint(
+                spot,
+                "output-in-state",
+                format!("{} lies inside the agent's own directories", output.path),
+                "name a path outside, or use the files of the live directory as they are",
+            );
+            whole = false;
+        }
+    }
+    whole.then(|| outputs.into_iter().map(|(output, _)| output).collect())
+}
+
+fn output(section: &Section<'_>, base: &Rights, problems: &mut Problems) -> Option<Output> {
+    section.needed_text("path", problems);
+    let path = section.parsed("path", "bad-path", value::file_path, problems);
+    section.needed_text("part", problems)?;
+    let word = section.choice("part", PART_WORDS, problems)?;
+    let part = Part::ALL.into_iter().find(|part| part_word(*part) == word)?;
+    let rights = rights(section, "mode", base, part, problems)?;
+    Some(Output { part, path: path?, rights })
+}
+
+pub(super) fn part_word(part: Part) -> &'static str {
+    part.file_name().trim_end_matches(".pem")
+}

@@ -1,0 +1,340 @@
+//! What makes a certificate needed, and what does not.
+
+use super::*;
+use crate::core::decide::abandoned;
+use crate::core::spec::Profile;
+
+#[test]
+fn what_the_entry_asks_for_is_compared_with_what_there_is() {
+    let settled = World::settled;
+    let profile = |name: &str, required| Some(Profile { name: name.into(), required });
+    table(vec![
+        ("nothing changed and ten days old", settled(), "hold not-due"),
+        ("never issued", settled().with(|w| w.record.current = None), "issue never-issued"),
+        (
+            "a name was added",
+            settled().with(|w| w.spec().names = names(&["a.example", "b.example"])),
+            "renew names-changed",
+        ),
+        (
+            "a name was taken away",
+            settled().with(|w| {
+                w.current().names = names(&["a.example", "b.example"]);
+            }),
+            "renew names-changed",
+        ),
+        (
+            "the same names in another order",
+            settled().with(|w| {
+                w.current().names = names(&["b.example", "a.example"]);
+                w.spec().names = names(&["a.example", "b.example"]);
+            }),
+            "hold not-due",
+        ),
+        (
+            "the CA put more names on the leaf than asked",
+            settled().with(|w| {
+                w.current().leaf.names = names(&["a.example", "www.a.example"]);
+            }),
+            "hold not-due",
+        ),
+        ("RSA is wanted now", settled().with(|w| w.spec().key = KeyKind::Rsa2048), "renew key-kind-changed"),
+        (
+            "another CA is wanted now",
+            settled().with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            "renew issuer-changed",
+        ),
+        (
+            "a second CA was put first, the old one is still listed",
+            settled().with(|w| {
+                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")];
+            }),
+            "hold not-due",
+        ),
+        (
+            "the record was told anew from the generation: issuer unknown",
+            settled().with(|w| {
+                w.current().issuer = None;
+            }),
+            "hold not-due",
+        ),
+        (
+            "a required profile is new",
+            settled().with(|w| w.spec().profile = profile("shortlived", true)),
+            "renew profile-changed",
+        ),
+        (
+            "the required profile is the one we have",
+            settled().with(|w| {
+                w.spec().profile = profile("shortlived", true);
+                w.current().profile = Some("shortlived".into());
+            }),
+            "hold not-due",
+        ),
+        (
+            "a preferred profile waits for the next renewal",
+            settled().with(|w| {
+                w.spec().profile = profile("shortlived", false);
+            }),
+            "hold not-due",
+        ),
+        (
+            "issuer and profile are unknown after the record was told anew: not a change",
+            settled().with(|w| {
+                w.spec().profile = profile("shortlived", true);
+                w.current().issuer = None;
+            }),
+            "hold not-due",
+        ),
+        (
+            "key and certificate are lost from store and disk",
+            settled().with(|w| w.kept = false),
+            "renew generation-lost",
+        ),
+        ("the current one was revoked", settled().with(|w| w.current().revoked = true), "renew revoked"),
+        ("left the configuration", settled().with(|w| w.spec = None), "hold retired"),
+        ("left the configuration and expired", settled().at(day(95)).with(|w| w.spec = None), "hold retired"),
+    ]);
+}
+
+#[test]
+fn f27_lifetime_decides_where_the_ca_says_nothing() {
+    let short = |hours: i64| {
+        World::settled()
+            .with(|w| w.record.current = Some(issued(2, day(0), Span::hours(160))))
+            .at(day(0) + Span::hours(hours))
+    };
+    table(vec![
+        ("90 days, day 58: before the window", World::settled().at(day(58)), "hold not-due"),
+        ("90 days, day 60: a third is left", World::settled().at(day(60)), "renew lifetime-window"),
+        ("90 days, day 86: last resort", World::settled().at(day(86)), "renew last-resort"),
+        ("90 days, day 200: long expired", World::settled().at(day(200)), "renew last-resort"),
+        ("160 hours, hour 75: before half-life", short(75), "hold not-due"),
+        ("160 hours, hour 80: half-life", short(80), "renew lifetime-window"),
+    ]);
+}
+
+#[test]
+fn f46_renewal_information_is_advice_with_a_backstop() {
+    let ari = |now: i64, reading: Option<Reading>| {
+        World::settled().at(day(now)).with(|w| {
+            w.ari = true;
+            w.record.reading = reading;
+        })
+    };
+    let fresh = |from, to, now| Some(reading("aki.2", from, to, day(now)));
+    table(vec![
+        ("never asked", ari(10, None), "refresh"),
+        ("asked six hours ago", ari(10, Some(reading("aki.2", 58, 60, day(9)))), "refresh"),
+        ("window later", ari(10, fresh(58, 60, 10)), "hold not-due"),
+        ("window pulled forward and over", ari(10, fresh(8, 9, 10)), "renew ari-window"),
+        ("window later than a third of life", ari(70, fresh(75, 76, 70)), "hold not-due"),
+        (
+            "window wholly in the last twentieth is absurd: lifetime decides",
+            ari(70, fresh(87, 88, 70)),
+            "renew lifetime-window",
+        ),
+        ("window backwards is absurd", ari(10, fresh(9, 8, 10)), "hold not-due"),
+        ("window of the year before is absurd", ari(10, fresh(-300, -290, 10)), "hold not-due"),
+        (
+            "the answer is about another certificate",
+            ari(10, Some(reading("aki.1", 8, 9, day(10)))),
+            "refresh",
+        ),
+        (
+            "the CA gave no usable answer",
+            ari(60, Some(Reading { window: None, ..reading("aki.2", 0, 0, day(60)) })),
+            "renew lifetime-window",
+        ),
+        ("last resort overrides a later window", ari(86, fresh(86, 89, 86)), "renew last-resort"),
+        (
+            "the leaf has no id to ask by",
+            ari(10, None).with(|w| w.current().leaf.ari_id = None),
+            "hold not-due",
+        ),
+        ("the CA is known to have no such service", ari(10, None).with(|w| w.ari = false), "hold not-due"),
+        (
+            "asked by a clock that was years ahead",
+            ari(10, Some(reading("aki.2", 58, 60, day(3000)))),
+            "refresh",
+        ),
+    ]);
+}
+
+#[test]
+fn the_point_is_chosen_once_and_survives_polls_and_restarts() {
+    let mut world = World::settled().with(|w| {
+        w.ari = true;
+        w.record.reading = Some(reading("aki.2", 50, 60, day(10)));
+    });
+    let first = renewal_point(&world.record).unwrap();
+    assert!(first.at >= day(50) && first.at < day(60));
+    world.record.point = Some(first);
+    world.record.reading = Some(reading("aki.2", 50, 60, day(11)));
+    assert_eq!(renewal_point(&world.record), Some(first), "a second poll with the same window");
+    world.record.point = None;
+    assert_eq!(renewal_point(&world.record), Some(first), "the stored choice was lost with the record");
+    world.record.point = Some(first);
+    world.record.reading = Some(reading("aki.2", 20, 30, day(12)));
+    assert!(renewal_point(&world.record).unwrap().at < day(30), "a moved window moves the point");
+    world.record.reading = Some(reading("aki.1", 20, 30, day(12)));
+    assert!(
+        renewal_point(&world.record).unwrap().at > day(58),
+        "another certificate's window is nothing to us"
+    );
+}
+
+#[test]
+fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
+    let settled = World::settled;
+    let open = |w: World| w.attempting(Phase::Presented, |_| {});
+    let rows: Vec<(&str, World, &str, bool)> = vec![
+        ("started a minute ago", open(settled().at(day(60))), "resume", false),
+        ("started before anything was due", open(settled()), "resume", false),
+        ("the first ever", open(settled().with(|w| w.record.current = None)), "resume", false),
+        (
+            "past its deadline",
+            open(settled().at(day(60))).with(|w| w.now = w.now + Span::hours(6)),
+            "renew lifetime-window",
+            true,
+        ),
+        (
+            "past its deadline and nothing is due any more",
+            open(settled()).with(|w| w.now = w.now + Span::hours(5)),
+            "hold not-due",
+            true,
+        ),
+        (
+            "the entry wants other names now",
+            open(settled()).with(|w| w.spec().names = names(&["b.example"])),
+            "renew names-changed",
+            true,
+        ),
+        (
+            "the names were changed and changed back",
+            settled().attempting(Phase::Presented, |a| a.names = names(&["b.example"])),
+            "hold not-due",
+            true,
+        ),
+        (
+            "the entry wants another key now",
+            open(settled()).with(|w| w.spec().key = KeyKind::Rsa2048),
+            "renew key-kind-changed",
+            true,
+        ),
+        (
+            "the entry wants another CA now",
+            open(settled()).with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            "renew issuer-changed",
+            true,
+        ),
+        (
+            "the entry demands a profile that was not asked for",
+            open(settled()).with(|w| {
+                w.spec().profile = Some(Profile { name: "shortlived".into(), required: true });
+            }),
+            "renew profile-changed",
+            true,
+        ),
+        (
+            "the preferred profile was refused and left out",
+            open(settled()).with(|w| {
+                w.spec().profile = Some(Profile { name: "shortlived".into(), required: false });
+            }),
+            "resume",
+            false,
+        ),
+        (
+            "the old set at last resort, as the changed one fails",
+            settled()
+                .at(day(86))
+                .with(|w| {
+                    w.spec().names = names(&["b.example"]);
+                })
+                .attempting(Phase::Presented, |_| {}),
+            "resume",
+            false,
+        ),
+        (
+            "left the configuration: kept until its deadline, an entry may just be broken",
+            open(settled()).with(|w| w.spec = None),
+            "hold retired",
+            false,
+        ),
+        (
+            "left the configuration and past its deadline",
+            open(settled()).with(|w| {
+                w.spec = None;
+                w.now = w.now + Span::hours(5);
+            }),
+            "hold retired",
+            true,
+        ),
+    ];
+    for (row, world, expected, gone) in rows {
+        let plan = world.plan();
+        assert_eq!(words(&plan.issuance), expected, "{row}");
+        assert_eq!(abandoned(&world.record, world.spec.as_ref(), world.now), gone, "{row}");
+        // What stands at the solvers for a dead attempt is taken away whether or not there is a new one.
+        assert_eq!(plan.upkeep == Upkeep::CleanUp, gone, "{row}");
+        if !gone {
+            assert!(plan.wake_at <= world.record.attempt.as_ref().unwrap().deadline, "{row}");
+        }
+    }
+}
+
+#[test]
+fn f39_the_old_names_are_renewed_at_last_resort_when_a_changed_set_keeps_failing() {
+    let changed = |now: Timestamp| {
+        World::settled().at(now).with(|w| {
+            w.spec().names = names(&["a.example", "dead.example"]);
+            w.record.names = names(&["a.example", "dead.example"]);
+        })
+    };
+    let failing = |now| changed(now).failed(Class::Refused, 9, now - Span::hours(2), now - Span::HOUR);
+    let asked = |world: &World| match world.plan().issuance {
+        Issuance::Renew { names, .. } => names.len(),
+        other => panic!("{other:?}"),
+    };
+    let early = failing(day(80));
+    assert_eq!((words(&early.plan().issuance).as_str(), asked(&early)), ("renew names-changed", 2));
+    let late = failing(day(86));
+    assert_eq!((words(&late.plan().issuance).as_str(), asked(&late)), ("renew old-names-kept", 1));
+    let untried = changed(day(86));
+    assert_eq!((words(&untried.plan().issuance).as_str(), asked(&untried)), ("renew names-changed", 2));
+    let waiting =
+        changed(day(85)).failed(Class::Refused, 9, day(85), day(86)).with(|w| w.spec().endpoints.clear());
+    assert_eq!(waiting.plan().wake_at, day(85) + Span::hours(12), "last resort is a date to wake for");
+}
+
+#[test]
+fn old_and_new_names_take_turns_with_a_floor_between_them() {
+    let mut world = World::settled().at(day(86)).with(|w| {
+        w.spec().names = names(&["a.example", "dead.example"]);
+        w.record.names = names(&["a.example", "dead.example"]);
+    });
+    let mut asked = Vec::new();
+    let mut last: Option<Timestamp> = None;
+    while asked.len() < 40 {
+        let plan = world.plan();
+        match plan.issuance {
+            Issuance::Renew { names, .. } => {
+                let floor = backoff(&world.record).floor(true);
+                assert!(last.is_none_or(|last| world.now.since(last) >= floor), "hot loop at {}", world.now);
+                last = Some(world.now);
+                asked.push(names.len());
+                let count = world.record.trouble.as_ref().map_or(0, |t| t.count) + 1;
+                let wait = backoff(&world.record).after(count, Span::days(4), true, 0);
+                let (now, next_at) = (world.now, world.now + wait);
+                world = world.failed(Class::Transient, count, now, next_at);
+                let trouble = world.record.trouble.as_mut().unwrap();
+                trouble.names = names;
+                trouble.failure.reached_validation = true;
+            }
+            Issuance::Probe { .. } => world.record.trouble.as_mut().unwrap().probed_at = Some(world.now),
+            _ => world = world.clone().at(plan.wake_at),
+        }
+    }
+    let old = asked.iter().filter(|count| **count == 1).count();
+    assert!((15..=25).contains(&old), "one set starves the other: {asked:?}");
+}

@@ -1,0 +1,243 @@
+//! What is refused: each row a slip, where it is found, and under which code.
+
+use nolapse::config::{Severity, Source};
+
+use crate::{read, read_files, shown};
+
+/// Text · code · line · column · words that must be said. One slip a line.
+#[rustfmt::skip]
+const ROWS: &[(&str, &str, usize, usize, &str)] = &[
+    // Broken TOML, with the place.
+    ("[agent\nx = 1", "broken-toml", 1, 7, "not TOML"),
+    ("[agent]\nstate-dir = /var", "broken-toml", 2, 13, "not TOML"),
+    ("[certificate.*.example.com]", "broken-toml", 1, 14, "quote the name: [certificate.\"*.example.com\"]"),
+    ("[agent]\nproxy = \"http://a:1\"\nproxy = \"http://b:1\"", "duplicate-key", 3, 1, "stands twice"),
+    // Unknown words, with the nearest known one.
+    ("[certificates.\"a.example\"]", "unknown-table", 1, 2, "did you mean `[certificate]`?"),
+    ("state-dir = \"/x\"", "unknown-table", 1, 1, "[agent]"),
+    ("[agent]\nstate_dir = \"/x\"", "unknown-key", 2, 1, "did you mean `state-dir`?"),
+    ("[certificate.\"a.example\"]\nnmaes = [\"a.example\"]", "unknown-key", 2, 1, "did you mean `names`?"),
+    ("[certificate.\"a.example\"]\nservice = \"ngnix\"", "unknown-service", 2, 11, "did you mean \"nginx\"?"),
+    ("[certificate.\"a.example\"]\nissuer = [\"letsencrytp\"]", "unknown-issuer", 2, 11, "did you mean \"letsencrypt\"?"),
+    ("[certificate.\"a.example\"]\nsolver = \"webroot\"", "unknown-solver", 2, 10, "add a table [solver.webroot]"),
+    ("[certificate.\"a.example\"]\nhooks = [\"postfxi\"]", "unknown-hook", 2, 10, "did you mean \"postfix\"?"),
+    ("[certificate.\"a.example\"]\nkey = \"rsa2048\"", "unknown-word", 2, 7, "did you mean \"rsa-2048\"?"),
+    ("[service.x]\nreload = [\"x\"]\nsolver = \"nope\"", "unknown-solver", 3, 10, "there is no solver"),
+    ("[defaults]\nisuer = \"letsencrypt\"", "unknown-key", 2, 1, "did you mean `issuer`?"),
+    ("[defaults]\nnames = [\"a.example\"]", "not-a-default", 2, 1, "can't stand in [defaults]"),
+    // Wrong types.
+    ("agent = 5", "wrong-type", 1, 9, "a table is needed here"),
+    ("[issuer]\nx = 5", "wrong-type", 2, 5, "a table [issuer.x]"),
+    ("[certificate.\"a.example\"]\nnames = 5", "wrong-type", 2, 9, "a text or a list of texts"),
+    ("[certificate.\"a.example\"]\nnames = [\"a.example\", 7]", "wrong-type", 2, 23, "a text in quotes"),
+    ("[certificate.\"a.example\"]\nreuse-key = \"yes\"", "wrong-type", 2, 13, "true or false"),
+    ("[certificate]\n\"a.example\" = 5", "wrong-type", 2, 15, "a table or a list of names"),
+    ("[certificate.\"a.example\".outputs]\npart = \"cert\"", "wrong-type", 1, 1, "a list of tables"),
+    ("[service.x]\nreload = \"systemctl reload x\"", "wrong-type", 2, 10, "no shell"),
+    // Names: traversal, options, NUL, length, direction marks, IDNA.
+    ("[certificate.\"../x\"]\nnames = [\"a.example\"]", "bad-name", 1, 14, "must not start with a dash or a dot"),
+    ("[certificate.\"-o\"]\nnames = [\"a.example\"]", "bad-name", 1, 14, "must not start with a dash"),
+    ("[certificate.\"a/b\"]\nnames = [\"a.example\"]", "bad-name", 1, 14, "only lower-case letters"),
+    ("[certificate.\"a\\u0000b\"]\nnames = [\"a.example\"]", "bad-name", 1, 14, "NUL"),
+    ("[certificate.a]\nnames = [\"a\\u0000b.example\"]", "bad-name", 2, 10, "NUL"),
+    ("[certificate.a]\nnames = [\"a\u{202e}b.example\"]", "bad-name", 2, 10, "direction-changing"),
+    ("[certificate.a]\nnames = [\"a\u{200f}.example\"]", "bad-name", 2, 10, "direction-changing"),
+    ("[certificate.a]\nnames = [\"xn--a.example\"]", "bad-name", 2, 10, "punycode"),
+    ("[certificate.a]\nnames = [\"ok.example\", \"a..b\"]", "bad-name", 2, 24, "two dots"),
+    ("[certificate.a]\nnames = [\"https://a.example\"]", "bad-name", 2, 10, "without a scheme"),
+    ("[certificate.\"x_y\"]", "bad-name", 1, 14, "`names` is left out"),
+    ("[certificate.\"2001:db8::1\"]", "bad-name", 1, 14, "colon"),
+    ("[certificate]\n\"a.example\" = []", "no-names", 2, 1, "at least one name"),
+    ("[certificate.shop.example.com]\nkey = \"rsa-2048\"", "unquoted-name", 1, 27, "[certificate.\"shop.example.com\"]"),
+    ("[certificate]\na.example = [\"a.example\"]", "unquoted-name", 2, 3, "\"a.example\" = [ … ]"),
+    ("[certificate]\nnames = [\"a.example\"]", "unnamed-certificate", 2, 1, "give the certificate a name"),
+    ("[issuer.\"a b\"]\ndirectory = \"https://a.example/\"", "bad-name", 1, 9, "only lower-case letters"),
+    // What no order could get.
+    ("[certificate.shop]", "not-public", 1, 14, "no dot"),
+    ("[certificate.\"*.example.com\"]", "wildcard", 1, 14, "http-01"),
+    ("[certificate.a]\nnames = [\"*.b.example\", \"www.b.example\"]", "covered-name", 1, 14, "remove www.b.example"),
+    ("[certificate.\"192.0.2.7\"]\nnames = [\"192.0.2.7\"]", "ip-profile", 1, 14, "shortlived"),
+    ("[certificate.\"a.example\"]\nmust-staple = true", "must-staple", 2, 1, "May 2025"),
+    // Issuers.
+    ("[issuer.x]", "missing-key", 1, 9, "`directory`"),
+    ("[issuer.x]\ndirectory = \"http://ca.example/\"", "http-directory", 2, 13, "https"),
+    ("[issuer.x]\ndirectory = \"http://127.0.0.1:1/\"", "http-directory", 2, 13, "insecure-http = true"),
+    ("[issuer.x]\ninsecure-http = true\ndirectory = \"http://ca.example/\"", "http-directory", 3, 13, "https"),
+    ("[issuer.x]\ndirectory = \"ca.example\"", "bad-url", 2, 13, "https://host/path"),
+    ("[issuer.x]\ndirectory = \"https://api.buypass.com/acme/directory\"", "ca-ended", 2, 13, "2025-10-15"),
+    ("[certificate.\"a.example\"]\nissuer = \"buypass\"", "ca-ended", 2, 10, "2025-10-15"),
+    ("[issuer.letsencrypt]\ncontact = \"me\"", "bad-contact", 2, 11, "mail address"),
+    ("[issuer.letsencrypt]\nca-file = \"ca.pem\"", "bad-path", 2, 11, "absolute"),
+    ("[issuer.letsencrypt]\nprofile = \"\"", "bad-profile", 2, 11, "one word"),
+    ("[issuer.letsencrypt]\neab = { kid = \"k\", hmac-key = \"s3cr3t\" }", "secret-in-config", 2, 20, "`hmac-key-file`"),
+    ("[issuer.letsencrypt]\neab = { kid = \"k\" }", "missing-key", 2, 1, "`hmac-key-env`"),
+    ("[issuer.letsencrypt]\neab = { kid = \"k\", hmac-key-file = \"/a\", hmac-key-env = \"A\" }", "one-of", 2, 42, "one source"),
+    ("[issuer.letsencrypt]\nproxy = \"http://me:s3cr3t@proxy:1\"", "bad-url", 2, 9, "password does not belong"),
+    // Solvers, services, hooks.
+    ("[solver.x]", "missing-key", 1, 9, "one of `listen`, `webroot`"),
+    ("[solver.x]\nlisten = \"[::]:80\"\nwebroot = \"/w\"", "one-of", 3, 1, "exclude each other"),
+    ("[solver.x]\nlisten = \":80\"", "bad-address", 2, 10, "IP address and a port"),
+    ("[solver.x]\nlisten = \"127.0.0.1:0\"", "bad-address", 2, 10, "port 0"),
+    ("[solver.x]\nwebroot = \"www\"", "bad-path", 2, 11, "absolute"),
+    ("[solver.x]\nwebroot = \"/var/lib/nolapse/www\"", "webroot-in-state", 2, 11, "holds the keys"),
+    ("[solver.x]\ntype = \"webroot\"\nwebroot = \"/w\"", "unknown-word", 2, 8, "type = \"http-01\""),
+    ("[solver.x]\ntype = \"dns-01\"\nlisten = \"[::]:80\"", "unsupported-challenge", 2, 8, "not in this release"),
+    ("[service.x]\nobserve = []", "missing-key", 1, 10, "`reload`"),
+    ("[service.x]\nreload = []", "bad-program", 2, 10, "no program"),
+    ("[service.x]\nreload = [\"./x\"]", "bad-program", 2, 11, "absolute path"),
+    ("[service.x]\nreload = [\"x\"]\nobserve = [\"::1:443\"]", "bad-endpoint", 3, 12, "brackets"),
+    ("[service.x]\nreload = [\"x\"]\ntimeout = 30", "bad-duration", 3, 11, "write \"30s\""),
+    ("[service.x]\nreload = [\"x\"]\ntimeout = \"soon\"", "bad-duration", 3, 11, "written like"),
+    ("[service.x]\nreload = [\"x\"]\ntimeout = \"2h\"", "out-of-range", 3, 11, "between 1s and 1h"),
+    ("[hook.x]", "missing-key", 1, 7, "one of `run`, `signal`, `http`"),
+    ("[hook.x]\nsignal = { name = \"KILL\", process = \"x\" }", "unknown-word", 2, 19, "\"HUP\""),
+    ("[hook.x]\nsignal = { name = \"HUP\" }", "missing-key", 2, 1, "`pid-file`, `process`"),
+    ("[hook.x]\nhttp = \"tcp://x\"", "bad-url", 2, 8, "only https:// and http://"),
+    ("[hook.nginx]\nrun = [\"x\"]", "duplicate-table", 1, 7, "built-in service"),
+    // Rights and places.
+    ("[certificate.\"a.example\"]\nkey-mode = \"0644\"", "bad-mode", 2, 12, "readable by everybody"),
+    ("[certificate.\"a.example\"]\nkey-mode = 640", "bad-mode", 2, 12, "decimal"),
+    ("[certificate.\"a.example\"]\nkey-mode = 0o777", "bad-mode", 2, 12, "readable by everybody"),
+    ("[certificate.\"a.example\"]\nowner = \"a:b\"", "bad-account", 2, 9, "no name of a user"),
+    ("[certificate.\"a.example\"]\ncombined = \"certs/a.pem\"", "bad-path", 2, 12, "absolute"),
+    ("[certificate.\"a.example\"]\ncombined = \"/a/../b.pem\"", "bad-path", 2, 12, "`..`"),
+    ("[certificate.\"a.example\"]\ncombined = \"/etc/ssl/\"", "bad-path", 2, 12, "directory"),
+    ("[certificate.\"a.example\"]\ncombined = \"/var/lib/nolapse/live/a/x.pem\"", "output-in-state", 2, 12, "own directories"),
+    ("[certificate.\"a.example\"]\ncombined = \"/a.pem\"\noutputs = [{ part = \"cert\", path = \"/a.pem\" }]", "duplicate-output", 2, 12, "twice"),
+    ("[certificate.\"a.example\"]\noutputs = [{ part = \"crt\", path = \"/a.pem\" }]", "unknown-word", 2, 21, "\"cert\""),
+    ("[certificate.\"a.example\"]\noutputs = [{ part = \"cert\" }]", "missing-key", 2, 12, "`path`"),
+    ("[certificate.\"a.example\"]\nobserve-timeout = \"1h\"", "out-of-range", 2, 19, "between 1s and 5m"),
+    ("[agent]\nmetrics = \"9464\"", "bad-address", 2, 11, "IP address and a port"),
+    ("[agent]\nstate-dir = \"/srv/x\"\nlive-dir = \"/srv/x\"", "overlapping-places", 3, 12, "apart from `state-dir`"),
+    ("[agent]\nlog-level = \"verbose\"", "unknown-word", 2, 13, "\"debug\""),
+    // Each once.
+    ("[certificate.\"a.example\"]\n[certificate.\"A.example\"]", "duplicate-certificate", 2, 14, "nolapse.toml:1"),
+    ("[certificate.\"bücher.example\"]\n[certificate.\"xn--bcher-kva.example\"]", "duplicate-certificate", 2, 14, "nolapse.toml:1"),
+    ("[certificate.\"a.example\"]\n[certificate.\"a.example\"]", "duplicate-key", 2, 14, "stands twice"),
+    ("[certificate.\"a.example\"]\nkey = \"rsa-2048\"\nkey = \"rsa-2048\"", "duplicate-key", 3, 1, "in this certificate"),
+    ("[certificate]\n\"a.example\" = [\"a.example\"]\n\"a.example\" = [\"b.example\"]", "duplicate-key", 3, 1, "stands twice"),
+];
+
+#[test]
+fn every_slip_is_found_where_it_is() {
+    for (text, code, line, column, words) in ROWS {
+        let resolved = read(text);
+        let found = resolved.problems.iter().find(|problem| problem.code == *code);
+        let problem = found.unwrap_or_else(|| panic!("no {code} for {text:?} but\n{}", shown(&resolved)));
+        assert_eq!(problem.severity, Severity::Error, "{problem}");
+        assert_eq!((problem.line, problem.column), (*line, *column), "{problem}");
+        assert!(problem.to_string().contains(words), "{words:?} is not in\n{problem}");
+        assert!(!problem.to_string().contains("s3cr3t"), "a secret is shown: {problem}");
+        let about_certificate = problem.key.starts_with("certificate.") && problem.code != "broken-toml";
+        assert_eq!(problem.is_fatal(), !about_certificate, "{problem}");
+        assert_eq!(resolved.fatal(), problem.is_fatal(), "{}", shown(&resolved));
+    }
+}
+
+#[test]
+fn what_is_only_suspicious_is_a_warning() {
+    for (text, code) in [
+        ("[certificate.\"a.example\"]", "terms-not-accepted"),
+        ("", "no-certificates"),
+        ("[agent]\nmetrics = \"0.0.0.0:9464\"", "metrics-exposed"),
+        ("[certificate.\"a.example\"]\nnames = [\"a.example\", \"A.example\"]", "repeated-name"),
+        ("[certificate]\n\"a.example\" = [\"x.example\"]\n\"b.example\" = [\"x.example\"]", "shared-name"),
+        (
+            "[issuer.ca]\ndirectory = \"https://ca.internal/\"\n[certificate.\"*.b.example\"]\nissuer = \"ca\"",
+            "wildcard",
+        ),
+    ] {
+        let resolved = read(text);
+        assert!(!resolved.has_errors(), "{}", shown(&resolved));
+        assert!(resolved.problems.iter().any(|p| p.code == code), "no {code} but {}", shown(&resolved));
+    }
+}
+
+#[test]
+fn the_terms_are_asked_for_once_and_only_when_missing() {
+    let resolved = read("[certificate]\n\"a.example\" = [\"a.example\"]\n\"b.example\" = [\"b.example\"]");
+    assert_eq!(resolved.problems.len(), 1, "{}", shown(&resolved));
+    let resolved = read("[issuer.letsencrypt]\naccept-terms = true\n[certificate.\"a.example\"]");
+    assert_eq!(resolved.problems, []);
+}
+
+#[test]
+fn all_problems_come_in_one_go() {
+    let text = "[agent]\nproxi = 1\n[issuer.x]\n[certificate.\"a.example\"]\nkye = 1\nnames = [\"..\", \"-o\", 7]\nowner = 5\n";
+    let resolved = read(text);
+    let codes: Vec<_> = resolved.problems.iter().map(|problem| (problem.code, problem.line)).collect();
+    assert_eq!(
+        codes,
+        [
+            ("unknown-key", 2),
+            ("missing-key", 3),
+            ("unknown-key", 5),
+            ("bad-name", 6),
+            ("bad-name", 6),
+            ("wrong-type", 6),
+            ("wrong-type", 7)
+        ],
+        "{}",
+        shown(&resolved)
+    );
+}
+
+#[test]
+fn a_wrong_default_is_one_problem_however_many_inherit_it() {
+    let resolved = read(
+        "[defaults]\nkey-mode = \"0644\"\n[certificate]\n\"a.example\" = [\"a.example\"]\n\"b.example\" = [\"b.example\"]",
+    );
+    let errors: Vec<_> = resolved.problems.iter().filter(|p| p.severity == Severity::Error).collect();
+    assert_eq!(errors.len(), 1, "{}", shown(&resolved));
+    assert!(resolved.fatal());
+    assert_eq!(resolved.wanted.broken.len(), 2);
+}
+
+#[test]
+fn doubles_across_files_name_both_places() {
+    let resolved = read_files(&[
+        ("nolapse.toml", "[issuer.x]\ndirectory = \"https://a.example/\"\n[agent]\nproxy = \"http://a:1\""),
+        ("conf.d/a.toml", "\n[certificate.\"a.example\"]\ncombined = \"/x.pem\""),
+        ("conf.d/b.toml", "[certificate.\"a.example\"]\n[certificate.\"b.example\"]\ncombined = \"/x.pem\""),
+        ("conf.d/c.toml", "[issuer.x]\ndirectory = \"https://b.example/\"\n[agent]\nproxy = \"http://b:1\""),
+    ]);
+    let words: Vec<_> = resolved
+        .problems
+        .iter()
+        .filter(|p| p.severity == Severity::Error)
+        .map(|p| (p.code, p.place(), p.words.clone()))
+        .collect();
+    for (row, (code, place, first)) in words.iter().zip([
+        ("duplicate-certificate", "conf.d/b.toml:1:14", "conf.d/a.toml:2"),
+        ("duplicate-output", "conf.d/b.toml:2:14", "conf.d/a.toml:2"),
+        ("duplicate-table", "conf.d/c.toml:1:9", "nolapse.toml:1"),
+        ("duplicate-key", "conf.d/c.toml:4:1", "nolapse.toml:4"),
+    ]) {
+        assert_eq!((row.0, row.1.as_str()), (code, place));
+        assert!(row.2.contains(first), "{}", row.2);
+    }
+    assert_eq!(words.len(), 4);
+}
+
+#[test]
+fn hostile_sizes_are_bounded() {
+    let resolved = nolapse::config::resolve(
+        &[Source::new("big.toml", " ".repeat(Source::TEXT_MAX + 1))],
+        &nolapse::config::Facts::default(),
+    );
+    assert!(resolved.fatal() && resolved.problems[0].code == "too-large");
+
+    let many: Vec<String> = (0..2000).map(|n| format!("\"{n}.example\" = 5")).collect();
+    let resolved = read(&format!("[certificate]\n{}\n[agent]\nx = 1", many.join("\n")));
+    assert!(resolved.problems.len() < 600 && resolved.left_out > 1000);
+    assert!(resolved.fatal() || resolved.wanted.broken.len() == 2000, "nothing is lost silently");
+    assert_eq!(resolved.wanted.broken.len(), 2000);
+
+    let names: Vec<String> = (0..101).map(|n| format!("\"n{n}.example\"")).collect();
+    let resolved = read(&format!("[certificate]\na = [{}]", names.join(",")));
+    assert_eq!(resolved.problems[0].code, "too-many");
+
+    read(&"[".repeat(100_000));
+    read(&format!("a = {}", "[".repeat(100_000)));
+    read(&format!("[certificate.{}]", vec!["a"; 50_000].join(".")));
+}

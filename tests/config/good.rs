@@ -1,0 +1,300 @@
+//! What is taken, and what it comes to.
+
+use std::path::PathBuf;
+
+use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Source, resolve};
+use nolapse::core::spec::{Call, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind};
+use nolapse::core::time::Span;
+
+use crate::{read, read_files, shown};
+
+fn only(text: &str) -> LineageSpec {
+    let resolved = read(text);
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    assert_eq!(resolved.wanted.lineages.len(), 1);
+    resolved.wanted.lineages.into_values().next().unwrap()
+}
+
+fn texts<T: ToString>(list: &[T]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_commonest_case_is_six_lines() {
+    let text = r#"
+[issuer.letsencrypt]
+accept-terms = true
+
+[certificate."shop.example.com"]
+names   = ["shop.example.com", "www.shop.example.com"]
+service = "nginx"
+"#;
+    let resolved = read(text);
+    assert_eq!(resolved.problems, []);
+    let spec = only(text);
+    assert_eq!(texts(&spec.names), ["shop.example.com", "www.shop.example.com"]);
+    assert_eq!(texts(&spec.issuers), ["letsencrypt"]);
+    assert_eq!(texts(&spec.solvers), ["loopback"]);
+    assert_eq!(texts(&spec.hooks), ["nginx"]);
+    assert_eq!(
+        texts(&spec.endpoints),
+        [
+            "https://shop.example.com@127.0.0.1:443",
+            "https://www.shop.example.com@127.0.0.1:443",
+            "https://shop.example.com@[::1]:443",
+            "https://www.shop.example.com@[::1]:443",
+        ]
+    );
+    assert_eq!((spec.key, spec.reuse_key, spec.rights.key_mode), (KeyKind::EcdsaP256, false, 0o640));
+    assert_eq!((spec.origin.as_str(), spec.observe_timeout), ("nolapse.toml:5", Span::secs(30)));
+    let hook = resolved.wanted.hooks.values().next().unwrap();
+    assert_eq!(hook.check.as_deref(), Some(&["nginx".to_owned(), "-t".to_owned()][..]));
+    assert_eq!(hook.call, Call::Run(["systemctl", "reload", "nginx"].map(str::to_owned).to_vec()));
+    let issuer = resolved.wanted.issuers.values().next().unwrap();
+    assert!(issuer.accept_terms && issuer.directory.contains("acme-v02"));
+    assert!(issuer.staging.as_deref().unwrap().contains("staging"));
+}
+
+#[test]
+fn a_bare_list_is_a_whole_certificate() {
+    let spec = only("[certificate]\n\"a.example\" = [\"a.example\", \"www.a.example\"]");
+    assert_eq!(texts(&spec.names), ["a.example", "www.a.example"]);
+    assert_eq!(texts(&spec.solvers), ["standalone"]);
+    assert_eq!(spec.endpoints, []);
+    assert_eq!(texts(&only("certificate.\"a.example\" = \"b.example\"").names), ["b.example"]);
+}
+
+#[test]
+fn names_left_out_are_the_tables_own() {
+    let spec = only("[certificate.\"Bücher.example\"]");
+    assert_eq!(texts(&spec.names), ["xn--bcher-kva.example"]);
+    assert_eq!(spec.id.as_str(), "xn--bcher-kva.example");
+}
+
+#[test]
+fn one_key_of_a_built_in_table_can_be_changed() {
+    let resolved = read(
+        r#"
+[service.nginx]
+reload = ["/usr/sbin/nginx", "-s", "reload"]
+[solver.loopback]
+webroot = "/var/www/acme"
+[issuer.letsencrypt]
+directory = "https://127.0.0.1:14000/dir"
+[certificate."a.example"]
+service = "nginx"
+"#,
+    );
+    assert_eq!(resolved.problems, []);
+    let hook = resolved.wanted.hooks.values().next().unwrap();
+    assert!(hook.check.is_some());
+    assert_eq!(hook.call, Call::Run(["/usr/sbin/nginx", "-s", "reload"].map(str::to_owned).to_vec()));
+    let solver = resolved.wanted.solvers.values().next().unwrap();
+    assert_eq!(solver.kind, SolverKind::Webroot { root: "/var/www/acme".into() });
+    // Rehearsing at another CA than the one that is asked would prove nothing.
+    assert_eq!(resolved.wanted.issuers.values().next().unwrap().staging, None);
+}
+
+#[test]
+fn defaults_hold_where_a_certificate_says_nothing() {
+    let resolved = read(
+        r#"
+[defaults]
+service = "nginx"
+key = "rsa-3072"
+group = "www-data"
+[certificate]
+"a.example" = ["a.example"]
+[certificate."b.example"]
+key = "ecdsa-p384"
+observe = []
+"#,
+    );
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    let [a, b]: [LineageSpec; 2] =
+        resolved.wanted.lineages.into_values().collect::<Vec<_>>().try_into().unwrap();
+    assert_eq!(
+        (a.key, a.rights.group.as_deref(), a.endpoints.len()),
+        (KeyKind::Rsa3072, Some("www-data"), 2)
+    );
+    assert_eq!(
+        (b.key, b.rights.group.as_deref(), b.endpoints.len()),
+        (KeyKind::EcdsaP384, Some("www-data"), 0)
+    );
+}
+
+#[test]
+fn addresses_are_asked_for_every_name_and_hosts_for_themselves() {
+    let spec = only(
+        r#"
+[issuer.ca]
+directory = "https://ca.internal/dir"
+[certificate.star]
+names = ["*.example.com", "example.com", "192.0.2.7"]
+issuer = "ca"
+observe = ["127.0.0.1:443", "lb.example.com:443", "example.com@10.0.0.1:443", "smtp://[::1]:25"]
+"#,
+    );
+    assert_eq!(
+        texts(&spec.endpoints),
+        [
+            "https://nolapse-probe.example.com@127.0.0.1:443",
+            "https://example.com@127.0.0.1:443",
+            "https://192.0.2.7@127.0.0.1:443",
+            "https://lb.example.com:443",
+            "https://example.com@10.0.0.1:443",
+            "smtp://nolapse-probe.example.com@[::1]:25",
+            "smtp://example.com@[::1]:25",
+            "smtp://192.0.2.7@[::1]:25",
+        ]
+    );
+}
+
+#[test]
+fn one_certificate_may_serve_two_programs() {
+    let spec = only("[certificate.\"mail.example\"]\nservice = [\"postfix\", \"dovecot\"]");
+    assert_eq!(texts(&spec.hooks), ["postfix", "dovecot"]);
+    assert_eq!(spec.endpoints.len(), 4);
+    assert_eq!(texts(&spec.solvers), ["standalone"]);
+}
+
+#[test]
+fn hooks_run_signal_or_ask() {
+    let resolved = read(
+        r#"
+[hook.a]
+run = ["/usr/local/bin/a", "--x"]
+check = ["true"]
+timeout = "5m"
+[hook.b]
+signal = { name = "SIGUSR1", pid-file = "/run/b.pid" }
+[hook.c]
+signal = { process = "nginx" }
+[hook.d]
+http = "http://127.0.0.1:2019/reload"
+[hook.e.http]
+url = "https://e.example/"
+method = "PUT"
+[certificate."a.example"]
+hooks = ["a", "b", "c", "d", "e", "nginx"]
+observe = []
+"#,
+    );
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    let calls: Vec<_> = resolved.wanted.hooks.values().map(|hook| hook.call.clone()).collect();
+    let signal = |signal: &str, target| Call::Signal { signal: signal.into(), target };
+    assert_eq!(calls.len(), 6);
+    assert_eq!(calls[1], signal("USR1", SignalTarget::PidFile("/run/b.pid".into())));
+    assert_eq!(calls[2], signal("HUP", SignalTarget::Process("nginx".into())));
+    assert_eq!(calls[3], Call::Http { method: "POST".into(), url: "http://127.0.0.1:2019/reload".into() });
+    assert_eq!(calls[4], Call::Http { method: "PUT".into(), url: "https://e.example/".into() });
+    assert_eq!(resolved.wanted.hooks.values().next().unwrap().timeout, Span::minutes(5));
+}
+
+#[test]
+fn outputs_have_rights_of_their_own() {
+    let spec = only(
+        r#"
+[certificate."a.example"]
+owner = "root"
+key-mode = 0o600
+combined = "/etc/haproxy/certs/a.pem"
+outputs = [
+  { part = "fullchain", path = "/etc/x/chain.pem", mode = "0664" },
+  { part = "privkey", path = "/etc/x/key.pem", group = "ssl-cert", mode = "0640" },
+]
+"#,
+    );
+    let rows: Vec<_> = spec
+        .outputs
+        .iter()
+        .map(|o| (o.part, o.path.as_str(), o.rights.group.as_deref(), o.rights.key_mode, o.rights.cert_mode))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (Part::Fullchain, "/etc/x/chain.pem", None, 0o600, 0o664),
+            (Part::Privkey, "/etc/x/key.pem", Some("ssl-cert"), 0o640, 0o644),
+            (Part::Combined, "/etc/haproxy/certs/a.pem", None, 0o600, 0o644),
+        ]
+    );
+    assert!(spec.outputs.iter().all(|output| output.rights.owner.as_deref() == Some("root")));
+}
+
+#[test]
+fn secrets_are_named_by_their_source() {
+    for (line, source) in [
+        ("hmac-key-file = \"/etc/eab\"", SecretSource::File("/etc/eab".into())),
+        ("hmac-key-env = \"EAB_KEY\"", SecretSource::Env("EAB_KEY".into())),
+        ("hmac-key-credential = \"eab\"", SecretSource::Credential("eab".into())),
+    ] {
+        let text =
+            format!("[issuer.ca]\ndirectory = \"https://ca.example/\"\n[issuer.ca.eab]\nkid = \"k\"\n{line}");
+        let resolved = read(&text);
+        assert!(!resolved.has_errors(), "{}", shown(&resolved));
+        assert_eq!(resolved.wanted.issuers.values().next().unwrap().eab.as_ref().unwrap().hmac_key, source);
+    }
+}
+
+#[test]
+fn sockets_may_come_from_systemd() {
+    let resolved = read("[solver.s]\nlisten = \"systemd:http\"");
+    let solver = resolved.wanted.solvers.values().next().unwrap();
+    assert_eq!(solver.kind, SolverKind::Http { listen: Listen::Systemd("http".into()) });
+}
+
+#[test]
+fn flags_beat_the_file_and_the_file_beats_systemd() {
+    let place = |state: &str| Places { state_dir: Some(PathBuf::from(state)), ..Places::default() };
+    let state = |text: &str, facts: &Facts| {
+        let resolved = resolve(&[Source::new("nolapse.toml", text)], facts);
+        (resolved.agent.state_dir, resolved.agent.live_dir)
+    };
+    let written = "[agent]\nstate-dir = \"/file\"";
+    let both = Facts { forced: place("/flag"), fallback: place("/unit") };
+    let unit = Facts { fallback: place("/unit"), ..Facts::default() };
+    assert_eq!(state(written, &both).0, PathBuf::from("/flag"));
+    assert_eq!(state(written, &unit), ("/file".into(), "/file/live".into()));
+    assert_eq!(state("", &unit).0, PathBuf::from("/unit"));
+    assert_eq!(state("", &Facts::default()).1, PathBuf::from("/var/lib/nolapse/live"));
+}
+
+#[test]
+fn the_agents_settings_read() {
+    let resolved = read(
+        "[agent]\nmetrics = \"/run/nolapse/metrics.sock\"\ntextfile = \"/x/n.prom\"\nproxy = \"http://p:3128\"\n\
+         watch-config = true\nlog-format = \"json\"",
+    );
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    let agent = resolved.agent;
+    assert_eq!(agent.metrics, Some(MetricsListen::Unix("/run/nolapse/metrics.sock".into())));
+    assert_eq!((agent.watch_config, agent.log_format), (true, LogFormat::Json));
+    assert_eq!(agent.proxy.as_deref(), Some("http://p:3128"));
+}
+
+#[test]
+fn tables_may_be_spread_over_files() {
+    let resolved = read_files(&[
+        ("nolapse.toml", "[agent]\nwatch-config = true\n[issuer.letsencrypt]\naccept-terms = true"),
+        ("conf.d/a.toml", "[agent]\nproxy = \"http://p:1\"\n[certificate]\n\"a.example\" = [\"a.example\"]"),
+        ("conf.d/empty.toml", ""),
+        ("conf.d/b.toml", "[defaults]\nkey = \"rsa-2048\""),
+    ]);
+    assert_eq!(resolved.problems, []);
+    assert!(resolved.agent.watch_config);
+    let spec = resolved.wanted.lineages.values().next().unwrap();
+    assert_eq!((spec.key, spec.origin.as_str()), (KeyKind::Rsa2048, "conf.d/a.toml:4"));
+    let issuer = resolved.wanted.issuers.values().next().unwrap();
+    assert_eq!(issuer.proxy.as_deref(), Some("http://p:1"));
+}
+
+#[test]
+fn ten_thousand_certificates_are_read_in_one_go() {
+    let rows: Vec<String> = (0..10_000)
+        .map(|n| format!("\"h{n}.example.com\" = [\"h{n}.example.com\", \"www.h{n}.example.com\"]"))
+        .collect();
+    let resolved =
+        read(&format!("[issuer.letsencrypt]\naccept-terms = true\n[certificate]\n{}", rows.join("\n")));
+    assert_eq!(resolved.problems, []);
+    assert_eq!(resolved.wanted.lineages.len(), 10_000);
+}

@@ -1,0 +1,35 @@
+//! Leaf keys that are the same in every run of a seed.
+
+use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
+use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
+
+use nolapse::codec::pem;
+use nolapse::core::layout::Content;
+use nolapse::core::leaf::mix;
+
+/// Keys of one world; the agent gets them in turn, so a world must not issue more often.
+const KEYS: u64 = 40;
+
+/// PEM texts for [`nolapse::sys::keys::Keys::pool`].
+pub fn pool(seed: u64) -> Vec<Content> {
+    (0..KEYS).map(|n| key(seed, n)).collect()
+}
+
+fn key(seed: u64, n: u64) -> Content {
+    let mut scalar = [0; 32];
+    for (place, word) in scalar.chunks_exact_mut(8).zip(0u64..) {
+        place.copy_from_slice(&mix(&[seed, n, word]).to_be_bytes());
+    }
+    // Below the group's order, which begins with ffffffff.
+    scalar[0] &= 0x7f;
+    let key = PrivateKey::from_private_key(&ECDH_P256, &scalar).unwrap();
+    let der: EcPrivateKeyRfc5915Der<'_> = key.as_der().unwrap();
+    Content::new(pem::encode("EC PRIVATE KEY", der.as_ref()).into_bytes())
+}
+
+/// A piece of each key's text that must turn up nowhere but in files for keys.
+pub fn canaries(pool: &[Content]) -> Vec<String> {
+    pool.iter()
+        .map(|pem| std::str::from_utf8(pem.bytes()).unwrap().lines().nth(1).unwrap()[20..60].to_owned())
+        .collect()
+}

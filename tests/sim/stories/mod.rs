@@ -1,0 +1,3 @@
+//! Named lives of one certificate, one for each situation an operator can be in.
+
+mod issuance;
