@@ -292,10 +292,11 @@ pub fn clean(command: &mut Command) {
     }
 }
 
-/// The JSON below the first line, which is the store's envelope.
+/// What the JSON below the store's envelope holds.
 fn entry(path: &Path) -> Option<Value> {
     let text = std::fs::read_to_string(path).ok()?;
-    serde_json::from_str(text.split_once('\n')?.1).ok()
+    let mut body: Value = serde_json::from_str(text.split_once('\n')?.1).ok()?;
+    Some(body["record"].take())
 }
 
 fn collect(dir: &Path, texts: &mut Vec<String>) {
