@@ -14,6 +14,7 @@ mod support {
     pub mod served;
 }
 
+mod deploy;
 mod issue;
 mod resume;
 mod stage;

@@ -38,9 +38,24 @@ impl Stage {
         Some(Self { nginx, pebble, site })
     }
 
+    /// nginx holds the port that the CA asks at, and serves answers as files: they stay when the
+    /// program dies.
+    pub fn by_files() -> Option<Self> {
+        let pebble = pebble(Options::default())?;
+        let site = Site::new();
+        let nginx = Nginx::start(&site, pebble.http_port())?;
+        Some(Self { nginx, pebble, site })
+    }
+
     /// Issuer and solver, no service yet.
     pub fn bare(&self) -> Config {
-        self.site.config().pebble(&self.pebble, &self.site.root()).listener(self.pebble.http_port())
+        let config = self.site.config().pebble(&self.pebble, &self.site.root());
+        let port = self.pebble.http_port();
+        if self.nginx.http == port {
+            config.webroot(&self.site.path("www"), port)
+        } else {
+            config.listener(port)
+        }
     }
 
     /// The service `ng` with nginx's own check and reload.
@@ -56,7 +71,8 @@ impl Stage {
 
     /// Writes a configuration with these certificates, all served by nginx.
     pub fn wants(&self, names: &[&str]) {
-        let config = names.iter().fold(self.config(), |config, name| config.certificate(name, "service = \"ng\""));
+        let config =
+            names.iter().fold(self.config(), |config, name| config.certificate(name, "service = \"ng\""));
         self.site.write(&config);
         self.nginx.serve(&self.site, names, "");
     }

@@ -15,7 +15,8 @@ pub struct Config {
 impl Config {
     /// State, live and run directories below `dir`; no issuer yet.
     pub fn at(dir: &Path) -> Self {
-        let agent = format!("[agent]\nstate-dir = {:?}\nrun-dir = {:?}\n", dir.join("state"), dir.join("run"));
+        let agent =
+            format!("[agent]\nstate-dir = {:?}\nrun-dir = {:?}\n", dir.join("state"), dir.join("run"));
         Self { agent, tables: String::new() }
     }
 
@@ -36,7 +37,8 @@ impl Config {
     /// `[issuer.pebble]`, and `[defaults]` that name it and the solver `way`.
     pub fn pebble(self, pebble: &Pebble, root: &Path) -> Self {
         std::fs::write(root, pebble.api_root()).unwrap();
-        self.issuer("pebble", &pebble.directory(), root).text("[defaults]\nissuer = \"pebble\"\nsolver = \"way\"")
+        self.issuer("pebble", &pebble.directory(), root)
+            .text("[defaults]\nissuer = \"pebble\"\nsolver = \"way\"")
     }
 
     pub fn issuer(self, name: &str, directory: &str, root: &Path) -> Self {

@@ -1,5 +1,6 @@
 //! A real nginx on loopback, from a directory of its own, by any user.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -28,7 +29,8 @@ impl Nginx {
         std::fs::create_dir_all(&dir).unwrap();
         let nginx = Self { dir, http, https: ports::free() };
         nginx.write("");
-        let started = Command::new("nginx").arg("-c").arg(nginx.conf()).arg("-e").arg(nginx.error_log()).output();
+        let started =
+            Command::new("nginx").arg("-c").arg(nginx.conf()).arg("-e").arg(nginx.error_log()).output();
         let started = started.unwrap();
         assert!(started.status.success(), "nginx: {}", String::from_utf8_lossy(&started.stderr));
         assert!(wait_for(Duration::from_secs(20), || ports::answers(http)), "nginx does not listen");
@@ -59,13 +61,14 @@ impl Nginx {
         let mut servers = String::new();
         for name in names {
             let (chain, key) = (site.live(name, "fullchain.pem"), site.live(name, "privkey.pem"));
-            servers.push_str(&format!(
+            let _ = writeln!(
+                servers,
                 "server {{ listen 127.0.0.1:{} ssl; server_name {name}; ssl_certificate {}; \
-                 ssl_certificate_key {}; location / {{ return 200 'ok'; }} {more} }}\n",
+                 ssl_certificate_key {}; location / {{ return 200 'ok'; }} {more} }}",
                 self.https,
                 chain.display(),
                 key.display(),
-            ));
+            );
         }
         self.write(&servers);
     }
@@ -89,6 +92,12 @@ impl Nginx {
         let new = self.dir.join("nginx.conf.new");
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.conf()).unwrap();
+    }
+
+    /// Its configuration, with the files it names, passes its own check.
+    pub fn accepts(&self) -> bool {
+        let check = self.check();
+        Command::new(&check[0]).args(&check[1..]).status().is_ok_and(|status| status.success())
     }
 
     pub fn hang_up(&self) {

@@ -54,7 +54,9 @@ pub fn ask(connection: &mut (impl Read + Write), name: &str) -> std::io::Result<
     let answer = String::from_utf8_lossy(&answer).into_owned();
     let length = answer
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:").map(str::trim).map(str::to_owned))
+        .find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:").map(str::trim).map(str::to_owned)
+        })
         .map_or(0, |length| length.parse().unwrap());
     let mut body = vec![0; length];
     connection.read_exact(&mut body)?;
