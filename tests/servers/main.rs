@@ -14,7 +14,11 @@ mod support {
     pub mod served;
 }
 
+mod canary;
+mod daemon;
 mod deploy;
 mod issue;
 mod resume;
 mod stage;
+mod unprivileged;
+mod upkeep;

@@ -80,9 +80,9 @@ impl Stage {
     /// What nginx shows is what lies in the live directory. Workers from before a reload may take
     /// connections for a moment longer, so a look that fails is repeated.
     pub fn shows(&self, name: &str) -> bool {
-        let ours = served::leaf_of(&self.site.live(name, "cert.pem"));
-        ports::wait_for(Duration::from_secs(10), || {
-            served::leaf(self.nginx.https, name).as_ref() == Some(&ours)
+        let file = self.site.live(name, "cert.pem");
+        ports::wait_for(Duration::from_secs(20), || {
+            file.exists() && served::leaf(self.nginx.https, name) == Some(served::leaf_of(&file))
         })
     }
 

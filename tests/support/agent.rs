@@ -24,6 +24,9 @@ pub struct Site {
     runs: AtomicUsize,
     /// Further texts that may never be printed.
     pub secrets: Vec<String>,
+    /// What stands before every program of this site, to run it as somebody else.
+    pub wrapper: Vec<String>,
+    program: PathBuf,
 }
 
 /// How one run went.
@@ -51,7 +54,13 @@ impl Site {
         for name in ["conf", "run", "www", "said"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self { dir, runs: AtomicUsize::new(0), secrets: Vec::new() }
+        Self {
+            dir,
+            runs: AtomicUsize::new(0),
+            secrets: Vec::new(),
+            wrapper: Vec::new(),
+            program: env!("CARGO_BIN_EXE_nolapse").into(),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -120,10 +129,32 @@ impl Site {
 
     /// The program with this site's configuration, not yet started.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nolapse"));
+        let mut command = self.wrapped(self.program.to_str().unwrap());
         command.arg("--config").arg(self.path("conf/nolapse.toml")).args(args);
         clean(&mut command);
         command
+    }
+
+    /// Any program, as this site runs programs.
+    pub fn wrapped(&self, program: &str) -> Command {
+        let mut argv = self.wrapper.iter().map(String::as_str).chain([program]);
+        let mut command = Command::new(argv.next().unwrap_or(program));
+        command.args(argv);
+        command
+    }
+
+    /// Gives everything here to `uid`, and a copy of the program that it can reach.
+    pub fn give(&mut self, uid: u32) {
+        let copy = self.path("nolapse");
+        if std::fs::hard_link(&self.program, &copy).is_err() {
+            std::fs::copy(&self.program, &copy).unwrap();
+        }
+        self.program = copy;
+        for name in ["conf", "run", "www", "nginx"] {
+            std::fs::create_dir_all(self.path(name)).unwrap();
+            std::os::unix::fs::chown(self.path(name), Some(uid), Some(uid)).unwrap();
+        }
+        std::os::unix::fs::chown(self.dir.path(), Some(uid), Some(uid)).unwrap();
     }
 
     pub fn start(&self, args: &[&str]) -> Running {
@@ -191,7 +222,8 @@ impl Site {
         pieces
     }
 
-    fn leak(&self) -> Option<String> {
+    /// The first place where a private key shows, if there is one.
+    pub fn leak(&self) -> Option<String> {
         let pieces = self.canaries();
         self.said().into_iter().find_map(|(path, bytes)| {
             let text = String::from_utf8_lossy(&bytes);
