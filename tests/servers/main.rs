@@ -14,6 +14,7 @@ mod support {
     pub mod served;
 }
 
+mod ari;
 mod canary;
 mod daemon;
 mod deploy;

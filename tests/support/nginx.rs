@@ -14,6 +14,7 @@ pub struct Nginx {
     /// Where it serves `www` of the site by plain HTTP.
     pub http: u16,
     pub https: u16,
+    as_root: bool,
 }
 
 impl Nginx {
@@ -27,11 +28,10 @@ impl Nginx {
         }
         let dir = site.path("nginx");
         std::fs::create_dir_all(&dir).unwrap();
-        let nginx = Self { dir, http, https: ports::free() };
+        let nginx = Self { dir, http, https: ports::free(), as_root: is_root() && site.wrapper.is_empty() };
         nginx.write("");
-        let started =
-            Command::new("nginx").arg("-c").arg(nginx.conf()).arg("-e").arg(nginx.error_log()).output();
-        let started = started.unwrap();
+        let mut start = site.wrapped("nginx");
+        let started = start.arg("-c").arg(nginx.conf()).arg("-e").arg(nginx.error_log()).output().unwrap();
         assert!(started.status.success(), "nginx: {}", String::from_utf8_lossy(&started.stderr));
         assert!(wait_for(Duration::from_secs(20), || ports::answers(http)), "nginx does not listen");
         Some(nginx)
@@ -77,7 +77,7 @@ impl Nginx {
     pub fn write(&self, servers: &str) {
         let dir = self.dir.display();
         // Workers of a root master would be `nobody`, who may not enter every temporary directory.
-        let user = if is_root() { "user root;" } else { "" };
+        let user = if self.as_root { "user root;" } else { "" };
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
             .map(|kind| format!("{kind}_temp_path {dir}/{kind};"))
