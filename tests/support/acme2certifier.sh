@@ -49,6 +49,9 @@ renewal_window_duration: ${ARI_SECONDS:-3600}
 retry_after_timeout: 60
 CONFIG
 
+# gunicorn leaves a control socket at home.
+HOME=$dir
+export HOME
 ACME_SRV_CONFIGFILE=$dir/acme_srv.cfg ACME2CERTIFIER_BASE_DIR=$dir ACME2CERTIFIER_I_KNOW_THE_RISK=1
 export ACME_SRV_CONFIGFILE ACME2CERTIFIER_BASE_DIR ACME2CERTIFIER_I_KNOW_THE_RISK
 exec "$venv/bin/gunicorn" --bind "127.0.0.1:$port" --workers 1 --threads 4 \
