@@ -7,6 +7,8 @@
 //! cargo run --example quickstart -- --keep   # leaves everything running to look at
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -259,5 +261,5 @@ fn free_port() -> Outcome<u16> {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("         | {line}\n")).collect()
+    text.lines().flat_map(|line| ["         | ", line, "\n"]).collect()
 }

@@ -1,6 +1,8 @@
 //! From a configuration to a running agent: the only file that knows both the configuration and
 //! the adapters.
 
+pub mod look;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +34,10 @@ use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
+/// There while systemd runs this host (`sd_booted(3)`).
+const SYSTEMD: &str = "/run/systemd/system";
+const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+const CHECK_UNIT: &str = "nolapse-check@.service";
 /// Largest configuration file, in bytes.
 const CONFIG_MAX: usize = 16 << 20;
 /// Largest secret file and roots file, in bytes.
@@ -73,6 +79,9 @@ pub struct Wired {
     store: Arc<DirStore>,
 }
 
+/// The live directory of a rehearsal, on a disk in memory.
+const REHEARSAL: &str = "/rehearsal";
+
 /// What a dry run works with.
 pub struct Rehearsal {
     pub agent: Arc<Agent>,
@@ -83,7 +92,10 @@ pub struct Rehearsal {
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
+struct Listeners(Arc<Mutex<BySpec>>);
+
+/// By solver and address.
+type BySpec = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
 
 /// The listener for metrics and health, where one is configured.
 pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {
@@ -191,7 +203,7 @@ fn has_toml_ending(name: &str) -> bool {
 }
 
 /// What flags and the environment say of directories.
-fn facts(places: &Places) -> config::Facts {
+pub fn facts(places: &Places) -> config::Facts {
     // systemd may list several directories; the first is ours.
     let given = |name: &str| {
         let dirs = std::env::var(name).ok()?;
@@ -208,6 +220,8 @@ fn facts(places: &Places) -> config::Facts {
             live_dir: None,
             run_dir: given("RUNTIME_DIRECTORY"),
         },
+        check_units: Path::new(SYSTEMD).exists()
+            && UNIT_DIRS.iter().any(|dir| Path::new(dir).join(CHECK_UNIT).exists()),
     }
 }
 
@@ -303,12 +317,13 @@ impl Wired {
         let ids = wanted.lineages.keys().cloned().collect();
         let scene = Scene {
             wanted,
-            live_dir: PathBuf::from("/rehearsal"),
+            live_dir: PathBuf::from(REHEARSAL),
             cas,
             solvers: scene.solvers.clone(),
             hooks: BTreeMap::new(),
         };
-        let (disk, _) = Disk::model();
+        let (disk, model) = Disk::model();
+        model.make_dirs(Path::new(REHEARSAL), 0o755);
         let parts = Parts {
             store,
             probe: self.agent.probe.clone(),

@@ -163,7 +163,7 @@ fn sins(place: &str, text: &str, outside: &BTreeSet<String>) -> Vec<String> {
         found.push(format!("lacks {BANNED_CALLS}"));
     }
     let in_tests = place.ends_with("/tests.rs") || place.contains("/tests/");
-    let source = Source::read(text, module, in_tests);
+    let source = Source::read(text, &module, in_tests);
     for path in &source.paths {
         match path.first().map(String::as_str) {
             None | Some("*") if floor != "lib" => found.push(format!("{floor} names the whole crate (*)")),
@@ -214,7 +214,7 @@ struct Source {
 }
 
 impl Source {
-    fn read(text: &str, module: Vec<String>, in_tests: bool) -> Self {
+    fn read(text: &str, module: &[String], in_tests: bool) -> Self {
         let tokens = tokens(text);
         let mut source = Self::default();
         // Inline modules that are open, with the depth of their brace.

@@ -45,6 +45,10 @@ const SIDE_BY_SIDE: usize = 8;
 const LOOK_LEAST: Span = Span::from_millis(100);
 /// Longest that a stop waits for what is under way; the rest is resumed at the next start.
 const STOP_GRACE: Span = Span::secs(10);
+/// Longest that a tick may keep the loop waiting: the longest hook.
+const BUSY_MOST: Span = Span::HOUR;
+/// A clock that moved by less against the time that passed was not set, only corrected.
+const CORRECTION_MOST: Span = Span::MINUTE;
 /// Lineages judged between two turns of the loop at the start.
 const JUDGED_AT_ONCE: usize = 256;
 
@@ -60,11 +64,18 @@ impl Agent {
         self.judge_all(&mut desk).await?;
         let mut ticks: JoinSet<Outcome> = JoinSet::new();
         loop {
-            self.start_due(&mut desk, &mut ticks);
             let now = self.clock.now();
+            if desk.clock_was_set(now, self.clock.monotonic()) {
+                // Dates on the agenda were reckoned by another clock (F25).
+                self.judge_all(&mut desk).await?;
+            }
+            self.start_due(&mut desk, &mut ticks);
             let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
             desk.census(now);
-            report(&Pass { census: &desk.counted, complete: true, next_wake });
+            // With all hands busy the next step is the end of a tick, and a hook may take its time.
+            let heard_by =
+                if ticks.len() < SIDE_BY_SIDE { next_wake } else { next_wake.max(now + BUSY_MOST) };
+            report(&Pass { census: &desk.counted, complete: true, next_wake: heard_by });
             tokio::select! {
                 biased;
                 signal = signals.recv() => match signal {
@@ -106,6 +117,8 @@ impl Agent {
                 tokio::task::yield_now().await;
             }
             if desk.running.contains(&id) {
+                // Its tick keeps the scene that it began with.
+                desk.again.insert(id);
                 continue;
             }
             let now = self.clock.now();
@@ -147,7 +160,8 @@ impl Agent {
                     desk.rows.insert(outcome.id.clone(), row);
                     desk.moved = true;
                 }
-                desk.agenda.put(outcome.id, outcome.wake_at.max(now + LOOK_LEAST));
+                let at = if desk.again.remove(&outcome.id) { now } else { outcome.wake_at };
+                desk.agenda.put(outcome.id, at.max(now + LOOK_LEAST));
             }
             // One lineage's panic is contained; it is looked at again with all that ran.
             Err(error) => {
@@ -164,9 +178,13 @@ impl Agent {
 struct Desk {
     agenda: Agenda,
     running: BTreeSet<LineageId>,
+    /// Judged by what no longer holds while it was running: looked at once more.
+    again: BTreeSet<LineageId>,
     rows: BTreeMap<LineageId, Row>,
     counted: Census,
     moved: bool,
+    /// By how much the wall clock is ahead of the time since the start.
+    ahead: Option<Span>,
 }
 
 impl Desk {
@@ -174,10 +192,20 @@ impl Desk {
         Self {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
+            again: BTreeSet::new(),
             rows: BTreeMap::new(),
             counted: Census { at: Timestamp::EPOCH, rows: Vec::new() },
             moved: true,
+            ahead: None,
         }
+    }
+
+    /// Whether the wall clock and the time that passed disagree since the last question: it was
+    /// set, or the host was suspended.
+    fn clock_was_set(&mut self, now: Timestamp, passed: Span) -> bool {
+        let ahead = now.since(Timestamp::EPOCH) - passed;
+        let before = self.ahead.replace(ahead).unwrap_or(ahead);
+        (ahead - before).max(before - ahead) > CORRECTION_MOST
     }
 
     fn keep_only(&mut self, ids: &BTreeSet<LineageId>) {

@@ -12,7 +12,7 @@ use crate::core::endpoint::Endpoint;
 use crate::core::event::Event;
 use crate::core::failure::Failure;
 use crate::core::ladder::{judge, next_look};
-use crate::core::leaf::Leaf;
+use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::SubjectName;
 use crate::core::record::{EndpointNote, GenerationNumber, LineageRecord, Sight};
 use crate::core::spec::LineageSpec;
@@ -68,7 +68,7 @@ impl Agent {
             let mut looks = JoinSet::new();
             for endpoint in group {
                 let reached = world.installed.value.endpoints.get(endpoint).is_some_and(|note| note.reached);
-                looks.spawn(self.look_until_new(endpoint.clone(), target.clone(), reached, patience.clone()));
+                looks.spawn(self.look_until_new(endpoint.clone(), target.fingerprint, reached, patience.clone()));
             }
             while let Some(look) = looks.join_next().await {
                 let (endpoint, sighting) =
@@ -89,7 +89,7 @@ impl Agent {
     fn look_until_new(
         &self,
         endpoint: Endpoint,
-        target: Leaf,
+        target: Fingerprint,
         reached: bool,
         patience: Patience,
     ) -> impl Future<Output = (Endpoint, Sighting)> + Send + use<> {
@@ -101,7 +101,7 @@ impl Agent {
                 let until = match &sighting {
                     Sighting::Served { leaf, .. } => {
                         patience.anybody.store(true, Ordering::Relaxed);
-                        (leaf.fingerprint != target.fingerprint).then_some(patience.stale_until)
+                        (leaf.fingerprint != target).then_some(patience.stale_until)
                     }
                     Sighting::Unreachable(_) if reached => Some(patience.stale_until),
                     Sighting::Unreachable(_) if patience.anybody.load(Ordering::Relaxed) => None,

@@ -15,6 +15,7 @@ mod placeholder;
 mod pursue;
 mod refresh;
 mod reload;
+mod skew;
 mod survey;
 mod tick;
 
@@ -49,7 +50,8 @@ pub struct Agent {
     pub keys: Keys,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
-    told: Mutex<BTreeMap<LineageId, String>>,
+    /// What was said last of each lineage, by kind of event.
+    told: Mutex<BTreeMap<(LineageId, &'static str), String>>,
     /// A stop was asked for: passes end after the action under way.
     stopping: AtomicBool,
 }

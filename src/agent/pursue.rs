@@ -15,7 +15,8 @@ use crate::core::name::SubjectName;
 use crate::core::order::{ChallengeTask, Offer};
 use crate::core::record::{FailedValidation, Issued, LineageRecord, Trouble};
 use crate::core::spec::LineageSpec;
-use crate::core::time::Span;
+use crate::core::time::{Span, Timestamp};
+use crate::core::window::last_resort;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
@@ -39,9 +40,11 @@ impl Agent {
         self.rights_known(spec)?;
         // No order is placed whose result could not be stored (F01, F12).
         self.store.writable().await.map_err(|error| store_failure(&error))?;
+        self.provable(scene, spec, world).await?;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
         })?;
+        self.agree_on_date(&**scene.ca(&issuer)?, backoff(&world.record.value)).await?;
         let key = self.leaf_key(spec, world).await?;
         let expect = Expect::Anything;
         let leaf_key = Key::LeafKey(key.fingerprint());
@@ -78,6 +81,22 @@ impl Agent {
         Ok(())
     }
 
+    /// A first certificate whose names can't be proved from here costs no order. A renewal is
+    /// tried all the same: the CA may still know the names as proved.
+    async fn provable(&self, scene: &Scene, spec: &LineageSpec, world: &World) -> Result<(), Failure> {
+        if world.record.value.current.is_some() {
+            return Ok(());
+        }
+        let mut refusal = None;
+        for id in &spec.solvers {
+            match scene.solver(id)?.able().await {
+                Err(failure) if failure.class == Class::Refused => refusal = refusal.or(Some(failure)),
+                Ok(()) | Err(_) => return Ok(()),
+            }
+        }
+        refusal.map_or(Ok(()), Err)
+    }
+
     async fn leaf_key(&self, spec: &LineageSpec, world: &World) -> Result<PrivateKey, Failure> {
         if spec.reuse_key
             && let Some(current) = world.record.value.current.as_ref()
@@ -97,6 +116,8 @@ impl Agent {
             // Only politeness: the order ends by itself.
             let _ = ca.abandon(&order).await;
         }
+        // Nothing refers to this key any more. One that stays behind is unused, not harmful.
+        let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
     }
 
     /// Drives the open attempt to its end, or parks it. `Ok`: there is a new generation.
@@ -148,8 +169,16 @@ impl Agent {
                     world.record.value.attempt = Some(attempt);
                     return self.fail(scene, spec, world, failure, true).await;
                 }
-                Action::Download => match self.receive(&*ca, &attempt, &key).await {
-                    Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
+                    Ok(chain) => match receive(&chain, &attempt, &key, self.clock.now()) {
+                        Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                        Err(failure) => {
+                            // The same order delivers the same again. Only time mends a date.
+                            let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
+                            world.record.value.attempt = Some(attempt);
+                            return self.fail(scene, spec, world, failure, over).await;
+                        }
+                    },
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
@@ -220,12 +249,6 @@ impl Agent {
             }
         }
         Ok(Observation::Confirmed(tasks))
-    }
-
-    async fn receive(&self, ca: &dyn Ca, attempt: &Attempt, key: &PrivateKey) -> Result<Bundle, Failure> {
-        let chain = ca.download(attempt.order.as_deref().unwrap_or_default()).await?;
-        let expected = Expected { names: &attempt.names, now: self.clock.now() };
-        Bundle::receive(&chain, &key.pem(), &expected)
     }
 
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
@@ -309,15 +332,12 @@ impl Agent {
         let attempt = world.record.value.attempt.clone();
         if over {
             self.drop_attempt(scene, world).await;
-            if let Some(attempt) = &attempt {
-                let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
-            }
         }
         let scale = backoff(&world.record.value);
         let record = &mut world.record.value;
         let names = attempt.as_ref().map_or_else(|| spec.names.clone(), |attempt| attempt.names.clone());
         let (count, since) = match &record.trouble {
-            Some(trouble) if related(record, trouble, &names) => {
+            Some(trouble) if related(record, trouble, &names, now) => {
                 (trouble.count.saturating_add(1), trouble.since)
             }
             _ => (1, now),
@@ -359,10 +379,13 @@ impl Agent {
     }
 }
 
-/// The old and the new name set share one history of failures; any other set starts afresh.
-fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName]) -> bool {
-    trouble.names == names
-        || record.current.as_ref().is_some_and(|c| c.names == names || c.names == trouble.names)
+/// A changed name set starts afresh. At last resort the old and the new set take turns, and share
+/// one history of failures.
+fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName], now: Timestamp) -> bool {
+    let turns = record.current.as_ref().is_some_and(|current| {
+        now >= last_resort(&current.leaf) && (current.names == names || current.names == trouble.names)
+    });
+    trouble.names == names || turns
 }
 
 fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {
@@ -379,6 +402,10 @@ fn reserve(scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Fail
     let receipts =
         tasks.iter().map(|task| scene.solver(&task.solver)?.receipt(task)).collect::<Result<_, Failure>>()?;
     Ok(Observation::Reserved { tasks, receipts })
+}
+
+fn receive(chain: &str, attempt: &Attempt, key: &PrivateKey, now: Timestamp) -> Result<Bundle, Failure> {
+    Bundle::receive(chain, &key.pem(), &Expected { names: &attempt.names, now })
 }
 
 async fn tell_ready(ca: &dyn Ca, order: &str, tasks: &[ChallengeTask]) -> Result<Observation, Failure> {

@@ -229,7 +229,7 @@ impl Agent {
             outcome.failure = Some(trouble.failure.clone());
         }
         if let Placement::Foreign(leaf) = &world.disk.live {
-            self.tell_once(outcome, &format!("foreign {}", leaf.fingerprint), || Event::ForeignFound {
+            self.tell_once(outcome, "foreign", &leaf.fingerprint.to_string(), || Event::ForeignFound {
                 lineage: record.id.clone(),
                 path: scene.live_dir.join(record.id.as_str()).display().to_string(),
                 leaf: leaf.clone(),
@@ -243,7 +243,10 @@ impl Agent {
         outcome.verdict = verdict;
         outcome.reason = reason;
         outcome.wake_at = plan.wake_at;
-        self.tell_once(outcome, &format!("{verdict} {reason}"), || Event::Decided {
+        if is_routine(plan) {
+            return;
+        }
+        self.tell_once(outcome, "decided", &format!("{verdict} {reason}"), || Event::Decided {
             lineage: id.clone(),
             verdict,
             reason: reason.to_owned(),
@@ -252,10 +255,11 @@ impl Agent {
     }
 
     /// Repeats are silent until something moves.
-    fn tell_once(&self, outcome: &Outcome, what: &str, event: impl FnOnce() -> Event) {
+    fn tell_once(&self, outcome: &Outcome, kind: &'static str, what: &str, event: impl FnOnce() -> Event) {
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if told.get(&outcome.id).is_none_or(|last| last != what) {
-            told.insert(outcome.id.clone(), what.to_owned());
+        let last = told.entry((outcome.id.clone(), kind)).or_default();
+        if last != what {
+            what.clone_into(last);
             drop(told);
             self.tell(&event());
         }
@@ -265,6 +269,15 @@ impl Agent {
 /// Nothing to do before the wake.
 pub(super) fn at_rest(plan: &Plan) -> bool {
     plan.upkeep == Upkeep::Hold && matches!(plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. })
+}
+
+/// Looking, which is done many times a day and changes nothing that people would want to hear of.
+const fn is_routine(plan: &Plan) -> bool {
+    match plan.upkeep {
+        Upkeep::Observe { .. } => true,
+        Upkeep::Hold => matches!(plan.issuance, Issuance::Refresh | Issuance::Probe { .. }),
+        _ => false,
+    }
 }
 
 /// The verdict and reason to show: upkeep first.

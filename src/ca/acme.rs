@@ -494,6 +494,10 @@ impl Ca for AcmeCa {
         })
     }
 
+    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
+        Box::pin(async move { Ok(self.session().await?.directory.skew()) })
+    }
+
     fn view<'a>(&'a self, order: &'a str) -> Reply<'a, Result<OrderView, Failure>> {
         Box::pin(self.look(order))
     }

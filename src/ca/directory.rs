@@ -105,12 +105,19 @@ impl Directory {
 
     /// Whether it may be used without being read again.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        !self.distrusted.load(Ordering::Acquire) && now.since(self.read_at) < AGE_MOST
+        // A clock that was put back makes it no fresher.
+        let age = now.since(self.read_at);
+        !self.distrusted.load(Ordering::Acquire) && age >= Span::ZERO && age < AGE_MOST
     }
 
     /// The CA answered as if it were another one: it is read again before the next use.
     pub(super) fn distrust(&self) {
         self.distrusted.store(true, Ordering::Release);
+    }
+
+    /// How far our clock was ahead of the CA's when this was read.
+    pub(super) fn skew(&self) -> Option<Span> {
+        self.date.map(|date| self.read_at.since(date))
     }
 
     pub(super) fn greeting(&self) -> Greeting {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Keeps TLS certificates renewed, installed, reloaded and seen being served.
 #[derive(Debug, Parser)]
 #[command(name = "nolapse", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(flatten)]
     pub places: Places,
@@ -14,26 +15,37 @@ pub struct Arguments {
     pub verb: Verb,
 }
 
+const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong; 1 a certificate failed; 2 usage; 3 renewed, but not \
+installed, reloaded or observed; 4 another process works on it; 5 configuration; 10 renewed, with --exit-code. \
+`status` exits as monitoring plugins do.";
+
 /// Where things are; each also by environment.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Places {
     /// Configuration file; conf.d/*.toml beside it is merged
-    #[arg(long, short = 'c', global = true, value_name = "FILE", env = "NOLAPSE_CONFIG")]
+    #[arg(
+        long,
+        short = 'c',
+        global = true,
+        value_name = "FILE",
+        env = "NOLAPSE_CONFIG",
+        hide_env_values = true
+    )]
     pub config: Option<PathBuf>,
     /// State directory, over the configuration
-    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_STATE_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_STATE_DIR", hide_env_values = true)]
     pub state_dir: Option<PathBuf>,
     /// Directory of the live certificates, over the configuration
-    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_LIVE_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_LIVE_DIR", hide_env_values = true)]
     pub live_dir: Option<PathBuf>,
     /// Directory of the public status file, over the configuration
-    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_RUN_DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_RUN_DIR", hide_env_values = true)]
     pub run_dir: Option<PathBuf>,
     /// Log form
-    #[arg(long, global = true, value_enum, env = "NOLAPSE_LOG_FORMAT")]
+    #[arg(long, global = true, value_enum, env = "NOLAPSE_LOG_FORMAT", hide_env_values = true)]
     pub log_format: Option<LogForm>,
     /// What is logged: error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL", env = "NOLAPSE_LOG")]
+    #[arg(long, global = true, value_name = "LEVEL", env = "NOLAPSE_LOG", hide_env_values = true)]
     pub log: Option<String>,
 }
 
@@ -46,6 +58,10 @@ pub enum LogForm {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Write a first configuration
+    Init(Init),
+    /// Configure one more certificate, rehearse, issue and observe it
+    Add(Add),
     /// Run the agent until it is told to stop
     Run,
     /// Make every certificate usable and end: for init containers
@@ -62,6 +78,10 @@ pub enum Verb {
     Pause(Pause),
     /// Drop what is known of a certificate that left the configuration
     Forget(Forget),
+    /// Check the configuration, show what it comes to, and test this host for it
+    Check(Check),
+    /// Print what else a set-up needs: sample, man pages, completions, units
+    Generate(Generate),
 }
 
 #[derive(Debug, Args)]

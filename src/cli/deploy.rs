@@ -1,7 +1,7 @@
 //! `nolapse deploy`: pay what is owed, without a new order.
 
 use crate::cli::args::{Deploy, Places};
-use crate::cli::{Exit, Stop, print, renew, select};
+use crate::cli::{Exit, Stop, renew, select};
 use crate::core::decide::Request;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::HookId;
@@ -19,6 +19,7 @@ pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
         None => None,
     };
     let loaded = crate::wire::load(places)?;
+    crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
         let ids = select::configured(&wired.agent.scene(), &deploy.names)?;
@@ -29,18 +30,7 @@ pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
             skip,
             ..Request::default()
         };
-        let summary = wired
-            .agent
-            .pass_over(ids, &request, deploy.wait, |outcome| {
-                if !deploy.json {
-                    renew::tell(outcome);
-                }
-            })
-            .await;
-        wired.write_status().await;
-        if deploy.json {
-            print::json(&renew::Told::of(&summary))?;
-        }
+        let summary = renew::pass(&wired, ids, &request, deploy.wait, deploy.json).await?;
         Ok(renew::exit(&summary, false, false))
     })
 }

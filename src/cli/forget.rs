@@ -12,6 +12,7 @@ use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
     let loaded = crate::wire::load(places)?;
+    crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
         let scene = wired.agent.scene();
@@ -65,6 +66,6 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
     })
 }
 
-fn failed(error: crate::ports::StoreError) -> Failure {
-    crate::agent::store_failure(&error)
+fn failed(error: impl std::borrow::Borrow<crate::ports::StoreError>) -> Failure {
+    crate::agent::store_failure(error.borrow())
 }

@@ -1,10 +1,20 @@
 //! The floor that prints and exits. One file a verb.
 
+mod add;
 pub mod args;
+mod certbot;
+mod check;
 mod deploy;
+mod entry;
 mod explain;
+mod finding;
 mod forget;
+mod generate;
+mod host;
+mod init;
+mod mount;
 mod once;
+mod owner;
 mod pause;
 pub mod print;
 mod rehearse;
@@ -12,7 +22,9 @@ mod renew;
 pub mod report;
 mod run;
 mod select;
+mod skew;
 mod status;
+mod unit;
 
 use std::process::ExitCode;
 
@@ -80,6 +92,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Forget(forget) => forget::run(places, forget),
+        Verb::Init(init) => init::run(places, init),
+        Verb::Add(add) => add::run(places, add),
+        Verb::Check(check) => check::run(places, check),
+        Verb::Generate(generate) => generate::run(places, generate),
     };
     let exit = match done {
         Ok(exit) | Err(Stop::Said(exit)) => exit,

@@ -8,6 +8,7 @@ use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
     let loaded = crate::wire::load(places)?;
+    crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
         let ids = select::configured(&wired.agent.scene(), &[])?;

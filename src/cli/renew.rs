@@ -6,10 +6,13 @@ use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::{Places, Renew};
 use crate::cli::{Exit, Stop, print, select};
 use crate::core::decide::Request;
+use crate::core::name::LineageId;
+use crate::core::time::Span;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
     let loaded = crate::wire::load(places)?;
+    crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
         let ids = select::configured(&wired.agent.scene(), &renew.names)?;
@@ -27,21 +30,33 @@ pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
             force: renew.force,
             ..Request::default()
         };
-        let summary = wired
-            .agent
-            .pass_over(ids, &request, renew.wait, |outcome| {
-                if !renew.json {
-                    tell(outcome);
-                }
-            })
-            .await;
-        wired.write_status().await;
-        if renew.json {
-            print::json(&Told::of(&summary))?;
-        }
+        let summary = pass(&wired, ids, &request, renew.wait, renew.json).await?;
         let broken = !wired.agent.scene().wanted.broken.is_empty() && renew.names.is_empty();
         Ok(exit(&summary, renew.exit_code, broken))
     })
+}
+
+/// One pass over `ids`, told line by line or, with `json`, whole at its end.
+pub async fn pass(
+    wired: &Wired,
+    ids: Vec<LineageId>,
+    request: &Request,
+    wait: Span,
+    json: bool,
+) -> Result<Summary, Stop> {
+    let summary = wired
+        .agent
+        .pass_over(ids, request, wait, |outcome| {
+            if !json {
+                tell(outcome);
+            }
+        })
+        .await;
+    wired.write_status().await;
+    if json {
+        print::json(&Told::of(&summary))?;
+    }
+    Ok(summary)
 }
 
 /// The code for a summary; a broken entry is a failure of that lineage.

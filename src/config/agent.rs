@@ -17,6 +17,9 @@ pub struct Facts {
     pub forced: Places,
     /// From `STATE_DIRECTORY` and its like: weaker than the file.
     pub fallback: Places,
+    /// The packaged units `nolapse-check@.service` are here: services are checked through them,
+    /// as root, because `nginx -t` and others open files that are root's alone.
+    pub check_units: bool,
 }
 
 /// Directories, where something is known of them.

@@ -1,6 +1,9 @@
 //! What is built in, written as a configuration like any other, so that one reader reads both
 //! and every key can be overridden by a table of the same name.
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 /// Name shown for places inside it.
 pub const NAME: &str = "built-in";
 
@@ -55,6 +58,30 @@ reload = ["systemctl", "reload", "dovecot"]
 observe = ["127.0.0.1:993", "[::1]:993"]
 "#;
 
+/// [`TEXT`], with each service's check as the host needs it.
+pub fn text(check_units: bool) -> Cow<'static, str> {
+    if !check_units {
+        return Cow::Borrowed(TEXT);
+    }
+    let mut service = None;
+    let mut text = String::with_capacity(TEXT.len() + 400);
+    for line in TEXT.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            service = header.strip_prefix("service.").and_then(|name| name.strip_suffix(']'));
+        }
+        match service {
+            Some(name) if line.starts_with("check = ") => {
+                let _ =
+                    writeln!(text, "check = [\"systemctl\", \"start\", \"nolapse-check@{name}.service\"]");
+            }
+            _ => {
+                let _ = writeln!(text, "{line}");
+            }
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// The issuer of certificates that name none.
 pub const DEFAULT_ISSUER: &str = "letsencrypt";
 
@@ -75,3 +102,16 @@ pub const ENDED: [(&str, &str, &str); 2] =
 
 /// Names of the built-in services.
 pub const SERVICES: [&str; 6] = ["nginx", "apache2", "haproxy", "caddy", "postfix", "dovecot"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_the_packaged_units_every_check_runs_as_root() {
+        let text = text(true);
+        assert_eq!(text.matches("nolapse-check@").count(), SERVICES.len());
+        assert!(SERVICES.iter().all(|service| text.contains(&format!("nolapse-check@{service}.service"))));
+        assert_eq!(text.matches("reload = ").count(), TEXT.matches("reload = ").count());
+    }
+}

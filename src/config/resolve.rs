@@ -48,6 +48,7 @@ impl Resolved {
 /// Reads all texts as one configuration. The main file comes first, then `conf.d` in order.
 pub fn resolve(sources: &[Source], facts: &Facts) -> Resolved {
     let mut problems = Problems::default();
+    let presets = preset::text(facts.check_units);
     let mut files: Vec<File<'_>> = sources
         .iter()
         .enumerate()
@@ -56,7 +57,7 @@ pub fn resolve(sources: &[Source], facts: &Facts) -> Resolved {
             File::new(index, &source.name, text)
         })
         .collect();
-    files.push(File::new(files.len(), preset::NAME, preset::TEXT));
+    files.push(File::new(files.len(), preset::NAME, &presets));
     for (file, source) in files.iter().zip(sources) {
         if source.text.len() > Source::TEXT_MAX {
             let words = format!("a configuration file has at most {} MiB", Source::TEXT_MAX >> 20);

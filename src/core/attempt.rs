@@ -284,14 +284,12 @@ fn on_authorizations(
         if answered && told {
             continue;
         }
-        match choose(view, offers) {
-            Some(task) => tasks.push(task),
-            None => {
-                // Every fitting challenge failed already, or none fits.
-                let failure = blame(std::slice::from_ref(view), true).unwrap_or_else(|| unprovable(view));
-                return (attempt, Action::GiveUp(failure));
-            }
-        }
+        let Some(task) = choose(view, offers) else {
+            // Every fitting challenge failed already, or none fits.
+            let failure = blame(std::slice::from_ref(view), true).unwrap_or_else(|| unprovable(view));
+            return (attempt, Action::GiveUp(failure));
+        };
+        tasks.push(task);
     }
     if tasks.is_empty() {
         // All proven (or told): the order turns ready by itself.

@@ -20,7 +20,7 @@ pub struct Leaf {
     pub serial: String,
     /// SHA-256 of the whole certificate.
     pub fingerprint: Fingerprint,
-    /// SHA-256 of the SubjectPublicKeyInfo.
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
     pub key: Fingerprint,
     /// `None` for a kind that we don't make.
     pub key_kind: Option<KeyKind>,

@@ -1,5 +1,5 @@
 //! Instants and lengths of time in whole milliseconds. Every operation saturates: a hostile or
-//! broken date can be absurd, it can never wrap (mod_md's CVE-2025-55753 was a wrapped backoff).
+//! broken date can be absurd, it can never wrap (`mod_md`'s CVE-2025-55753 was a wrapped backoff).
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -310,7 +310,7 @@ impl fmt::Display for Span {
         match secs {
             0 => write!(f, "{millis} ms"),
             1..60 => write!(f, "{secs} s"),
-            60..3600 if secs % 60 == 0 || secs >= 600 => write!(f, "{} m", secs / 60),
+            60..3600 if secs.is_multiple_of(60) || secs >= 600 => write!(f, "{} m", secs / 60),
             60..3600 => write!(f, "{} m {} s", secs / 60, secs % 60),
             3600..86_400 if secs % 3600 < 60 => write!(f, "{} h", secs / 3600),
             3600..86_400 => write!(f, "{} h {} m", secs / 3600, secs / 60 % 60),

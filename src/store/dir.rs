@@ -66,7 +66,7 @@ impl DirStore {
         installed_dir: Option<&Path>,
     ) -> Result<Self, StoreError> {
         let store = Self::at(disk, clock, state_dir, installed_dir, true)?;
-        store.furnish().await?;
+        store.furnish(state_dir).await?;
         Ok(store)
     }
 

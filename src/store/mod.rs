@@ -10,3 +10,4 @@ pub mod scratch;
 mod tests;
 
 pub use dir::{DirStore, StoreReport};
+pub use opening::owner;

@@ -17,6 +17,8 @@ use crate::sys::disk::{Disk, FileKind, LockGuard};
 pub const SCHEMA: u32 = 1;
 /// Mode of every directory in the state.
 pub const DIR_MODE: u32 = 0o700;
+/// Mode of a state directory that we make: others may pass through to `live/`, and see nothing.
+const ROOT_MODE: u32 = 0o711;
 /// Bits of the state directory's own mode that are the operator's.
 const ROOT_KEEPS: u32 = 0o011;
 /// Mode of every file in the state.
@@ -68,6 +70,19 @@ pub fn choose(disk: &Disk, configured: &Path) -> Result<PathBuf, StoreError> {
     }
 }
 
+/// Whose state a configured directory is or would be: user and group number of the directory that
+/// [`choose`] picks for its owner. `None` where nothing is there yet.
+pub fn owner(disk: &Disk, configured: &Path) -> Option<(u32, u32)> {
+    let dir = disk.resolve(configured).ok()?;
+    let stat = disk.stat(&dir).ok().filter(|stat| stat.kind == FileKind::Dir)?;
+    let inner = dir.join(OWN_DIR);
+    let holds = |dir: &Path| disk.stat(&dir.join(VERSION)).is_ok_and(|stat| stat.kind == FileKind::File);
+    match disk.stat(&inner) {
+        Ok(own) if own.kind == FileKind::Dir && !holds(&dir) && holds(&inner) => Some((own.uid, own.gid)),
+        _ => Some((stat.uid, stat.gid)),
+    }
+}
+
 /// The version that the directory says it has; `None` where it says nothing.
 pub fn version(disk: &Disk, root: &Path) -> Result<Option<u32>, StoreError> {
     let path = root.join(VERSION);
@@ -93,8 +108,8 @@ pub fn version(disk: &Disk, root: &Path) -> Result<Option<u32>, StoreError> {
 
 impl DirStore {
     /// Makes what is missing, puts rights right, and removes unfinished files.
-    pub(super) async fn furnish(&self) -> Result<(), StoreError> {
-        self.make_dirs().await?;
+    pub(super) async fn furnish(&self, configured: &Path) -> Result<(), StoreError> {
+        self.make_dirs(configured).await?;
         let root = &self.shelving.root;
         let hold = self.lock_shard(0).await?;
         if version(&self.disk, root)?.is_none() {
@@ -107,16 +122,23 @@ impl DirStore {
         self.sweep().await
     }
 
-    async fn make_dirs(&self) -> Result<(), StoreError> {
+    async fn make_dirs(&self, configured: &Path) -> Result<(), StoreError> {
         let root = &self.shelving.root;
+        // Beside our own directory in somebody else's, the live directory needs no way through it.
+        let inside = self.disk.resolve(configured).is_ok_and(|dir| dir != *root);
+        let root_mode = if inside { DIR_MODE } else { ROOT_MODE };
         let shelves = SHELVES.iter().map(|(shelf, _)| self.shelving.dir(*shelf));
         let dirs: Vec<_> = shelves.chain([root.join(LOCKS), root.join(QUARANTINE)]).collect();
         let mut plan = Vec::new();
         for dir in std::iter::once(root).chain(&dirs) {
             let missing = dir.ancestors().take_while(|each| self.disk.stat(each).is_err());
             for each in missing.collect::<Vec<_>>().into_iter().rev() {
-                let private = each == root || dirs.iter().any(|dir| dir == each);
-                let rights = FileRights::mode(if private { DIR_MODE } else { 0o755 });
+                let mode = match each {
+                    each if each == root => root_mode,
+                    each if dirs.iter().any(|dir| dir == each) => DIR_MODE,
+                    _ => 0o755,
+                };
+                let rights = FileRights::mode(mode);
                 plan.push(FsOp::MakeDir { path: each.to_owned(), rights });
                 plan.extend(each.parent().map(|parent| FsOp::SyncDir { path: parent.to_owned() }));
             }

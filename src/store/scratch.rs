@@ -9,9 +9,9 @@ use crate::core::layout::Content;
 use crate::core::name::LineageId;
 use crate::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
 
-/// Memory over a real store.
+/// Memory, over a real store or alone.
 pub struct ScratchStore {
-    real: Arc<dyn Store>,
+    real: Option<Arc<dyn Store>>,
     memory: Mutex<Memory>,
 }
 
@@ -23,11 +23,17 @@ struct Memory {
 
 impl ScratchStore {
     pub fn over(real: Arc<dyn Store>) -> Self {
-        Self { real, memory: Mutex::default() }
+        Self { real: Some(real), memory: Mutex::default() }
     }
 
-    const fn is_shared(shelf: Shelf) -> bool {
-        matches!(shelf, Shelf::Accounts | Shelf::Challenges)
+    /// Memory alone, for a look at a CA that leaves nothing behind.
+    pub fn alone() -> Self {
+        Self { real: None, memory: Mutex::default() }
+    }
+
+    /// The real store, where entries of this kind belong there.
+    fn shared(&self, shelf: Shelf) -> Option<&Arc<dyn Store>> {
+        self.real.as_ref().filter(|_| matches!(shelf, Shelf::Accounts | Shelf::Challenges))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Memory) -> T) -> T {
@@ -37,8 +43,8 @@ impl ScratchStore {
 
 impl Store for ScratchStore {
     fn load<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreError>> {
-        if Self::is_shared(key.shelf()) {
-            return self.real.load(key);
+        if let Some(real) = self.shared(key.shelf()) {
+            return real.load(key);
         }
         let entry = self.with(|memory| {
             let (write, content) = memory.entries.get(key)?;
@@ -53,8 +59,8 @@ impl Store for ScratchStore {
         expect: Expect,
         content: Content,
     ) -> Reply<'a, Result<Revision, StoreError>> {
-        if Self::is_shared(key.shelf()) {
-            return self.real.swap(key, expect, content);
+        if let Some(real) = self.shared(key.shelf()) {
+            return real.swap(key, expect, content);
         }
         let swapped = self.with(|memory| {
             let found = memory.entries.get(key).map(|(write, _)| Revision(write.to_string()));
@@ -75,8 +81,8 @@ impl Store for ScratchStore {
     }
 
     fn list(&self, shelf: Shelf) -> Reply<'_, Result<Vec<Key>, StoreError>> {
-        if Self::is_shared(shelf) {
-            return self.real.list(shelf);
+        if let Some(real) = self.shared(shelf) {
+            return real.list(shelf);
         }
         let keys =
             self.with(|memory| memory.entries.keys().filter(|key| key.shelf() == shelf).cloned().collect());
@@ -84,8 +90,8 @@ impl Store for ScratchStore {
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<(), StoreError>> {
-        if Self::is_shared(key.shelf()) {
-            return self.real.remove(key);
+        if let Some(real) = self.shared(key.shelf()) {
+            return real.remove(key);
         }
         self.with(|memory| memory.entries.remove(key));
         Box::pin(async { Ok(()) })
@@ -97,6 +103,9 @@ impl Store for ScratchStore {
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {
-        self.real.writable()
+        match &self.real {
+            Some(real) => real.writable(),
+            None => Box::pin(async { Ok(()) }),
+        }
     }
 }

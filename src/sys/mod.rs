@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod disk;
 pub mod keys;
+pub mod privilege;
 pub mod process;
 pub mod signal;

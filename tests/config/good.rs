@@ -251,7 +251,7 @@ fn flags_beat_the_file_and_the_file_beats_systemd() {
         (resolved.agent.state_dir, resolved.agent.live_dir)
     };
     let written = "[agent]\nstate-dir = \"/file\"";
-    let both = Facts { forced: place("/flag"), fallback: place("/unit") };
+    let both = Facts { forced: place("/flag"), fallback: place("/unit"), ..Facts::default() };
     let unit = Facts { fallback: place("/unit"), ..Facts::default() };
     assert_eq!(state(written, &both).0, PathBuf::from("/flag"));
     assert_eq!(state(written, &unit), ("/file".into(), "/file/live".into()));

@@ -122,7 +122,7 @@ fn the_user_and_its_directories_are_made() {
         .arg(shipped("tmpfiles.d/nolapse.conf")));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let table = [
-        ("var/lib/nolapse", 0o700, true),
+        ("var/lib/nolapse", 0o711, true),
         ("var/lib/nolapse/live", 0o755, true),
         ("run/nolapse", 0o755, true),
         ("run/nolapse-reload", 0o755, false),

@@ -29,6 +29,8 @@ const ORDER_LIVES: Span = Span::days(7);
 /// How long the CA takes to validate and to issue.
 const VALIDATES: Span = Span::from_millis(1500);
 const ISSUES: Span = Span::from_millis(700);
+/// When renewal information is to be asked for again.
+const ARI_AGAIN: Span = Span::hours(6);
 /// How long a call without an answer takes to fail.
 const CONNECT_TIMEOUT: Span = Span::secs(10);
 
@@ -50,6 +52,7 @@ struct Books {
     issued: BTreeMap<Fingerprint, Interval>,
     /// No new order is welcome before this.
     limited_until: Option<Timestamp>,
+    said_now: Option<Timestamp>,
     /// Orders that came although the CA had said when to come back.
     breaches: Vec<Timestamp>,
 }
@@ -86,6 +89,11 @@ impl Authority {
         Self { seed, truth, script, board, mint, books }
     }
 
+    /// When the world began.
+    pub fn epoch(&self) -> Timestamp {
+        self.truth.now() - self.truth.monotonic()
+    }
+
     pub fn orders(&self) -> Vec<(String, Order)> {
         self.books().orders.iter().map(|(url, order)| (url.clone(), order.clone())).collect()
     }
@@ -104,6 +112,13 @@ impl Authority {
         open.map(|(url, _)| url.clone()).collect()
     }
 
+    /// The agent died before it could save these: it can't know of them.
+    pub fn lost(&self, saved: impl Fn(&str) -> bool) {
+        for (url, order) in &mut self.books().orders {
+            order.told &= saved(url);
+        }
+    }
+
     /// The validity of a certificate of ours.
     pub fn issued(&self, leaf: &Fingerprint) -> Option<Interval> {
         self.books().issued.get(leaf).copied()
@@ -111,6 +126,11 @@ impl Authority {
 
     pub fn breaches(&self) -> usize {
         self.books().breaches.len()
+    }
+
+    /// When renewal information first said: now.
+    pub fn said_now(&self) -> Option<Timestamp> {
+        self.books().said_now
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -305,8 +325,9 @@ impl Authority {
         AuthorizationView { name: authorization.name.clone(), status, challenges: vec![challenge] }
     }
 
-    fn window(&self, books: &Books, ari_id: &str, now: Timestamp) -> Interval {
+    fn window(&self, books: &mut Books, ari_id: &str, now: Timestamp) -> Interval {
         if self.script.strikes(&Trouble::AriNow) {
+            books.said_now.get_or_insert(now);
             return Interval::new(now - Span::hours(2), now - Span::HOUR);
         }
         if self.script.strikes(&Trouble::AriAbsurd) {
@@ -396,8 +417,15 @@ impl Ca for Desk {
     fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>> {
         Box::pin(self.ask(move |authority, books, now| {
             let window = authority.window(books, ari_id, now);
-            Ok(Some(RenewalInfo { window, explanation: None, retry_after: Span::minutes(30) }))
+            Ok(Some(RenewalInfo { window, explanation: None, retry_after: ARI_AGAIN }))
         }))
+    }
+
+    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
+        Box::pin(async move {
+            let date = self.reachable().await?.date;
+            Ok(date.map(|date| self.clock.now().since(date)))
+        })
     }
 
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {

@@ -20,7 +20,7 @@ use nolapse::core::time::{Span, Timestamp};
 use nolapse::ports::Sink;
 use nolapse::store::DirStore;
 use nolapse::sys::clock::Clock;
-use nolapse::sys::disk::Disk;
+use nolapse::sys::disk::{Disk, Model};
 
 use crate::ca::Authority;
 use crate::hook::Reload;
@@ -36,6 +36,7 @@ const LINES_MAX: usize = 400;
 pub struct Laws {
     pub id: LineageId,
     pub disk: Disk,
+    pub model: Model,
     pub live_dir: PathBuf,
     pub state_dir: PathBuf,
     pub clock: Clock,
@@ -62,6 +63,7 @@ struct State {
     good: BTreeMap<Fingerprint, bool>,
     quiet_since: Option<Timestamp>,
     records: Option<Fingerprint>,
+    steps: Option<u64>,
 }
 
 /// What surrounds one look at the world.
@@ -76,6 +78,7 @@ impl Laws {
     pub fn new(
         id: LineageId,
         disk: Disk,
+        model: Model,
         live_dir: &Path,
         state_dir: &Path,
         clock: Clock,
@@ -86,6 +89,7 @@ impl Laws {
         Self {
             id,
             disk,
+            model,
             live_dir: live_dir.to_owned(),
             state_dir: state_dir.to_owned(),
             clock,
@@ -129,9 +133,20 @@ impl Laws {
         if self.disk.stat(Path::new("/")).is_err() {
             return;
         }
-        self.readers_see_one_generation();
         self.one_order_at_most();
+        // What nobody wrote to is as it was.
+        let steps = Some(self.model.steps());
+        if std::mem::replace(&mut self.state.lock().unwrap().steps, steps) == steps {
+            return;
+        }
+        self.readers_see_one_generation();
         self.records_are_true_and_hold_no_secret();
+    }
+
+    /// The disk may be another one now, as after a power cut.
+    pub fn look_again(&self) {
+        self.state.lock().unwrap().steps = None;
+        self.check();
     }
 
     /// Law Q: what readers see is one complete, matching generation, never an older one than
@@ -215,14 +230,15 @@ impl Laws {
     /// Hooks follow installs and are never lost: a hook noted as done was told, or the new leaf
     /// was seen served. And no record holds a secret.
     fn records_are_true_and_hold_no_secret(&self) {
-        let Some((record, installed)) = self.records() else { return };
-        let text = format!("{record:?}{installed:?}");
-        let hash = sha256(text.as_bytes());
+        let read = |shelf: &str| self.disk.read(&self.state_dir.join(shelf).join(self.id.as_str()), FILE_MAX);
+        let raw = [read("lineages"), read("installed")].into_iter().flatten();
+        let raw: Vec<u8> = raw.flat_map(|content| content.bytes().to_vec()).collect();
+        let hash = sha256(&raw);
         if self.state.lock().unwrap().records.replace(hash) == Some(hash) {
             return;
         }
-        let json = serde_json::to_string(&(&record, &installed)).unwrap();
-        self.no_secret("a record", &json);
+        self.no_secret("a record", &String::from_utf8_lossy(&raw));
+        let Some((record, installed)) = self.records() else { return };
         for (hook, note) in &installed.hooks {
             let seen = record.issued(note.done).is_none_or(|issued| {
                 self.reload.server.loaded(&issued.leaf.fingerprint) || self.reload.succeeded(note.done) > 0

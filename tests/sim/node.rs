@@ -80,6 +80,7 @@ impl Node {
         let laws = Arc::new(Laws::new(
             LineageId::parse(SHOP).unwrap(),
             disk.clone(),
+            model.clone(),
             Path::new(LIVE),
             Path::new(STATE),
             clock.clone(),
@@ -189,7 +190,7 @@ impl Node {
 
     fn scene(&self) -> Scene {
         let mut wanted = Wanted::default();
-        for spec in &self.spec {
+        if let Some(spec) = &self.spec {
             wanted.lineages.insert(spec.id.clone(), spec.clone());
         }
         Scene {

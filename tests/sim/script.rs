@@ -47,6 +47,8 @@ pub enum Trouble {
 #[derive(Clone, Debug)]
 struct Beat {
     during: Interval,
+    /// Occasions that go well first.
+    skip: u32,
     /// How often it strikes; `None`: whenever it is asked about.
     left: Option<u32>,
     trouble: Trouble,
@@ -71,13 +73,22 @@ impl Script {
     }
 
     pub fn during(&self, during: Interval, trouble: Trouble) {
-        self.beats.lock().unwrap().push(Beat { during, left: None, trouble });
+        self.beats.lock().unwrap().push(Beat { during, skip: 0, left: None, trouble });
     }
 
     /// The next `times` occasions meet `trouble`.
     pub fn next(&self, times: u32, trouble: Trouble) {
+        self.counted(0, times, trouble);
+    }
+
+    /// So many occasions go well, the one after them meets `trouble`.
+    pub fn skip_then(&self, skip: u32, trouble: Trouble) {
+        self.counted(skip, 1, trouble);
+    }
+
+    fn counted(&self, skip: u32, times: u32, trouble: Trouble) {
         let during = Interval::new(self.truth.now(), Timestamp::MAX);
-        self.beats.lock().unwrap().push(Beat { during, left: Some(times), trouble });
+        self.beats.lock().unwrap().push(Beat { during, skip, left: Some(times), trouble });
     }
 
     /// Whether this strikes now; a counted trouble is used up by asking.
@@ -93,6 +104,10 @@ impl Script {
                 continue;
             }
             if let Some(picked) = pick(&beat.trouble) {
+                if beat.skip > 0 {
+                    beat.skip -= 1;
+                    continue;
+                }
                 beat.left = beat.left.map(|left| left - 1);
                 return Some(picked);
             }

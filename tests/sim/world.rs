@@ -54,6 +54,7 @@ impl World {
     }
 
     pub async fn start(&mut self) {
+        self.follow_the_script();
         if let Err(why) = self.node.start().await {
             self.node.laws.note(&format!("the daemon can't start: {why}"));
         }
@@ -116,7 +117,11 @@ impl World {
         if !self.board.is_empty() {
             return Some("answers stand on the board".into());
         }
-        let served = self.node.server.serves().map(|leaf| leaf.fingerprint);
+        let served = self.node.server.serves();
+        if served.as_ref().is_some_and(|leaf| leaf.not_after <= self.now()) {
+            return Some("what is served has expired".into());
+        }
+        let served = served.map(|leaf| leaf.fingerprint);
         if served != record.leaf().map(|leaf| leaf.fingerprint) {
             return Some("the server serves something else".into());
         }
@@ -125,6 +130,7 @@ impl World {
 
     /// One stretch of time: to the next event, edge of the script, death, or slice.
     async fn step(&mut self, end: Timestamp) {
+        self.tend().await;
         let now = self.now();
         let edge = self.script.next_edge().unwrap_or(Timestamp::MAX);
         let until = end.min(edge).min(now + SLICE);
@@ -135,6 +141,20 @@ impl World {
             () = laws.moved.notified() => {}
             _ = self.truth.sleep_until(until) => {}
         }
+        self.tend().await;
+        self.node.laws.check();
+        self.node.laws.look_at_the_sky(&Weather {
+            quiet: self.script.quiet(),
+            running: self.node.is_running() && self.node.spec.is_some(),
+            served: self.node.server.serves(),
+        });
+        if let Some(law) = self.node.laws.broken() {
+            self.fail(&law);
+        }
+    }
+
+    /// What the host, its supervisor and the script do by themselves.
+    async fn tend(&mut self) {
         self.follow_the_script();
         if self.node.points.dark() {
             self.power_cut(self.seed).await;
@@ -147,15 +167,6 @@ impl World {
         if !self.node.is_running() {
             self.truth.sleep(COMES_BACK).await;
             self.start().await;
-        }
-        self.node.laws.check();
-        self.node.laws.look_at_the_sky(&Weather {
-            quiet: self.script.quiet(),
-            running: self.node.is_running(),
-            served: self.node.server.serves(),
-        });
-        if let Some(law) = self.node.laws.broken() {
-            self.fail(&law);
         }
     }
 
@@ -176,6 +187,7 @@ impl World {
     pub async fn crash(&mut self) {
         self.node.laws.note("the agent dies");
         self.node.kill().await;
+        self.forget_lost_orders();
     }
 
     /// The host loses power: what was not synced may be lost.
@@ -184,7 +196,22 @@ impl World {
         self.node.kill().await;
         self.node.model.crash(seed);
         self.node.server.boot();
-        self.node.laws.check();
+        self.forget_lost_orders();
+        self.node.laws.look_again();
+    }
+
+    /// An order whose URL did not reach the disk is an orphan, which stories count.
+    fn forget_lost_orders(&self) {
+        let record = self.node.laws.records().map(|(record, _)| record);
+        self.ca.lost(|url| {
+            let record = record.as_ref();
+            let open = record
+                .and_then(|record| record.attempt.as_ref())
+                .and_then(|attempt| attempt.order.as_deref());
+            let issued =
+                record.and_then(|record| record.current.as_ref()).map(|issued| issued.order.as_str());
+            open == Some(url) || issued == Some(url)
+        });
     }
 
     /// The host sleeps: time passes for the world and its clock, not for its timers.
@@ -192,6 +219,12 @@ impl World {
         self.node.laws.note(&format!("suspended for {span}"));
         self.truth.jump(span);
         self.node.clock.jump(span);
+    }
+
+    /// Long stretches in which nothing is to happen are slept through.
+    pub async fn doze_until(&mut self, date: Timestamp) {
+        self.suspend(date.since(self.now()));
+        self.run_for(Span::MINUTE).await;
     }
 
     /// The host's clock alone is set.

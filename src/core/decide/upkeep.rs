@@ -120,18 +120,13 @@ impl Judge<'_> {
                     return Some(Upkeep::Observe { generation: number, endpoints: unseen });
                 }
             }
-            match note.and_then(|note| note.next_at).filter(|at| !tried_again(*at, s.now)) {
-                Some(at) => {
-                    self.note(Chain::Deploy, "reload owed?", || {
-                        format!("{hook}: yes, next try {}", at.brief())
-                    });
-                    self.wake(at);
-                }
-                None => {
-                    self.note(Chain::Deploy, "reload owed?", || format!("{hook}: yes, now"));
-                    return Some(Upkeep::Notify { hook: hook.clone(), generation: number });
-                }
-            }
+            let waits = note.and_then(|note| note.next_at).filter(|at| !tried_again(*at, s.now));
+            let Some(at) = waits else {
+                self.note(Chain::Deploy, "reload owed?", || format!("{hook}: yes, now"));
+                return Some(Upkeep::Notify { hook: hook.clone(), generation: number });
+            };
+            self.note(Chain::Deploy, "reload owed?", || format!("{hook}: yes, next try {}", at.brief()));
+            self.wake(at);
         }
         None
     }

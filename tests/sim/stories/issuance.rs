@@ -1,14 +1,88 @@
 //! From nothing to a handshake.
 
+use nolapse::core::name::SubjectName;
 use nolapse::core::time::Span;
 
-use crate::world::World;
+use crate::node::{SHOP, shop};
+use crate::script::Trouble;
+use crate::world::{SETTLES_WITHIN, World};
 
 #[tokio::test(start_paused = true)]
 async fn the_first_certificate_is_observed_within_a_minute() {
-    let mut world = World::new(1, Span::days(90));
+    for lifetime in [Span::DAY, Span::hours(160), Span::days(45), Span::days(90)] {
+        let mut world = World::new(1, lifetime);
+        world.start().await;
+        world.settle(Span::MINUTE).await;
+        world.expect(world.orders().len() == 1, "one order");
+        world.expect(world.node.reload.calls().len() == 1, "one reload");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f01_on_a_full_disk_no_order_is_placed_and_all_is_well_when_there_is_space_again() {
+    let mut world = World::new(2, Span::days(90));
+    world.script.for_span(Span::days(3), Trouble::DiskFull);
     world.start().await;
-    world.settle(Span::MINUTE).await;
+    world.run_for(Span::days(3)).await;
+    world.expect(world.orders().is_empty(), "no order is placed that could not be stored");
+    world.settle(Span::minutes(40)).await;
     world.expect(world.orders().len() == 1, "one order");
-    world.expect(world.node.reload.calls().len() == 1, "one reload");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f01_a_disk_that_fills_up_in_service_costs_no_order_and_no_certificate() {
+    let mut world = World::observed(3, Span::days(90)).await;
+    let first = world.served();
+    world.doze_until(first.not_after - Span::days(33)).await;
+    world.run_until(first.not_after - Span::days(32)).await;
+    world.script.for_span(Span::days(8), Trouble::DiskFull);
+    world.run_for(Span::days(8)).await;
+    world.expect(world.orders().len() == 1, "no order while the disk is full");
+    world.expect(world.served() == first, "the old certificate is served");
+    world.settle(SETTLES_WITHIN).await;
+    world.expect(world.orders().len() == 2, "one order for the renewal");
+    world.expect(world.served() != first, "the new certificate is served");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse() {
+    let mut world = World::observed(4, Span::days(45)).await;
+    let first = world.served();
+    let added = SubjectName::parse("new.shop.example.com").unwrap();
+    world.script.for_span(Span::days(60), Trouble::NameFails(added.clone()));
+    world.node.spec = Some(shop(&[SHOP, "www.shop.example.com", "new.shop.example.com"]));
+    world.enter().await;
+    world.run_until(first.not_after - Span::HOUR).await;
+    let served = world.served();
+    world.expect(served.not_after > first.not_after, "the old set was renewed");
+    world.expect(!served.covers(&added), "the old set is served");
+    let survey = world.survey().unwrap();
+    let trouble = survey.world.record.value.trouble.as_ref();
+    world.expect(
+        trouble.is_some_and(|trouble| trouble.failure.name.as_ref() == Some(&added)),
+        "the failing name is blamed by name",
+    );
+    world.run_until(world.ca.epoch() + Span::days(60)).await;
+    world.settle(SETTLES_WITHIN).await;
+    world.expect(world.served().covers(&added), "the new name is served as soon as it can be proven");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_certificate_that_leaves_the_configuration_is_kept_and_not_renewed() {
+    let mut world = World::observed(5, Span::days(45)).await;
+    let first = world.served();
+    let spec = world.node.spec.take();
+    world.enter().await;
+    world.run_until(first.not_after + Span::days(2)).await;
+    world.expect(world.orders().len() == 1, "it is not renewed");
+    world.expect(world.node.server.pair().is_ok_and(|leaf| leaf == first), "its files are kept");
+    world.expect(
+        world.saw(|event| matches!(event, nolapse::core::event::Event::Retired { .. })),
+        "it is reported as retired",
+    );
+    world.node.spec = spec;
+    world.enter().await;
+    world.until("an order", Span::minutes(5), |world| world.orders().len() == 2).await;
+    world.settle(Span::minutes(5)).await;
+    world.expect(world.orders().len() == 2, "back in the configuration, it is renewed");
 }

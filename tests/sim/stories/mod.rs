@@ -1,3 +1,9 @@
 //! Named lives of one certificate, one for each situation an operator can be in.
 
+mod ca_trouble;
+mod clock;
+mod crash;
+mod deployment;
 mod issuance;
+mod renewal;
+mod replay;

@@ -1,0 +1,80 @@
+//! Dying at each point of an issuance, and of a renewal, and going on from there.
+
+use nolapse::core::time::Span;
+use nolapse::sys::disk::{Fault, Trouble as DiskTrouble};
+
+use crate::world::World;
+
+const LIFE: Span = Span::days(90);
+
+#[tokio::test(start_paused = true)]
+async fn f02_killed_at_any_call_an_issuance_goes_on_with_the_same_order() {
+    let mut world = World::new(50, LIFE);
+    world.start().await;
+    world.settle(Span::MINUTE).await;
+    let points = world.node.points.passed();
+    drop(world);
+    let mut orphans = 0;
+    for point in 0..points {
+        let mut world = World::new(50, LIFE);
+        world.node.points.die_at(point);
+        world.start().await;
+        world.settle(Span::minutes(10)).await;
+        orphans += orphaned(&world, &format!("killed at call {point}"));
+    }
+    assert!(orphans <= 1, "only between the CA's order and the saving of its URL can one be lost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f04_power_cut_at_any_step_of_the_disk_an_issuance_goes_on_with_the_same_order() {
+    let mut world = World::new(51, LIFE);
+    world.start().await;
+    world.settle(Span::MINUTE).await;
+    let steps = world.node.model.steps();
+    drop(world);
+    let mut orphans = 0;
+    for step in 0..steps {
+        let mut world = World::new(step + 2, LIFE);
+        cut_at(&world, step);
+        world.start().await;
+        world.settle(Span::minutes(10)).await;
+        orphans += orphaned(&world, &format!("power cut at step {step}"));
+    }
+    // The record with the order's URL takes some steps to become durable.
+    assert!(orphans <= 12, "{orphans} orphans");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f04_power_cut_at_any_step_of_a_renewal_readers_see_one_generation() {
+    let mut world = World::observed(52, LIFE).await;
+    let renewal = world.served().not_before + Span::days(61);
+    world.doze_until(renewal - Span::days(3)).await;
+    let before = world.node.model.steps();
+    world.run_until(renewal).await;
+    let steps = world.node.model.steps() - before;
+    drop(world);
+    // Every third, as the plans are the same each time.
+    for step in (0..steps).step_by(3) {
+        let mut world = World::observed(52, LIFE).await;
+        world.doze_until(renewal - Span::days(3)).await;
+        world.seed = step;
+        cut_at(&world, step);
+        world.run_until(renewal).await;
+        world.settle(Span::ZERO).await;
+        world.expect(world.orders().len() <= 3, "one order, and one orphan at most");
+    }
+}
+
+fn cut_at(world: &World, step: u64) {
+    let skip = u32::try_from(step).unwrap();
+    world.node.model.inject(Fault { trouble: DiskTrouble::PowerCut, step: None, skip, lasting: false });
+}
+
+/// Orders lost in the crash: at most one, and all others were finished.
+fn orphaned(world: &World, row: &str) -> u64 {
+    let orders = world.orders();
+    let finished = orders.iter().filter(|(_, order)| order.downloads > 0).count();
+    world.expect(finished == 1, &format!("{row}: one order is finished"));
+    world.expect(orders.len() <= 2, &format!("{row}: {} orders", orders.len()));
+    orders.len() as u64 - 1
+}
