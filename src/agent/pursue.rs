@@ -9,7 +9,7 @@ use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
 use crate::core::decide::{VALIDATIONS_PER_DAY, backoff, renewal_point};
 use crate::core::event::Event;
-use crate::core::failure::{Class, Failure, Fault};
+use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::leaf::{Leaf, mix, seed_of};
 use crate::core::name::SubjectName;
 use crate::core::order::{ChallengeTask, Offer};
@@ -44,7 +44,6 @@ impl Agent {
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
         })?;
-        self.agree_on_date(&**scene.ca(&issuer)?, backoff(&world.record.value)).await?;
         let key = self.leaf_key(spec, world).await?;
         let expect = Expect::Anything;
         let leaf_key = Key::LeafKey(key.fingerprint());
@@ -144,6 +143,7 @@ impl Agent {
             Err(failure) => return self.fail(scene, spec, world, failure, true).await,
         };
         let offers = offers(scene, spec);
+        let scale = backoff(&world.record.value);
         let mut attempt = attempt;
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
@@ -181,7 +181,7 @@ impl Agent {
                     },
                     Err(failure) => Observation::Failed(failure),
                 },
-                action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
+                action => self.act(scene, &*ca, &attempt, &key, &offers, scale, action).await,
             };
         }
         let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
@@ -195,11 +195,15 @@ impl Agent {
         attempt: &Attempt,
         key: &PrivateKey,
         offers: &[Offer],
+        scale: Backoff,
         action: Action,
     ) -> Observation {
         let order = attempt.order.as_deref().unwrap_or_default();
         let seen = match action {
-            Action::Order(request) => ca.order(&request).await.map(Observation::Order),
+            Action::Order(request) => match self.agree_on_date(ca, scale).await {
+                Ok(()) => ca.order(&request).await.map(Observation::Order),
+                Err(failure) => Err(failure),
+            },
             Action::View => ca.view(order).await.map(Observation::Order),
             Action::Authorizations => ca
                 .authorizations(order)
