@@ -257,8 +257,8 @@ impl World {
         self.node.server.serves().unwrap_or_else(|| self.fail("nothing is served"))
     }
 
-    pub fn saw(&self, mut what: impl FnMut(&Event) -> bool) -> bool {
-        self.node.laws.events().iter().any(|event| what(event))
+    pub fn saw(&self, what: impl FnMut(&Event) -> bool) -> bool {
+        self.node.laws.events().iter().any(what)
     }
 
     pub fn count(&self, mut what: impl FnMut(&Event) -> bool) -> usize {

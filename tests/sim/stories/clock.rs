@@ -22,8 +22,8 @@ async fn f25_a_clock_ten_years_off_costs_one_order_at_most_and_does_no_lasting_h
     for (row, by, stays) in [
         ("ahead for an hour", years, Span::HOUR),
         ("behind for an hour", Span::ZERO - years, Span::HOUR),
-        ("ahead for six hours", years, Span::hours(6)),
-        ("behind for six hours", Span::ZERO - years, Span::hours(6)),
+        ("ahead for ninety minutes", years, Span::minutes(90)),
+        ("behind for ninety minutes", Span::ZERO - years, Span::minutes(90)),
     ] {
         let mut world = World::observed(41, Span::days(90)).await;
         world.run_for(Span::days(2)).await;
