@@ -6,6 +6,7 @@
 #[path = "../support"]
 mod support {
     pub mod agent;
+    pub mod changes;
     pub mod config;
     pub mod haproxy;
     pub mod nginx;
