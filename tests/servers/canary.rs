@@ -7,7 +7,7 @@ use crate::support::pebble::{EAB_KEY, EAB_KID, Options};
 
 #[test]
 fn t12_no_key_shows_in_output_records_status_metrics_or_a_childs_proc() {
-    let Some(pebble) = pebble(Options { eab: true, ..Options::default() }) else { return };
+    let Some(pebble) = pebble(&Options { eab: true, ..Options::default() }) else { return };
     let mut site = Site::new();
     site.secrets.push(EAB_KEY.to_owned());
     std::fs::create_dir(site.path("seen")).unwrap();

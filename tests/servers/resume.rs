@@ -38,7 +38,7 @@ fn orders(pebble: &Pebble) -> usize {
 
 #[test]
 fn f01_killed_before_the_order_went_out_it_places_one_with_the_key_it_stored() {
-    let Some(pebble) = pebble(Options::default()) else { return };
+    let Some(pebble) = pebble(&Options::default()) else { return };
     for _ in 0..TRIES {
         let site = site(&pebble, "p.example");
         let before = orders(&pebble);
