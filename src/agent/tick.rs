@@ -1,10 +1,11 @@
 //! One pass over one lineage: decide, act, decide again, until nothing is left to do now.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::agent::book::Book;
-use crate::agent::count::row;
 use crate::agent::gather::World;
+use crate::agent::survey::Survey;
 use crate::agent::{Agent, Scene};
 use crate::core::census::Row;
 use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, decide};
@@ -13,12 +14,13 @@ use crate::core::failure::{Class, Failure};
 use crate::core::ladder::Ladder;
 use crate::core::leaf::Leaf;
 use crate::core::name::LineageId;
+use crate::core::record::Trouble;
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::ports::Claim;
 
 /// How a pass over a lineage ended.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Outcome {
     pub id: LineageId,
     /// A new generation was issued in this pass.
@@ -31,6 +33,8 @@ pub struct Outcome {
     pub leaf: Option<Leaf>,
     /// For the census of the whole agent.
     pub row: Option<Row>,
+    /// All that was found at the end, for the status file. Not kept with many outcomes.
+    pub survey: Option<Box<Survey>>,
     /// What the last decision said.
     pub verdict: &'static str,
     pub reason: &'static str,
@@ -57,6 +61,7 @@ impl Agent {
             ladder: None,
             leaf: None,
             row: None,
+            survey: None,
             verdict: "hold",
             reason: Reason::NotDue.code(),
             wake_at: self.clock.now() + AFTER_BREAKAGE,
@@ -72,7 +77,7 @@ impl Agent {
 
     async fn pass(
         &self,
-        scene: &Scene,
+        scene: &Arc<Scene>,
         id: &LineageId,
         mut request: Request,
         patience: Span,
@@ -94,9 +99,9 @@ impl Agent {
             let plan = decide(&world.situation(spec, &request, self.clock.now()));
             self.report(id, &plan, outcome);
             let spent = tried && plan.upkeep == Upkeep::Hold;
-            if (at_rest(&plan) || spent) && !hurry {
-                self.close(scene, spec, &world, guard.is_some(), outcome).await?;
-                return Ok(());
+            let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
+            if (at_rest(&plan) || spent) && !hurry && !stale {
+                return self.close(scene, world, plan, guard.is_some(), outcome).await;
             }
             if guard.is_none() {
                 match self.claim(id, deadline).await? {
@@ -111,6 +116,11 @@ impl Agent {
                         return Ok(());
                     }
                 }
+            }
+            if stale {
+                world.record.value.trouble = None;
+                Book::new(&*self.store).save_record(&mut world.record).await?;
+                continue;
             }
             if std::mem::take(&mut hurry) {
                 self.hurry(id, &mut world).await?;
@@ -212,30 +222,31 @@ impl Agent {
 
     async fn close(
         &self,
-        scene: &Scene,
-        spec: Option<&LineageSpec>,
-        world: &World,
+        scene: &Arc<Scene>,
+        world: World,
+        plan: Plan,
         held: bool,
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let (record, installed) = (&world.record.value, &world.installed.value);
-        outcome.ladder = Some(Ladder::of(spec, record, installed, &world.disk, now));
+        let survey = Survey::of(scene.clone(), world, plan, self.clock.now());
+        let record = &survey.world.record.value;
+        outcome.ladder = Some(survey.ladder.clone());
         outcome.leaf = record.leaf().cloned();
-        outcome.row = Some(row(spec, world, now));
+        outcome.row = Some(survey.row.clone());
         if outcome.failure.is_none()
             && let Some(trouble) = &record.trouble
         {
             outcome.failure = Some(trouble.failure.clone());
         }
-        if let Placement::Foreign(leaf) = &world.disk.live {
+        if let Placement::Foreign(leaf) = &survey.world.disk.live {
             self.tell_once(outcome, "foreign", &leaf.fingerprint.to_string(), || Event::ForeignFound {
                 lineage: record.id.clone(),
                 path: scene.live_dir.join(record.id.as_str()).display().to_string(),
                 leaf: leaf.clone(),
             });
         }
-        if held { self.prune(scene, world).await } else { Ok(()) }
+        let survey = outcome.survey.insert(Box::new(survey));
+        if held { self.prune(scene, &survey.world).await } else { Ok(()) }
     }
 
     fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {
@@ -269,6 +280,14 @@ impl Agent {
 /// Nothing to do before the wake.
 pub(super) fn at_rest(plan: &Plan) -> bool {
     plan.upkeep == Upkeep::Hold && matches!(plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. })
+}
+
+/// Whether a failure is no longer anybody's trouble: what was asked for in vain is not needed any
+/// more, as after a change that was taken back. What the CA said of when to come back stands.
+fn is_stale(trouble: Option<&Trouble>, plan: &Plan, now: Timestamp) -> bool {
+    let Some(trouble) = trouble else { return false };
+    let limited = matches!(trouble.failure.class, Class::Limited { until } if until > now);
+    plan.issuance == Issuance::Hold(Reason::NotDue) && !limited
 }
 
 /// Looking, which is done many times a day and changes nothing that people would want to hear of.
