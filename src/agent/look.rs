@@ -68,7 +68,12 @@ impl Agent {
             let mut looks = JoinSet::new();
             for endpoint in group {
                 let reached = world.installed.value.endpoints.get(endpoint).is_some_and(|note| note.reached);
-                looks.spawn(self.look_until_new(endpoint.clone(), target.fingerprint, reached, patience.clone()));
+                looks.spawn(self.look_until_new(
+                    endpoint.clone(),
+                    target.fingerprint,
+                    reached,
+                    patience.clone(),
+                ));
             }
             while let Some(look) = looks.join_next().await {
                 let (endpoint, sighting) =

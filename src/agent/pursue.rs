@@ -36,7 +36,7 @@ impl Agent {
         world: &mut World,
         names: &[SubjectName],
     ) -> Result<(), Failure> {
-        self.drop_attempt(scene, world).await;
+        let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         // No order is placed whose result could not be stored (F01, F12).
         self.store.writable().await.map_err(|error| store_failure(&error))?;
@@ -72,6 +72,7 @@ impl Agent {
             sitting: Sitting::default(),
         });
         Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.let_go(scene, dropped).await;
         self.tell(&Event::AttemptStarted {
             lineage: spec.id.clone(),
             issuer: issuer.to_string(),
@@ -107,10 +108,18 @@ impl Agent {
         self.keys.make(spec.key).await
     }
 
-    /// An attempt that is no longer wanted: its answers become debts, its order is given up.
-    pub(super) async fn drop_attempt(&self, scene: &Scene, world: &mut World) {
-        let Some(attempt) = world.record.value.attempt.take() else { return };
-        owe(&mut world.record.value.debts, attempt.receipts, self.clock.now());
+    /// Takes an attempt that is no longer wanted out of the record: its answers become debts.
+    /// What it leaves elsewhere goes with [`Self::let_go`].
+    pub(super) fn drop_attempt(&self, world: &mut World) -> Option<Attempt> {
+        let attempt = world.record.value.attempt.take()?;
+        owe(&mut world.record.value.debts, attempt.receipts.clone(), self.clock.now());
+        Some(attempt)
+    }
+
+    /// Gives up the order and the key of an attempt that the stored record no longer has. Before
+    /// that a crash would leave an attempt whose key is gone.
+    pub(super) async fn let_go(&self, scene: &Scene, attempt: Option<Attempt>) {
+        let Some(attempt) = attempt else { return };
         if let (Some(order), Ok(ca)) = (attempt.order, scene.ca(&attempt.issuer)) {
             // Only politeness: the order ends by itself.
             let _ = ca.abandon(&order).await;
@@ -334,9 +343,7 @@ impl Agent {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
-        if over {
-            self.drop_attempt(scene, world).await;
-        }
+        let dropped = if over { self.drop_attempt(world) } else { None };
         let scale = backoff(&world.record.value);
         let record = &mut world.record.value;
         let names = attempt.as_ref().map_or_else(|| spec.names.clone(), |attempt| attempt.names.clone());
@@ -373,6 +380,7 @@ impl Agent {
             issuer,
         });
         Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.let_go(scene, dropped).await;
         self.tell(&Event::AttemptFailed {
             lineage: world.record.value.id.clone(),
             failure: failure.clone(),

@@ -181,7 +181,7 @@ fn haproxy_takes_the_combined_pem_by_reload_and_keeps_a_connection_open() {
 
 #[test]
 fn five_certificates_renewed_together_share_one_reload() {
-    let Some(stage) = Stage::with(Options { authz_reuse: 100, ..Options::default() }) else { return };
+    let Some(stage) = Stage::with(&Options { authz_reuse: 100, ..Options::default() }) else { return };
     let counted = stage.site.path("reloads");
     let reload = format!("echo x >> {} && {}", counted.display(), stage.nginx.reload()[2]);
     let names = ["a1.example", "a2.example", "a3.example", "a4.example", "a5.example"];

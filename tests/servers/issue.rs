@@ -30,7 +30,7 @@ fn a_certificate_by_listener_is_installed_reloaded_and_observed_then_renewed_by_
 
 #[test]
 fn a_certificate_by_webroot_is_proven_through_nginx() {
-    let Some(pebble) = pebble(Options::default()) else { return };
+    let Some(pebble) = pebble(&Options::default()) else { return };
     let site = Site::new();
     let Some(nginx) = Nginx::start(&site, pebble.http_port()) else { return };
     let config = site
@@ -53,7 +53,7 @@ fn a_certificate_by_webroot_is_proven_through_nginx() {
 
 #[test]
 fn half_of_all_nonces_refused_still_gives_certificates() {
-    let Some(stage) = Stage::with(Options { nonce_reject: 50, ..Options::default() }) else { return };
+    let Some(stage) = Stage::with(&Options { nonce_reject: 50, ..Options::default() }) else { return };
     stage.wants(&["n.example"]);
     stage.site.expect(0, &["renew"]);
     assert!(stage.shows("n.example"));
@@ -63,7 +63,7 @@ fn half_of_all_nonces_refused_still_gives_certificates() {
 
 #[test]
 fn a_reused_authorization_needs_no_second_challenge() {
-    let Some(stage) = Stage::with(Options { authz_reuse: 100, ..Options::default() }) else { return };
+    let Some(stage) = Stage::with(&Options { authz_reuse: 100, ..Options::default() }) else { return };
     stage.wants(&["r.example"]);
     stage.site.expect(0, &["renew"]);
     let answered = stage.pebble.count("POST", "/chalZ/");

@@ -12,10 +12,10 @@ use crate::support::{ports, served};
 pub const LIFE: u64 = 90 * 86_400;
 
 /// A CA that answers for names at `ports::free()`.
-pub fn pebble(options: Options) -> Option<Pebble> {
+pub fn pebble(options: &Options) -> Option<Pebble> {
     let http = options.http_port.or_else(|| Some(ports::free()));
     let validity = options.validity.or(Some(LIFE));
-    Pebble::start(&Options { http_port: http, validity, ..options })
+    Pebble::start(&Options { http_port: http, validity, ..options.clone() })
 }
 
 /// Pebble, an nginx that will serve `names`, and a configuration with an own listener.
@@ -28,10 +28,10 @@ pub struct Stage {
 
 impl Stage {
     pub fn new() -> Option<Self> {
-        Self::with(Options::default())
+        Self::with(&Options::default())
     }
 
-    pub fn with(options: Options) -> Option<Self> {
+    pub fn with(options: &Options) -> Option<Self> {
         let pebble = pebble(options)?;
         let site = Site::new();
         let nginx = Nginx::start(&site, ports::free())?;
@@ -41,7 +41,7 @@ impl Stage {
     /// nginx holds the port that the CA asks at, and serves answers as files: they stay when the
     /// program dies.
     pub fn by_files() -> Option<Self> {
-        let pebble = pebble(Options::default())?;
+        let pebble = pebble(&Options::default())?;
         let site = Site::new();
         let nginx = Nginx::start(&site, pebble.http_port())?;
         Some(Self { nginx, pebble, site })

@@ -13,7 +13,7 @@ const UID: u32 = 65_534;
 
 #[test]
 fn without_capabilities_on_a_read_only_root_it_issues_installs_reloads_and_observes() {
-    let Some(pebble) = pebble(Options::default()) else { return };
+    let Some(pebble) = pebble(&Options::default()) else { return };
     let mut site = Site::new();
     if is_root() {
         site.wrapper = wrapper(&site);

@@ -19,7 +19,6 @@ fn f10_f11_files_that_were_deleted_edited_chmodded_or_copied_are_put_right_witho
     stage.site.expect(0, &["renew"]);
     let good = served::leaf_of(&stage.site.live(name, "cert.pem"));
     let live = |file: &str| stage.site.live(name, file);
-    type Harm<'a> = Box<dyn Fn() + 'a>;
     let harms: Vec<(&str, Harm<'_>)> = vec![
         ("the chain is deleted", Box::new(|| std::fs::remove_file(live("fullchain.pem")).unwrap())),
         ("the link to all is deleted", Box::new(|| std::fs::remove_file(live(".current")).unwrap())),
@@ -128,7 +127,7 @@ fn outputs_get_their_owner_group_and_mode_and_what_was_there_is_kept() {
 
 #[test]
 fn a_certificate_that_left_the_configuration_is_retired_kept_and_forgotten_on_request() {
-    let Some(stage) = Stage::with(Options { authz_reuse: 100, ..Options::default() }) else { return };
+    let Some(stage) = Stage::with(&Options { authz_reuse: 100, ..Options::default() }) else { return };
     stage.wants(&["stay.example", "leave.example"]);
     stage.site.expect(0, &["renew"]);
     let kept = served::leaf_of(&stage.site.live("leave.example", "cert.pem"));
@@ -148,6 +147,9 @@ fn a_certificate_that_left_the_configuration_is_retired_kept_and_forgotten_on_re
 fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
 }
+
+/// What somebody does to the files.
+type Harm<'a> = Box<dyn Fn() + 'a>;
 
 /// A pair of another CA that outlives everything here.
 fn stranger(name: &str) -> (String, String) {

@@ -78,10 +78,10 @@ impl Nginx {
         let dir = self.dir.display();
         // Workers of a root master would be `nobody`, who may not enter every temporary directory.
         let user = if self.as_root { "user root;" } else { "" };
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {dir}/{kind};"))
-            .collect();
+        let mut temporary = String::new();
+        for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
+            let _ = write!(temporary, "{kind}_temp_path {dir}/{kind};");
+        }
         let text = format!(
             "{user} worker_processes 1; pid {dir}/pid; error_log {dir}/error.log;\n\
              events {{ worker_connections 64; }}\n\
