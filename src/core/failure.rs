@@ -10,7 +10,7 @@ use super::time::{Span, Timestamp};
 
 /// What the scheduler does about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Class {
     /// May well pass by itself.
     Transient,
