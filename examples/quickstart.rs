@@ -168,7 +168,7 @@ async fn start_agent(
 async fn wire_status(config: &Path) -> Outcome<String> {
     let places = Places { config: Some(config.to_owned()), ..Places::default() };
     let loaded = wire::load(&places).map_err(|_| "the configuration can't be used")?;
-    let report = Wired::new(&loaded, Role::Reader).await?.report().await?;
+    let report = Wired::new(&loaded, Role::Reader).await?.report(Vec::new()).await?;
     let line = report.lineages.first().ok_or("no certificate is known")?;
     Ok(format!(
         "{}: {} · generation {} · {} · next renewal {}",

@@ -375,6 +375,48 @@ fn every_field_variable_and_metric_is_documented() {
     }
 }
 
+/// The pages that operators plan by say the program's own numbers.
+#[test]
+fn waits_are_the_programs_own() {
+    use nolapse::core::attempt::Attempt;
+    use nolapse::core::failure::Backoff;
+    use nolapse::core::ladder::next_hook_try;
+    use nolapse::core::time::Span;
+    let (long, month) = (Span::days(90), Span::days(30));
+    let timing = Page::named("docs/guide/timing.md");
+    let hooks = Page::named("docs/guide/hooks.md");
+    let says = |page: &Page, row: &str| {
+        assert!(page.text.contains(row), "{}: {row:?} is not there", page.path.display());
+    };
+    let backoff = Backoff { lifetime: long };
+    for (count, wait, row) in [
+        (1, Span::MINUTE, "| 1 | 1 min |"),
+        (2, Span::minutes(10), "| 2 | 10 min |"),
+        (3, Span::minutes(100), "| 3 | 100 min |"),
+        (4, Span::DAY, "| 4 and more | 1 day |"),
+    ] {
+        assert_eq!(backoff.after(count, month, false, 0), wait);
+        says(&timing, row);
+    }
+    assert_eq!(backoff.floor(true), Span::minutes(15));
+    for (failures, wait, row) in [
+        (1, Span::secs(30), "| first | 30 s |"),
+        (2, Span::minutes(2), "| second | 2 min |"),
+        (3, Span::minutes(10), "| third | 10 min |"),
+        (4, Span::minutes(30), "| fourth | 30 min |"),
+        (5, Span::HOUR, "| any later | 1 h |"),
+    ] {
+        assert_eq!(next_hook_try(failures, long), wait);
+        says(&hooks, row);
+    }
+    assert_eq!(Attempt::LIFE, Span::hours(6));
+    says(&timing, "| an attempt lives at most | 6 hours");
+    assert_eq!(Attempt::SITTING, Span::minutes(10));
+    says(&timing, "| polled in one sitting | 10 minutes at most");
+    assert_eq!(nolapse::core::decide::VALIDATIONS_PER_DAY, 10);
+    says(&timing, "10 failed validations of one name within a day");
+}
+
 #[test]
 fn no_page_knows_the_machine_it_was_written_on() {
     for page in Page::all() {

@@ -14,6 +14,7 @@ use crate::core::failure::{Class, Failure};
 use crate::core::ladder::Ladder;
 use crate::core::leaf::Leaf;
 use crate::core::name::LineageId;
+use crate::core::record::Trouble;
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::ports::Claim;
@@ -98,7 +99,8 @@ impl Agent {
             let plan = decide(&world.situation(spec, &request, self.clock.now()));
             self.report(id, &plan, outcome);
             let spent = tried && plan.upkeep == Upkeep::Hold;
-            if (at_rest(&plan) || spent) && !hurry {
+            let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
+            if (at_rest(&plan) || spent) && !hurry && !stale {
                 return self.close(scene, world, plan, guard.is_some(), outcome).await;
             }
             if guard.is_none() {
@@ -114,6 +116,11 @@ impl Agent {
                         return Ok(());
                     }
                 }
+            }
+            if stale {
+                world.record.value.trouble = None;
+                Book::new(&*self.store).save_record(&mut world.record).await?;
+                continue;
             }
             if std::mem::take(&mut hurry) {
                 self.hurry(id, &mut world).await?;
@@ -273,6 +280,14 @@ impl Agent {
 /// Nothing to do before the wake.
 pub(super) fn at_rest(plan: &Plan) -> bool {
     plan.upkeep == Upkeep::Hold && matches!(plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. })
+}
+
+/// Whether a failure is no longer anybody's trouble: what was asked for in vain is not needed any
+/// more, as after a change that was taken back. What the CA said of when to come back stands.
+fn is_stale(trouble: Option<&Trouble>, plan: &Plan, now: Timestamp) -> bool {
+    let Some(trouble) = trouble else { return false };
+    let limited = matches!(trouble.failure.class, Class::Limited { until } if until > now);
+    plan.issuance == Issuance::Hold(Reason::NotDue) && !limited
 }
 
 /// Looking, which is done many times a day and changes nothing that people would want to hear of.

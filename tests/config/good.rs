@@ -12,7 +12,7 @@ fn only(text: &str) -> LineageSpec {
     let resolved = read(text);
     assert!(!resolved.has_errors(), "{}", shown(&resolved));
     assert_eq!(resolved.wanted.lineages.len(), 1);
-    std::sync::Arc::unwrap_or_clone(resolved.wanted).lineages.into_values().next().unwrap()
+    resolved.wanted.lineages.values().next().unwrap().clone()
 }
 
 fn texts<T: ToString>(list: &[T]) -> Vec<String> {
@@ -111,12 +111,8 @@ observe = []
 "#,
     );
     assert!(!resolved.has_errors(), "{}", shown(&resolved));
-    let [a, b]: [LineageSpec; 2] = std::sync::Arc::unwrap_or_clone(resolved.wanted)
-        .lineages
-        .into_values()
-        .collect::<Vec<_>>()
-        .try_into()
-        .unwrap();
+    let [a, b]: [LineageSpec; 2] =
+        resolved.wanted.lineages.values().cloned().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(
         (a.key, a.rights.group.as_deref(), a.endpoints.len()),
         (KeyKind::Rsa3072, Some("www-data"), 2)

@@ -89,11 +89,6 @@ impl Authority {
         Self { seed, truth, script, board, mint, books }
     }
 
-    /// When the world began.
-    pub fn epoch(&self) -> Timestamp {
-        self.truth.now() - self.truth.monotonic()
-    }
-
     pub fn orders(&self) -> Vec<(String, Order)> {
         self.books().orders.iter().map(|(url, order)| (url.clone(), order.clone())).collect()
     }

@@ -67,11 +67,11 @@ impl Hook for Reload {
             self.points.pass().await;
             let on_disk = match self.server.pair() {
                 Ok(leaf) => leaf,
-                Err(why) => return Some(Err(failed(&why))),
+                Err(why) => return Some(Err(refused(&why))),
             };
             let is_new = self.server.serves().is_none_or(|leaf| leaf.fingerprint != on_disk.fingerprint);
             if is_new && self.script.strikes(&Trouble::CheckRefusesNew) {
-                return Some(Err(failed("configuration test failed")));
+                return Some(Err(refused("configuration test failed")));
             }
             Some(Ok(()))
         })
@@ -96,4 +96,9 @@ impl Hook for Reload {
 
 fn failed(why: &str) -> Failure {
     Failure::transient(Fault::Host, "hook-failed", format!("the reload failed: {why}"))
+}
+
+/// As the adapter says it of a check that ran to its end and said no.
+fn refused(why: &str) -> Failure {
+    Failure::transient(Fault::Host, "check-failed", why)
 }

@@ -7,8 +7,9 @@ use nolapse::codec::pem;
 use nolapse::core::layout::Content;
 use nolapse::core::leaf::mix;
 
-/// Keys of one world; the agent gets them in turn, so a world must not issue more often.
-const KEYS: u64 = 40;
+/// Keys of one world, handed out in turn and then again from the first. Making them is most of the
+/// work of making a world.
+const KEYS: u64 = 12;
 
 /// PEM texts for [`nolapse::sys::keys::Keys::pool`].
 pub fn pool(seed: u64) -> Vec<Content> {

@@ -176,12 +176,6 @@ impl Laws {
                 .collect();
         let parts = match parts {
             Ok(parts) => parts,
-            // The well-known links come after the flip of the first generation: no reader was
-            // promised anything before they are there.
-            Err(_) if before.is_none() => {
-                self.state.lock().unwrap().shown = None;
-                return;
-            }
             Err(error) => return self.breach(format!("a reader of live/ fails: {error}")),
         };
         let all: Vec<u8> = parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
@@ -189,7 +183,7 @@ impl Laws {
         if self.state.lock().unwrap().verified.contains_key(&hash) {
             return;
         }
-        match self.whole(&parts) {
+        match whole(&parts) {
             Ok(leaf) => {
                 if shown != PLACEHOLDER && self.authority.issued(&leaf.fingerprint).is_none() {
                     self.breach("live/ shows a certificate that the CA never issued".into());
@@ -198,18 +192,6 @@ impl Laws {
             }
             Err(why) => self.breach(format!("live/ is not one generation: {why}")),
         }
-    }
-
-    fn whole(&self, parts: &[Content]) -> Result<Leaf, String> {
-        let [fullchain, key, cert, chain, combined] = parts else { return Err("parts are missing".into()) };
-        let leaf = bundle::pair_of(fullchain.bytes(), key.bytes()).map_err(|error| error.to_string())?;
-        if [cert.bytes(), chain.bytes()].concat() != fullchain.bytes() {
-            return Err("cert.pem and chain.pem are not fullchain.pem".into());
-        }
-        if [fullchain.bytes(), key.bytes()].concat() != combined.bytes() {
-            return Err("combined.pem is not the others".into());
-        }
-        Ok(leaf)
     }
 
     fn rolled_back_to(&self, number: GenerationNumber) -> bool {
@@ -329,6 +311,19 @@ impl Sink for Laws {
         self.check();
         self.moved.notify_one();
     }
+}
+
+/// The leaf of five texts that are one generation.
+fn whole(parts: &[Content]) -> Result<Leaf, String> {
+    let [fullchain, key, cert, chain, combined] = parts else { return Err("parts are missing".into()) };
+    let leaf = bundle::pair_of(fullchain.bytes(), key.bytes()).map_err(|error| error.to_string())?;
+    if [cert.bytes(), chain.bytes()].concat() != fullchain.bytes() {
+        return Err("cert.pem and chain.pem are not fullchain.pem".into());
+    }
+    if [fullchain.bytes(), key.bytes()].concat() != combined.bytes() {
+        return Err("combined.pem is not the others".into());
+    }
+    Ok(leaf)
 }
 
 /// Runs what never waits on a model disk.

@@ -62,8 +62,4 @@ impl Server {
     pub fn loaded(&self, leaf: &Fingerprint) -> bool {
         self.state.lock().unwrap().reloads.iter().any(|(_, loaded)| loaded == leaf)
     }
-
-    pub fn reloads(&self) -> usize {
-        self.state.lock().unwrap().reloads.len()
-    }
 }

@@ -227,6 +227,13 @@ impl World {
         self.run_for(Span::MINUTE).await;
     }
 
+    /// To a few minutes before the instant that the agent has chosen for the next renewal.
+    pub async fn doze_to_renewal(&mut self) {
+        let point = self.survey().and_then(|survey| survey.world.record.value.point);
+        let point = point.unwrap_or_else(|| self.fail("no renewal point was chosen"));
+        self.doze_until(point.at - Span::minutes(5)).await;
+    }
+
     /// The host's clock alone is set.
     pub fn set_clock(&self, by: Span) {
         self.node.laws.note(&format!("the clock is set by {by}"));
@@ -250,8 +257,8 @@ impl World {
         self.node.server.serves().unwrap_or_else(|| self.fail("nothing is served"))
     }
 
-    pub fn saw(&self, mut what: impl FnMut(&Event) -> bool) -> bool {
-        self.node.laws.events().iter().any(|event| what(event))
+    pub fn saw(&self, what: impl FnMut(&Event) -> bool) -> bool {
+        self.node.laws.events().iter().any(what)
     }
 
     pub fn count(&self, mut what: impl FnMut(&Event) -> bool) -> usize {

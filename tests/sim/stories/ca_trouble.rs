@@ -11,9 +11,11 @@ async fn f48_after_nine_days_without_a_ca_it_is_renewed_within_half_an_hour() {
     for (seed, trouble) in [(20, Trouble::CaDown), (21, Trouble::CaErrors)] {
         let mut world = World::observed(seed, Span::days(90)).await;
         let first = world.served();
-        let from = first.not_before + Span::days(55);
-        world.script.during(Interval::new(from, from + Span::days(9)), trouble);
-        world.doze_until(from - Span::HOUR).await;
+        world.doze_to_renewal().await;
+        let from = world.now();
+        world.script.for_span(Span::days(9), trouble);
+        world.run_for(Span::hours(12)).await;
+        world.doze_until(from + Span::days(8)).await;
         world.run_until(from + Span::days(9)).await;
         world.expect(world.served() == first, "there was no way to renew");
         world.until("renewal", Span::minutes(31), |world| world.served() != first).await;
@@ -29,7 +31,7 @@ async fn f45_a_retry_after_is_obeyed_to_the_second_even_at_last_resort() {
     // Down until the last twentieth of life, then limited for most of what is left.
     let last_resort = first.not_after - Span::days(45).over(20);
     world.script.during(Interval::new(first.not_before + Span::days(25), last_resort), Trouble::CaDown);
-    world.doze_until(last_resort - Span::days(3)).await;
+    world.doze_until(last_resort - Span::DAY).await;
     world.run_until(last_resort).await;
     world.script.next(1, Trouble::RateLimit(Span::hours(30)));
     world.until("429", Span::HOUR, |world| {
@@ -51,12 +53,11 @@ async fn f45_a_retry_after_is_obeyed_to_the_second_even_at_last_resort() {
 async fn f43_an_order_that_is_processing_for_ever_is_given_up_and_replaced() {
     let mut world = World::observed(23, Span::days(90)).await;
     let first = world.served();
-    let from = first.not_before + Span::days(58);
-    world.script.during(Interval::new(from, from + Span::days(3)), Trouble::Processing);
-    world.doze_until(from - Span::HOUR).await;
-    world.run_until(from + Span::days(3)).await;
+    world.doze_to_renewal().await;
+    world.script.for_span(Span::days(2), Trouble::Processing);
+    world.run_for(Span::days(2)).await;
     world.expect(world.served() == first, "nothing was issued");
-    world.expect(world.orders().len() <= 8, "few orders were tried");
+    world.expect(world.orders().len() <= 10, "one order each six hours");
     world.settle(SETTLES_WITHIN).await;
     world.expect(world.served() != first, "renewed");
 }
@@ -66,8 +67,8 @@ async fn f26_a_certificate_for_another_key_is_never_shown_and_soon_replaced() {
     let mut world = World::observed(24, Span::days(90)).await;
     let first = world.served();
     world.script.next(1, Trouble::WrongLeaf);
-    world.doze_until(first.not_before + Span::days(57)).await;
-    world.run_until(first.not_before + Span::days(61)).await;
+    world.doze_to_renewal().await;
+    world.run_for(Span::HOUR).await;
     world.settle(Span::ZERO).await;
     world.expect(world.served() != first, "renewed");
     world.expect(world.orders().len() == 3, "one order for the wrong one, one for the right one");
@@ -98,7 +99,7 @@ async fn f29_after_two_years_of_failing_the_first_good_hour_is_used() {
     let mut world = World::observed(26, Span::days(45)).await;
     let first = world.served();
     let end = first.not_before + Span::days(730);
-    let sample = Span::days(20);
+    let sample = Span::hours(4);
     world.script.during(Interval::new(first.not_before + Span::days(20), end), Trouble::CaErrors);
     // Most of it asleep: what is tried in some weeks of it, at both ends, is enough to see.
     world.doze_until(first.not_before + Span::days(25)).await;

@@ -47,20 +47,19 @@ async fn f04_power_cut_at_any_step_of_the_disk_an_issuance_goes_on_with_the_same
 #[tokio::test(start_paused = true)]
 async fn f04_power_cut_at_any_step_of_a_renewal_readers_see_one_generation() {
     let mut world = World::observed(52, LIFE).await;
-    let renewal = world.served().not_before + Span::days(61);
-    world.doze_until(renewal - Span::days(3)).await;
+    world.doze_to_renewal().await;
     let before = world.node.model.steps();
-    world.run_until(renewal).await;
+    world.run_for(Span::minutes(10)).await;
     let steps = world.node.model.steps() - before;
     drop(world);
     // Every third, as the plans are the same each time.
     for step in (0..steps).step_by(3) {
         let mut world = World::observed(52, LIFE).await;
-        world.doze_until(renewal - Span::days(3)).await;
+        world.doze_to_renewal().await;
         world.seed = step;
         cut_at(&world, step);
-        world.run_until(renewal).await;
-        world.settle(Span::ZERO).await;
+        world.run_for(Span::minutes(10)).await;
+        world.settle(Span::minutes(10)).await;
         world.expect(world.orders().len() <= 3, "one order, and one orphan at most");
     }
 }

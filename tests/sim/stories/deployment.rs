@@ -2,7 +2,7 @@
 
 use nolapse::core::event::Event;
 use nolapse::core::record::Sight;
-use nolapse::core::time::{Interval, Span};
+use nolapse::core::time::Span;
 
 use crate::script::Trouble;
 use crate::world::World;
@@ -36,10 +36,10 @@ async fn f19_a_hook_that_hangs_holds_nothing_up_but_itself() {
 async fn f16_a_reload_that_lies_is_owed_until_the_new_certificate_is_served() {
     let mut world = World::observed(32, Span::days(90)).await;
     let first = world.served();
-    let from = first.not_before + Span::days(57);
-    world.script.during(Interval::new(from, from + Span::days(5)), Trouble::ReloadLies);
-    world.doze_until(from).await;
-    world.run_until(from + Span::days(5)).await;
+    world.doze_to_renewal().await;
+    let from = world.now();
+    world.script.for_span(Span::hours(8), Trouble::ReloadLies);
+    world.run_until(from + Span::hours(8)).await;
     world.expect(world.served() == first, "the server kept the old one");
     let survey = world.survey().unwrap();
     world.expect(survey.ladder.installed, "the new one is installed");
@@ -57,11 +57,11 @@ async fn f16_a_reload_that_lies_is_owed_until_the_new_certificate_is_served() {
 async fn a_pair_that_the_server_refuses_is_rolled_back_and_not_reinstalled_before_its_time() {
     let mut world = World::observed(33, Span::days(90)).await;
     let first = world.served();
-    let from = first.not_before + Span::days(57);
-    world.script.during(Interval::new(from, from + Span::days(8)), Trouble::CheckRefusesNew);
-    world.doze_until(from).await;
+    world.doze_to_renewal().await;
+    let from = world.now();
+    world.script.for_span(Span::days(8), Trouble::CheckRefusesNew);
     world
-        .until("rollback", Span::days(70), |world| {
+        .until("rollback", Span::minutes(10), |world| {
             world.saw(|event| matches!(event, Event::RolledBack { from: 2, to: 1, .. }))
         })
         .await;
@@ -84,11 +84,10 @@ async fn a_pair_that_the_server_refuses_is_rolled_back_and_not_reinstalled_befor
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_down_never_rolls_anything_back() {
     let mut world = World::observed(34, Span::days(90)).await;
-    let first = world.served();
-    let from = first.not_before + Span::days(57);
-    world.script.during(Interval::new(from, from + Span::days(5)), Trouble::ServerDown);
-    world.doze_until(from).await;
-    world.run_until(from + Span::days(5)).await;
+    world.doze_to_renewal().await;
+    let from = world.now();
+    world.script.for_span(Span::hours(8), Trouble::ServerDown);
+    world.run_until(from + Span::hours(8)).await;
     world.expect(!world.saw(|event| matches!(event, Event::RolledBack { .. })), "nothing is rolled back");
     world.settle(Span::minutes(6)).await;
     world.expect(world.orders().len() == 2, "one order");

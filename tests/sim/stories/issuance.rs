@@ -1,7 +1,7 @@
 //! From nothing to a handshake.
 
 use nolapse::core::name::SubjectName;
-use nolapse::core::time::Span;
+use nolapse::core::time::{Interval, Span};
 
 use crate::node::{SHOP, shop};
 use crate::script::Trouble;
@@ -33,13 +33,13 @@ async fn f01_on_a_full_disk_no_order_is_placed_and_all_is_well_when_there_is_spa
 async fn f01_a_disk_that_fills_up_in_service_costs_no_order_and_no_certificate() {
     let mut world = World::observed(3, Span::days(90)).await;
     let first = world.served();
-    world.doze_until(first.not_after - Span::days(33)).await;
-    world.run_until(first.not_after - Span::days(32)).await;
-    world.script.for_span(Span::days(8), Trouble::DiskFull);
-    world.run_for(Span::days(8)).await;
+    world.doze_to_renewal().await;
+    world.script.for_span(Span::hours(12), Trouble::DiskFull);
+    world.run_for(Span::hours(12)).await;
     world.expect(world.orders().len() == 1, "no order while the disk is full");
     world.expect(world.served() == first, "the old certificate is served");
-    world.settle(SETTLES_WITHIN).await;
+    world.until("renewal", Span::minutes(2), |world| world.served() != first).await;
+    world.settle(Span::minutes(5)).await;
     world.expect(world.orders().len() == 2, "one order for the renewal");
     world.expect(world.served() != first, "the new certificate is served");
 }
@@ -49,9 +49,12 @@ async fn a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse() 
     let mut world = World::observed(4, Span::days(45)).await;
     let first = world.served();
     let added = SubjectName::parse("new.shop.example.com").unwrap();
-    world.script.for_span(Span::days(60), Trouble::NameFails(added.clone()));
+    let until = first.not_after + Span::days(2);
+    world.script.during(Interval::new(world.now(), until), Trouble::NameFails(added.clone()));
     world.node.spec = Some(shop(&[SHOP, "www.shop.example.com", "new.shop.example.com"]));
     world.enter().await;
+    world.run_for(Span::DAY).await;
+    world.doze_until(first.not_after - Span::days(3)).await;
     world.run_until(first.not_after - Span::HOUR).await;
     let served = world.served();
     world.expect(served.not_after > first.not_after, "the old set was renewed");
@@ -62,7 +65,8 @@ async fn a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse() 
         trouble.is_some_and(|trouble| trouble.failure.name.as_ref() == Some(&added)),
         "the failing name is blamed by name",
     );
-    world.run_until(world.ca.epoch() + Span::days(60)).await;
+    world.run_until(until).await;
+    world.until("the new name", SETTLES_WITHIN, |world| world.served().covers(&added)).await;
     world.settle(SETTLES_WITHIN).await;
     world.expect(world.served().covers(&added), "the new name is served as soon as it can be proven");
 }

@@ -16,6 +16,7 @@ async fn life(seed: u64) -> String {
     world.power_cut(seed).await;
     world.run_for(Span::days(1)).await;
     world.settle(Span::HOUR).await;
+    world.node.stop().await;
     world.node.laws.tail()
 }
 
