@@ -7,6 +7,8 @@
 //! cargo run --example quickstart -- --keep   # leaves everything running to look at
 //! ```
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to whoever runs it")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -166,7 +168,7 @@ async fn start_agent(
 async fn wire_status(config: &Path) -> Outcome<String> {
     let places = Places { config: Some(config.to_owned()), ..Places::default() };
     let loaded = wire::load(&places).map_err(|_| "the configuration can't be used")?;
-    let report = Wired::new(&loaded, Role::Reader).await?.report().await?;
+    let report = Wired::new(&loaded, Role::Reader).await?.report(Vec::new()).await?;
     let line = report.lineages.first().ok_or("no certificate is known")?;
     Ok(format!(
         "{}: {} · generation {} · {} · next renewal {}",
@@ -259,5 +261,5 @@ fn free_port() -> Outcome<u16> {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("         | {line}\n")).collect()
+    text.lines().flat_map(|line| ["         | ", line, "\n"]).collect()
 }

@@ -163,6 +163,10 @@ pub trait Ca: Send + Sync {
     /// A free look: does the directory answer?
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>>;
 
+    /// How far our clock is ahead of the CA's (negative: behind) at the last reading of its
+    /// directory. Asks nothing that an order would not ask; `None` where the CA sends no date.
+    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>>;
+
     /// Gives up an order's open authorizations, best effort.
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>>;
 

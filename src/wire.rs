@@ -1,7 +1,9 @@
 //! From a configuration to a running agent: the only file that knows both the configuration and
 //! the adapters.
 
-use std::collections::BTreeMap;
+pub mod look;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -32,7 +34,7 @@ use crate::telemetry::serve::{Place, Server};
 
 /// Where the configuration is looked for.
 pub const CONFIG: &str = "/etc/nolapse/nolapse.toml";
-/// There while systemd runs this host (sd_booted(3)).
+/// There while systemd runs this host (`sd_booted(3)`).
 const SYSTEMD: &str = "/run/systemd/system";
 const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 const CHECK_UNIT: &str = "nolapse-check@.service";
@@ -77,6 +79,9 @@ pub struct Wired {
     store: Arc<DirStore>,
 }
 
+/// The live directory of a rehearsal, on a disk in memory.
+const REHEARSAL: &str = "/rehearsal";
+
 /// What a dry run works with.
 pub struct Rehearsal {
     pub agent: Arc<Agent>,
@@ -87,7 +92,10 @@ pub struct Rehearsal {
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-struct Listeners(Arc<Mutex<BTreeMap<(SolverId, String), Arc<Http01Solver>>>>);
+struct Listeners(Arc<Mutex<BySpec>>);
+
+/// By solver and address.
+type BySpec = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
 
 /// The listener for metrics and health, where one is configured.
 pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> {
@@ -308,13 +316,14 @@ impl Wired {
         }
         let ids = wanted.lineages.keys().cloned().collect();
         let scene = Scene {
-            wanted,
-            live_dir: PathBuf::from("/rehearsal"),
+            wanted: Arc::new(wanted),
+            live_dir: PathBuf::from(REHEARSAL),
             cas,
             solvers: scene.solvers.clone(),
             hooks: BTreeMap::new(),
         };
-        let (disk, _) = Disk::model();
+        let (disk, model) = Disk::model();
+        model.make_dirs(Path::new(REHEARSAL), 0o755);
         let parts = Parts {
             store,
             probe: self.agent.probe.clone(),
@@ -354,12 +363,14 @@ impl Wired {
             .collect())
     }
 
-    /// How everything stands.
-    pub async fn report(&self) -> Result<Report, Failure> {
+    /// How everything stands; `lines` are of lineages that a pass has just judged, so that
+    /// nothing is read twice.
+    pub async fn report(&self, mut lines: Vec<Line>) -> Result<Report, Failure> {
         let scene = self.agent.scene();
-        let mut ids: std::collections::BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
+        let mut ids: BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
         ids.extend(self.known().await?);
-        let mut lines = Vec::with_capacity(ids.len());
+        let judged: BTreeSet<_> = lines.iter().map(|line| line.name.as_str()).collect();
+        ids.retain(|id| !judged.contains(id.as_str()));
         for id in ids {
             if let Some(why) = scene.wanted.broken.get(&id) {
                 lines.push(Line::broken(id.as_str(), why));
@@ -380,16 +391,15 @@ impl Wired {
 
     /// Writes the public status file and the metrics file, where there is a place for them.
     /// Neither is worth failing for.
-    pub async fn write_status(&self) {
-        if let Ok(report) = self.report().await
+    pub async fn write_status(&self, judged: Vec<Line>) {
+        if self.agent.disk.stat(&self.settings.run_dir).is_ok()
+            && let Ok(report) = self.report(judged).await
             && let Ok(text) = serde_json::to_vec(&report)
         {
             let path = self.settings.run_dir.join(STATUS_FILE);
-            if self.agent.disk.stat(&self.settings.run_dir).is_ok() {
-                let ops = layout::replace(&path, Content::new(text), FileRights::mode(0o644));
-                if let Err(error) = self.agent.disk.run(ops).await {
-                    tracing::debug!(%error, "the public status file was not written");
-                }
+            let ops = layout::replace(&path, Content::new(text), FileRights::mode(0o644));
+            if let Err(error) = self.agent.disk.run(ops).await {
+                tracing::debug!(%error, "the public status file was not written");
             }
         }
         if let Some(path) = &self.settings.textfile {
@@ -459,7 +469,7 @@ async fn scene(
     role: Role,
     listeners: &Listeners,
 ) -> Result<Scene, Failure> {
-    let wanted: Wanted = loaded.resolved.wanted.clone();
+    let wanted = loaded.resolved.wanted.clone();
     let mut cas: BTreeMap<IssuerId, Arc<dyn Ca>> = BTreeMap::new();
     let asked = |id: &IssuerId| wanted.lineages.values().any(|spec| spec.issuers.contains(id));
     for spec in wanted.issuers.values().filter(|spec| asked(&spec.id)) {

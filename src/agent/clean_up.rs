@@ -23,9 +23,7 @@ impl Agent {
         world: &mut World,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
-        if abandoned(&world.record.value, spec, now) {
-            self.drop_attempt(scene, world).await;
-        }
+        let dropped = if abandoned(&world.record.value, spec, now) { self.drop_attempt(world) } else { None };
         let record = &mut world.record.value;
         let scale = backoff(record);
         let mut left = Vec::new();
@@ -51,7 +49,9 @@ impl Agent {
             }
         }
         record.debts = left;
-        Book::new(&*self.store).save_record(&mut world.record).await
+        Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.let_go(scene, dropped).await;
+        Ok(())
     }
 }
 

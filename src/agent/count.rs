@@ -5,12 +5,10 @@ use crate::core::census::{Row, Standing};
 use crate::core::decide::Placement;
 use crate::core::ladder::{Ladder, Observed};
 use crate::core::spec::LineageSpec;
-use crate::core::time::Timestamp;
 
 /// What is true of one lineage on this node, for metrics and health.
-pub fn row(spec: Option<&LineageSpec>, world: &World, now: Timestamp) -> Row {
+pub fn row(spec: Option<&LineageSpec>, world: &World, ladder: &Ladder) -> Row {
     let (record, installed) = (&world.record.value, &world.installed.value);
-    let ladder = Ladder::of(spec, record, installed, &world.disk, now);
     let shown = match &world.disk.live {
         Placement::Shows(number) => record.issued(*number).map(|issued| issued.leaf.not_after),
         Placement::Foreign(leaf) => Some(leaf.not_after),

@@ -16,6 +16,7 @@ use crate::core::census::{Census, Row};
 use crate::core::decide::{Request, decide};
 use crate::core::event::Event;
 use crate::core::failure::Failure;
+use crate::core::ladder::Ladder;
 use crate::core::name::LineageId;
 use crate::core::time::{Span, Timestamp};
 use crate::ports::{Key, Shelf};
@@ -32,7 +33,7 @@ pub enum Signal {
 /// Where the loop is, told after each step of it.
 #[derive(Debug)]
 pub struct Pass<'a> {
-    pub census: &'a Census,
+    pub census: &'a Arc<Census>,
     /// Every lineage was judged at least once: the agent is ready.
     pub complete: bool,
     pub next_wake: Timestamp,
@@ -49,6 +50,9 @@ const STOP_GRACE: Span = Span::secs(10);
 const BUSY_MOST: Span = Span::HOUR;
 /// A clock that moved by less against the time that passed was not set, only corrected.
 const CORRECTION_MOST: Span = Span::MINUTE;
+/// Age from which a count is made again with the next tick even where nothing moved. Ten thousand
+/// lineages are looked at every few seconds, and each count writes the status of all of them.
+const COUNT_AGE_MOST: Span = Span::minutes(10);
 /// Lineages judged between two turns of the loop at the start.
 const JUDGED_AT_ONCE: usize = 256;
 
@@ -126,7 +130,9 @@ impl Agent {
                 Ok(world) => {
                     let spec = scene.wanted.lineages.get(&id);
                     let plan = decide(&world.situation(spec, &request, now));
-                    desk.rows.insert(id.clone(), row(spec, &world, now));
+                    let (record, installed) = (&world.record.value, &world.installed.value);
+                    let ladder = Ladder::of(spec, record, installed, &world.disk, now);
+                    desk.rows.insert(id.clone(), row(spec, &world, &ladder));
                     if at_rest(&plan) { plan.wake_at } else { now }
                 }
                 // The tick meets the same trouble and reports it.
@@ -157,8 +163,10 @@ impl Agent {
             Ok(outcome) => {
                 desk.running.remove(&outcome.id);
                 if let Some(row) = outcome.row {
+                    let same = desk.rows.get(&outcome.id) == Some(&row);
+                    // What was counted keeps its date for a while, though all is as it was.
+                    desk.moved |= !same || now.since(desk.counted.at) >= COUNT_AGE_MOST;
                     desk.rows.insert(outcome.id.clone(), row);
-                    desk.moved = true;
                 }
                 let at = if desk.again.remove(&outcome.id) { now } else { outcome.wake_at };
                 desk.agenda.put(outcome.id, at.max(now + LOOK_LEAST));
@@ -181,20 +189,20 @@ struct Desk {
     /// Judged by what no longer holds while it was running: looked at once more.
     again: BTreeSet<LineageId>,
     rows: BTreeMap<LineageId, Row>,
-    counted: Census,
+    counted: Arc<Census>,
     moved: bool,
     /// By how much the wall clock is ahead of the time since the start.
     ahead: Option<Span>,
 }
 
 impl Desk {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
             again: BTreeSet::new(),
             rows: BTreeMap::new(),
-            counted: Census { at: Timestamp::EPOCH, rows: Vec::new() },
+            counted: Arc::new(Census { at: Timestamp::EPOCH, rows: Vec::new() }),
             moved: true,
             ahead: None,
         }
@@ -219,7 +227,7 @@ impl Desk {
     /// Counted again only when something moved: a wake for one lineage is no work for all.
     fn census(&mut self, now: Timestamp) {
         if std::mem::take(&mut self.moved) {
-            self.counted = Census { at: now, rows: self.rows.values().cloned().collect() };
+            self.counted = Arc::new(Census { at: now, rows: self.rows.values().cloned().collect() });
         }
     }
 }

@@ -10,13 +10,13 @@ use crate::agent::{Agent, Scene};
 use crate::codec::{bundle, digest};
 use crate::core::decide::{self, OnDisk, Placement, Request, Situation};
 use crate::core::failure::{Failure, Fault};
-use crate::core::layout::{self, CURRENT, FileRights, generation_of, part_rights};
+use crate::core::layout::{self, CURRENT, generation_of, part_mode};
 use crate::core::leaf::Leaf;
 use crate::core::name::LineageId;
 use crate::core::record::{Installed, Issued, LineageRecord};
 use crate::core::spec::{LineageSpec, Output, Part, Rights};
 use crate::core::time::Timestamp;
-use crate::sys::disk::Disk;
+use crate::sys::disk::{Disk, Stat};
 
 /// What is true of one lineage.
 pub struct World {
@@ -140,9 +140,11 @@ impl Eye<'_> {
             };
             let what = what.or_else(|| {
                 let path = generation.join(part.file_name());
-                match self.disk.read(&path, FILE_MAX) {
-                    Ok(content) if digest::sha256(content.bytes()) != *digest => Some("was edited".into()),
-                    Ok(_) if check_rights => owners.differ(self.disk, &path, &part_rights(*part, rights)),
+                match self.disk.read_with_stat(&path, FILE_MAX) {
+                    Ok((content, _)) if digest::sha256(content.bytes()) != *digest => {
+                        Some("was edited".into())
+                    }
+                    Ok((_, stat)) if check_rights => owners.differ(&stat, part_mode(*part, rights)),
                     Ok(_) => None,
                     Err(error) => Some(error.to_string()),
                 }
@@ -187,8 +189,9 @@ impl Eye<'_> {
             .flatten()
             .find(|issued| issued.digests.get(&output.part) == Some(&digest));
         if let Some(issued) = issued {
-            let rights = part_rights(output.part, &output.rights);
-            return match Owners::of(self.disk, &output.rights).differ(self.disk, path, &rights) {
+            let mode = part_mode(output.part, &output.rights);
+            let differ = |stat: Stat| Owners::of(self.disk, &output.rights).differ(&stat, mode);
+            return match self.disk.stat(path).map_or_else(|error| Some(error.to_string()), differ) {
                 Some(what) => Placement::Drifted(what),
                 None => Placement::Shows(issued.number),
             };
@@ -216,13 +219,9 @@ impl Owners {
         }
     }
 
-    fn differ(&self, disk: &Disk, path: &Path, rights: &FileRights) -> Option<String> {
-        let stat = match disk.stat(path) {
-            Ok(stat) => stat,
-            Err(error) => return Some(error.to_string()),
-        };
-        if stat.mode != rights.mode {
-            return Some(format!("has mode {:04o} instead of {:04o}", stat.mode, rights.mode));
+    fn differ(&self, stat: &Stat, mode: u32) -> Option<String> {
+        if stat.mode != mode {
+            return Some(format!("has mode {:04o} instead of {mode:04o}", stat.mode));
         }
         let owner = self.uid.filter(|uid| *uid != stat.uid).map(|_| "has another owner".to_owned());
         owner.or_else(|| self.gid.filter(|gid| *gid != stat.gid).map(|_| "has another group".to_owned()))

@@ -1,5 +1,8 @@
 //! Looking at endpoints until they show what they should, or patience ends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tokio::task::JoinSet;
 
 use crate::agent::Agent;
@@ -9,7 +12,7 @@ use crate::core::endpoint::Endpoint;
 use crate::core::event::Event;
 use crate::core::failure::Failure;
 use crate::core::ladder::{judge, next_look};
-use crate::core::leaf::Leaf;
+use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::SubjectName;
 use crate::core::record::{EndpointNote, GenerationNumber, LineageRecord, Sight};
 use crate::core::spec::LineageSpec;
@@ -19,8 +22,25 @@ use crate::ports::Sighting;
 /// First wait before looking again at an endpoint that should be new by now; doubles.
 const AGAIN_FIRST: Span = Span::from_millis(50);
 const AGAIN_MOST: Span = Span::secs(2);
+/// How long after a reload an endpoint that never answered may still be opening, where no other
+/// of the lineage answers either: the first reload with a certificate often opens the port, and
+/// programs return from a reload before they have done it.
+const OPENING: Span = Span::secs(4);
 /// Endpoints of one lineage looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
+
+/// How long one round of looks may take.
+#[derive(Clone)]
+struct Patience {
+    /// Bound on one look.
+    within: Span,
+    /// Until when an answer other than the new one may still turn.
+    stale_until: Timestamp,
+    /// Until when a port that was never open may still open.
+    closed_until: Timestamp,
+    /// An endpoint of this lineage answered in this round.
+    anybody: Arc<AtomicBool>,
+}
 
 impl Agent {
     /// Looks at each endpoint. Just after a reload a stale answer is given time to turn new.
@@ -37,19 +57,23 @@ impl Agent {
         let within = spec.observe_timeout;
         // Only a reload that happened moments ago may still be under way.
         let now = self.clock.now();
-        let patience = world
-            .installed
-            .value
-            .hooks
-            .values()
-            .filter_map(|note| note.done_at)
-            .max()
-            .map_or(now, |done_at| done_at + within);
+        let reloaded_at = world.installed.value.hooks.values().filter_map(|note| note.done_at).max();
+        let patience = Patience {
+            within,
+            stale_until: reloaded_at.map_or(now, |at| at + within),
+            closed_until: reloaded_at.map_or(now, |at| at + OPENING.min(within)),
+            anybody: Arc::default(),
+        };
         for group in endpoints.chunks(SIDE_BY_SIDE) {
             let mut looks = JoinSet::new();
             for endpoint in group {
                 let reached = world.installed.value.endpoints.get(endpoint).is_some_and(|note| note.reached);
-                looks.spawn(self.look_until_new(endpoint.clone(), target.clone(), reached, within, patience));
+                looks.spawn(self.look_until_new(
+                    endpoint.clone(),
+                    target.fingerprint,
+                    reached,
+                    patience.clone(),
+                ));
             }
             while let Some(look) = looks.join_next().await {
                 let (endpoint, sighting) =
@@ -70,22 +94,26 @@ impl Agent {
     fn look_until_new(
         &self,
         endpoint: Endpoint,
-        target: Leaf,
+        target: Fingerprint,
         reached: bool,
-        within: Span,
-        patience: Timestamp,
+        patience: Patience,
     ) -> impl Future<Output = (Endpoint, Sighting)> + Send + use<> {
         let (probe, clock) = (self.probe.clone(), self.clock.clone());
         async move {
             let mut wait = AGAIN_FIRST;
             loop {
-                let sighting = probe.look(&endpoint, within).await;
-                let worth_waiting = match &sighting {
-                    Sighting::Served { leaf, .. } => leaf.fingerprint != target.fingerprint,
-                    Sighting::Unreachable(_) => reached,
+                let sighting = probe.look(&endpoint, patience.within).await;
+                let until = match &sighting {
+                    Sighting::Served { leaf, .. } => {
+                        patience.anybody.store(true, Ordering::Relaxed);
+                        (leaf.fingerprint != target).then_some(patience.stale_until)
+                    }
+                    Sighting::Unreachable(_) if reached => Some(patience.stale_until),
+                    Sighting::Unreachable(_) if patience.anybody.load(Ordering::Relaxed) => None,
+                    Sighting::Unreachable(_) => Some(patience.closed_until),
                 };
                 let now = clock.now();
-                if !worth_waiting || now + wait > patience {
+                if until.is_none_or(|until| now + wait > until) {
                     return (endpoint, sighting);
                 }
                 clock.sleep_until(now + wait).await;

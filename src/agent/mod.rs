@@ -15,6 +15,7 @@ mod placeholder;
 mod pursue;
 mod refresh;
 mod reload;
+mod skew;
 mod survey;
 mod tick;
 
@@ -57,7 +58,8 @@ pub struct Agent {
 
 /// What the configuration asks for, with the adapters built for it.
 pub struct Scene {
-    pub wanted: Wanted,
+    /// Shared with the configuration that it came from.
+    pub wanted: Arc<Wanted>,
     /// Where `live/NAME` directories lie.
     pub live_dir: PathBuf,
     pub cas: BTreeMap<IssuerId, Arc<dyn Ca>>,

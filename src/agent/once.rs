@@ -41,7 +41,7 @@ impl Agent {
         ids: Vec<LineageId>,
         request: &Request,
         patience: Span,
-        mut each: impl FnMut(&Outcome),
+        mut each: impl FnMut(&mut Outcome),
     ) -> Summary {
         let mut waiting = ids.into_iter();
         let mut running = JoinSet::new();
@@ -55,8 +55,10 @@ impl Agent {
             }
             match running.join_next().await {
                 None => break,
-                Some(Ok(outcome)) => {
-                    each(&outcome);
+                Some(Ok(mut outcome)) => {
+                    each(&mut outcome);
+                    // All that is known of ten thousand lineages at once would be much.
+                    outcome.survey = None;
                     summary.outcomes.push(outcome);
                 }
                 // A panic is reported by its hook; the pass goes on and can't call itself well.

@@ -9,13 +9,14 @@ use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
 use crate::core::decide::{VALIDATIONS_PER_DAY, backoff, renewal_point};
 use crate::core::event::Event;
-use crate::core::failure::{Class, Failure, Fault};
+use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::leaf::{Leaf, mix, seed_of};
 use crate::core::name::SubjectName;
 use crate::core::order::{ChallengeTask, Offer};
 use crate::core::record::{FailedValidation, Issued, LineageRecord, Trouble};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
+use crate::core::window::last_resort;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
@@ -35,10 +36,11 @@ impl Agent {
         world: &mut World,
         names: &[SubjectName],
     ) -> Result<(), Failure> {
-        self.drop_attempt(scene, world).await;
+        let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         // No order is placed whose result could not be stored (F01, F12).
         self.store.writable().await.map_err(|error| store_failure(&error))?;
+        self.provable(scene, spec, world).await?;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
         })?;
@@ -70,12 +72,29 @@ impl Agent {
             sitting: Sitting::default(),
         });
         Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.let_go(scene, dropped).await;
         self.tell(&Event::AttemptStarted {
             lineage: spec.id.clone(),
             issuer: issuer.to_string(),
             names: names.iter().map(ToString::to_string).collect(),
         });
         Ok(())
+    }
+
+    /// A first certificate whose names can't be proved from here costs no order. A renewal is
+    /// tried all the same: the CA may still know the names as proved.
+    async fn provable(&self, scene: &Scene, spec: &LineageSpec, world: &World) -> Result<(), Failure> {
+        if world.record.value.current.is_some() {
+            return Ok(());
+        }
+        let mut refusal = None;
+        for id in &spec.solvers {
+            match scene.solver(id)?.able().await {
+                Err(failure) if failure.class == Class::Refused => refusal = refusal.or(Some(failure)),
+                Ok(()) | Err(_) => return Ok(()),
+            }
+        }
+        refusal.map_or(Ok(()), Err)
     }
 
     async fn leaf_key(&self, spec: &LineageSpec, world: &World) -> Result<PrivateKey, Failure> {
@@ -89,14 +108,24 @@ impl Agent {
         self.keys.make(spec.key).await
     }
 
-    /// An attempt that is no longer wanted: its answers become debts, its order is given up.
-    pub(super) async fn drop_attempt(&self, scene: &Scene, world: &mut World) {
-        let Some(attempt) = world.record.value.attempt.take() else { return };
-        owe(&mut world.record.value.debts, attempt.receipts, self.clock.now());
+    /// Takes an attempt that is no longer wanted out of the record: its answers become debts.
+    /// What it leaves elsewhere goes with [`Self::let_go`].
+    pub(super) fn drop_attempt(&self, world: &mut World) -> Option<Attempt> {
+        let attempt = world.record.value.attempt.take()?;
+        owe(&mut world.record.value.debts, attempt.receipts.clone(), self.clock.now());
+        Some(attempt)
+    }
+
+    /// Gives up the order and the key of an attempt that the stored record no longer has. Before
+    /// that a crash would leave an attempt whose key is gone.
+    pub(super) async fn let_go(&self, scene: &Scene, attempt: Option<Attempt>) {
+        let Some(attempt) = attempt else { return };
         if let (Some(order), Ok(ca)) = (attempt.order, scene.ca(&attempt.issuer)) {
             // Only politeness: the order ends by itself.
             let _ = ca.abandon(&order).await;
         }
+        // Nothing refers to this key any more. One that stays behind is unused, not harmful.
+        let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
     }
 
     /// Drives the open attempt to its end, or parks it. `Ok`: there is a new generation.
@@ -123,6 +152,7 @@ impl Agent {
             Err(failure) => return self.fail(scene, spec, world, failure, true).await,
         };
         let offers = offers(scene, spec);
+        let scale = backoff(&world.record.value);
         let mut attempt = attempt;
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
@@ -160,7 +190,7 @@ impl Agent {
                     },
                     Err(failure) => Observation::Failed(failure),
                 },
-                action => self.act(scene, &*ca, &attempt, &key, &offers, action).await,
+                action => self.act(scene, &*ca, &attempt, &key, &offers, scale, action).await,
             };
         }
         let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
@@ -174,11 +204,15 @@ impl Agent {
         attempt: &Attempt,
         key: &PrivateKey,
         offers: &[Offer],
+        scale: Backoff,
         action: Action,
     ) -> Observation {
         let order = attempt.order.as_deref().unwrap_or_default();
         let seen = match action {
-            Action::Order(request) => ca.order(&request).await.map(Observation::Order),
+            Action::Order(request) => match self.agree_on_date(ca, scale).await {
+                Ok(()) => ca.order(&request).await.map(Observation::Order),
+                Err(failure) => Err(failure),
+            },
             Action::View => ca.view(order).await.map(Observation::Order),
             Action::Authorizations => ca
                 .authorizations(order)
@@ -309,17 +343,12 @@ impl Agent {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
-        if over {
-            self.drop_attempt(scene, world).await;
-            if let Some(attempt) = &attempt {
-                let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
-            }
-        }
+        let dropped = if over { self.drop_attempt(world) } else { None };
         let scale = backoff(&world.record.value);
         let record = &mut world.record.value;
         let names = attempt.as_ref().map_or_else(|| spec.names.clone(), |attempt| attempt.names.clone());
         let (count, since) = match &record.trouble {
-            Some(trouble) if related(record, trouble, &names) => {
+            Some(trouble) if related(record, trouble, &names, now) => {
                 (trouble.count.saturating_add(1), trouble.since)
             }
             _ => (1, now),
@@ -351,6 +380,7 @@ impl Agent {
             issuer,
         });
         Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.let_go(scene, dropped).await;
         self.tell(&Event::AttemptFailed {
             lineage: world.record.value.id.clone(),
             failure: failure.clone(),
@@ -361,10 +391,13 @@ impl Agent {
     }
 }
 
-/// The old and the new name set share one history of failures; any other set starts afresh.
-fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName]) -> bool {
-    trouble.names == names
-        || record.current.as_ref().is_some_and(|c| c.names == names || c.names == trouble.names)
+/// A changed name set starts afresh. At last resort the old and the new set take turns, and share
+/// one history of failures.
+fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName], now: Timestamp) -> bool {
+    let turns = record.current.as_ref().is_some_and(|current| {
+        now >= last_resort(&current.leaf) && (current.names == names || current.names == trouble.names)
+    });
+    trouble.names == names || turns
 }
 
 fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {

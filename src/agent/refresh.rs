@@ -4,7 +4,7 @@ use crate::agent::book::{Book, store_failure};
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
 use crate::core::decide::{backoff, may_pull_forward, renewal_point};
-use crate::core::failure::Failure;
+use crate::core::failure::{Backoff, Failure};
 use crate::core::record::Reading;
 use crate::core::spec::LineageSpec;
 use crate::core::time::Span;
@@ -70,7 +70,7 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
     ) -> Result<(), Failure> {
-        let good = self.all_able(scene, spec).await;
+        let good = self.all_able(scene, spec, backoff(&world.record.value)).await;
         let now = self.clock.now();
         let record = &world.record.value;
         let pull =
@@ -84,7 +84,7 @@ impl Agent {
         Book::new(&*self.store).save_record(&mut world.record).await
     }
 
-    async fn all_able(&self, scene: &Scene, spec: &LineageSpec) -> bool {
+    async fn all_able(&self, scene: &Scene, spec: &LineageSpec, scale: Backoff) -> bool {
         if self.store.writable().await.map_err(|error| store_failure(&error)).is_err() {
             return false;
         }
@@ -95,7 +95,7 @@ impl Agent {
             }
         }
         match spec.issuer().and_then(|issuer| scene.cas.get(issuer)) {
-            Some(ca) => ca.reachable().await.is_ok(),
+            Some(ca) => self.greet(&**ca, scale).await.is_ok(),
             None => false,
         }
     }

@@ -1,10 +1,12 @@
 //! Looking at a lineage without acting: for `status`, `explain` and the status file.
 
-use crate::agent::Agent;
+use std::sync::Arc;
+
 use crate::agent::count::row;
 use crate::agent::gather::World;
+use crate::agent::{Agent, Scene};
 use crate::core::census::Row;
-use crate::core::decide::{Check, Plan, Request, explain};
+use crate::core::decide::{Check, Plan, Request, decide, explain};
 use crate::core::failure::Failure;
 use crate::core::ladder::Ladder;
 use crate::core::name::LineageId;
@@ -15,13 +17,11 @@ use crate::core::time::Timestamp;
 pub struct Survey {
     pub id: LineageId,
     pub at: Timestamp,
-    pub spec: Option<LineageSpec>,
+    scene: Arc<Scene>,
     pub world: World,
     pub ladder: Ladder,
     pub row: Row,
     pub plan: Plan,
-    /// Every question that the plan rests on.
-    pub checks: Vec<Check>,
 }
 
 impl Agent {
@@ -30,15 +30,41 @@ impl Agent {
         let scene = self.scene();
         let world = self.gather(&scene, id).await?;
         let at = self.clock.now();
-        let spec = scene.wanted.lineages.get(id).cloned();
-        let (plan, checks) = explain(&world.situation(spec.as_ref(), &Request::default(), at));
-        let ladder = Ladder::of(spec.as_ref(), &world.record.value, &world.installed.value, &world.disk, at);
-        let row = row(spec.as_ref(), &world, at);
-        Ok(Survey { id: id.clone(), at, spec, world, ladder, row, plan, checks })
+        let plan = decide(&world.situation(scene.wanted.lineages.get(id), &Request::default(), at));
+        Ok(Survey::of(scene, world, plan, at))
+    }
+
+    /// As [`Agent::survey`], with every question that the plan rests on.
+    pub async fn explain(&self, id: &LineageId) -> Result<(Survey, Vec<Check>), Failure> {
+        let scene = self.scene();
+        let world = self.gather(&scene, id).await?;
+        let at = self.clock.now();
+        let spec = scene.wanted.lineages.get(id);
+        let (plan, checks) = explain(&world.situation(spec, &Request::default(), at));
+        Ok((Survey::of(scene, world, plan, at), checks))
+    }
+}
+
+impl std::fmt::Debug for Survey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Survey").field("id", &self.id).field("plan", &self.plan).finish_non_exhaustive()
     }
 }
 
 impl Survey {
+    pub(super) fn of(scene: Arc<Scene>, world: World, plan: Plan, at: Timestamp) -> Self {
+        let id = world.record.value.id.clone();
+        let spec = scene.wanted.lineages.get(&id);
+        let ladder = Ladder::of(spec, &world.record.value, &world.installed.value, &world.disk, at);
+        let row = row(spec, &world, &ladder);
+        Self { id, at, scene, world, ladder, row, plan }
+    }
+
+    /// What is wanted; `None` for a lineage that left the configuration.
+    pub fn spec(&self) -> Option<&LineageSpec> {
+        self.scene.wanted.lineages.get(&self.id)
+    }
+
     /// The verdict and reason of the plan, upkeep first.
     pub fn words(&self) -> (&'static str, &'static str) {
         super::tick::words(&self.plan)

@@ -1,10 +1,11 @@
 //! One pass over one lineage: decide, act, decide again, until nothing is left to do now.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::agent::book::Book;
-use crate::agent::count::row;
 use crate::agent::gather::World;
+use crate::agent::survey::Survey;
 use crate::agent::{Agent, Scene};
 use crate::core::census::Row;
 use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, decide};
@@ -19,7 +20,7 @@ use crate::core::time::{Span, Timestamp};
 use crate::ports::Claim;
 
 /// How a pass over a lineage ended.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Outcome {
     pub id: LineageId,
     /// A new generation was issued in this pass.
@@ -32,6 +33,8 @@ pub struct Outcome {
     pub leaf: Option<Leaf>,
     /// For the census of the whole agent.
     pub row: Option<Row>,
+    /// All that was found at the end, for the status file. Not kept with many outcomes.
+    pub survey: Option<Box<Survey>>,
     /// What the last decision said.
     pub verdict: &'static str,
     pub reason: &'static str,
@@ -58,6 +61,7 @@ impl Agent {
             ladder: None,
             leaf: None,
             row: None,
+            survey: None,
             verdict: "hold",
             reason: Reason::NotDue.code(),
             wake_at: self.clock.now() + AFTER_BREAKAGE,
@@ -73,7 +77,7 @@ impl Agent {
 
     async fn pass(
         &self,
-        scene: &Scene,
+        scene: &Arc<Scene>,
         id: &LineageId,
         mut request: Request,
         patience: Span,
@@ -97,8 +101,7 @@ impl Agent {
             let spent = tried && plan.upkeep == Upkeep::Hold;
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
-                self.close(scene, spec, &world, guard.is_some(), outcome).await?;
-                return Ok(());
+                return self.close(scene, world, plan, guard.is_some(), outcome).await;
             }
             if guard.is_none() {
                 match self.claim(id, deadline).await? {
@@ -219,30 +222,31 @@ impl Agent {
 
     async fn close(
         &self,
-        scene: &Scene,
-        spec: Option<&LineageSpec>,
-        world: &World,
+        scene: &Arc<Scene>,
+        world: World,
+        plan: Plan,
         held: bool,
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let (record, installed) = (&world.record.value, &world.installed.value);
-        outcome.ladder = Some(Ladder::of(spec, record, installed, &world.disk, now));
+        let survey = Survey::of(scene.clone(), world, plan, self.clock.now());
+        let record = &survey.world.record.value;
+        outcome.ladder = Some(survey.ladder.clone());
         outcome.leaf = record.leaf().cloned();
-        outcome.row = Some(row(spec, world, now));
+        outcome.row = Some(survey.row.clone());
         if outcome.failure.is_none()
             && let Some(trouble) = &record.trouble
         {
             outcome.failure = Some(trouble.failure.clone());
         }
-        if let Placement::Foreign(leaf) = &world.disk.live {
+        if let Placement::Foreign(leaf) = &survey.world.disk.live {
             self.tell_once(outcome, "foreign", &leaf.fingerprint.to_string(), || Event::ForeignFound {
                 lineage: record.id.clone(),
                 path: scene.live_dir.join(record.id.as_str()).display().to_string(),
                 leaf: leaf.clone(),
             });
         }
-        if held { self.prune(scene, world).await } else { Ok(()) }
+        let survey = outcome.survey.insert(Box::new(survey));
+        if held { self.prune(scene, &survey.world).await } else { Ok(()) }
     }
 
     fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {

@@ -202,9 +202,6 @@ impl AcmeCa {
 
     async fn place(&self, request: &OrderRequest, profile: Option<&Profile>) -> Result<OrderView, Failure> {
         let session = self.session().await?;
-        if let Some(failure) = session.directory.clock_trouble() {
-            return Err(failure);
-        }
         let identifiers: Vec<_> = request.names.iter().map(identifier).collect();
         let mut new_order = NewOrder::new(&identifiers);
         let profile = self.profile(profile, &session.directory)?;
@@ -495,6 +492,10 @@ impl Ca for AcmeCa {
                 placed => placed,
             }
         })
+    }
+
+    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
+        Box::pin(async move { Ok(self.session().await?.directory.skew()) })
     }
 
     fn view<'a>(&'a self, order: &'a str) -> Reply<'a, Result<OrderView, Failure>> {

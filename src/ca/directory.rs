@@ -29,8 +29,6 @@ pub(super) struct Directory {
     distrusted: AtomicBool,
 }
 
-/// Most that our clock and the CA's may differ: more than any time zone mistake.
-const CLOCK_OFF_MOST: Span = Span::DAY;
 /// A directory is read again after so long: CAs change terms, profiles and addresses.
 const AGE_MOST: Span = Span::DAY;
 /// Profiles read of one directory.
@@ -107,7 +105,9 @@ impl Directory {
 
     /// Whether it may be used without being read again.
     pub(super) fn is_fresh(&self, now: Timestamp) -> bool {
-        !self.distrusted.load(Ordering::Acquire) && now.since(self.read_at) < AGE_MOST
+        // A clock that was put back makes it no fresher.
+        let age = now.since(self.read_at);
+        !self.distrusted.load(Ordering::Acquire) && age >= Span::ZERO && age < AGE_MOST
     }
 
     /// The CA answered as if it were another one: it is read again before the next use.
@@ -115,22 +115,9 @@ impl Directory {
         self.distrusted.store(true, Ordering::Release);
     }
 
-    /// A host whose clock is days off would judge every certificate expired, or never due: it
-    /// must not spend orders on that (F25).
-    pub(super) fn clock_trouble(&self) -> Option<Failure> {
-        let date = self.date?;
-        let off = self.read_at.since(date);
-        let off = if off.is_positive() { off } else { Span::ZERO - off };
-        (off > CLOCK_OFF_MOST).then(|| {
-            Failure::transient(
-                Fault::Host,
-                "clock-wrong",
-                format!(
-                    "this host says it is {} and the CA says it is {}: set the clock (is time synchronisation running?); no order is placed until they agree",
-                    self.read_at, date
-                ),
-            )
-        })
+    /// How far our clock was ahead of the CA's when this was read.
+    pub(super) fn skew(&self) -> Option<Span> {
+        self.date.map(|date| self.read_at.since(date))
     }
 
     pub(super) fn greeting(&self) -> Greeting {
@@ -198,23 +185,6 @@ mod tests {
         ] {
             let greeting = read(Some(with(&json!({ "meta": meta })))).unwrap().greeting();
             assert_eq!(greeting, Greeting::default(), "{meta}");
-        }
-    }
-
-    #[test]
-    fn f25_a_clock_that_is_days_off_places_no_order() {
-        let at = |days: i64| Timestamp::EPOCH + Span::days(10_000 + days);
-        let read = |date| {
-            Directory::read(Some(with(json!({}))), |url| Ok(Url::parse(url).unwrap()), at(0), date).unwrap()
-        };
-        for (row, date, trouble) in [
-            ("the CA sends no date", None, false),
-            ("they agree", Some(at(0)), false),
-            ("a day ahead", Some(at(0) - Span::hours(23)), false),
-            ("ten years ahead", Some(at(-3650)), true),
-            ("ten years behind", Some(at(3650)), true),
-        ] {
-            assert_eq!(read(date).clock_trouble().is_some(), trouble, "{row}");
         }
     }
 

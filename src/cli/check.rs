@@ -2,7 +2,6 @@
 //! host gives what it needs.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::cli::args::{Check, Places};
 use crate::cli::finding::{Finding, Weight};
@@ -10,17 +9,12 @@ use crate::cli::host::Host;
 use crate::cli::{Exit, Stop, certbot, owner, print, skew};
 use crate::config::{self, AgentSettings, Resolved, Severity};
 use crate::core::failure::Failure;
-use crate::core::spec::{IssuerSpec, Listen, SolverKind, Wanted};
+use crate::core::spec::{IssuerSpec, Wanted};
 use crate::core::time::{Span, Timestamp};
-use crate::ports::Solver;
-use crate::solve::self_check::SelfCheck;
-use crate::solve::socket;
-use crate::solve::webroot::WebrootSolver;
-use crate::store::scratch::ScratchStore;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::privilege::{self, Identity};
-use crate::wire;
+use crate::wire::{self, look};
 
 /// Longest wait for a CA's directory.
 const CA_PATIENCE: Span = Span::secs(20);
@@ -40,7 +34,7 @@ pub fn run(places: &Places, check: &Check) -> Result<Exit, Stop> {
         return Ok(Exit::Configuration);
     }
     print::text(&config::effective(&resolved));
-    let findings = if check.offline { Vec::new() } else { look(&file, &resolved)? };
+    let findings = if check.offline { Vec::new() } else { host(&file, &resolved)? };
     for finding in &findings {
         finding.show();
     }
@@ -65,11 +59,11 @@ fn conclude(resolved: &Resolved, findings: &[Finding], offline: bool) -> Exit {
 }
 
 /// Root's questions first, then those that only the agent's own user can answer.
-fn look(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
+fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
     let (settings, wanted) = (&resolved.agent, &resolved.wanted);
     let owner = owner::of(settings)?;
-    let host = Host { settings, wanted, owner: &owner };
-    let mut found = host.from_above();
+    let tested = Host { settings, wanted, owner: &owner };
+    let mut found = tested.as_root();
     found.extend(certbot::findings(&Disk::real(), Path::new("/"), wanted));
     let me = Identity::current();
     if me.uid != owner.uid {
@@ -85,11 +79,20 @@ fn look(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
             );
         }
     }
-    found.extend(host.from_inside());
+    if let Err(Stop::Failure(failure)) = wire::read_sources(file) {
+        found.push(
+            Finding::error("configuration-closed", format!("{owner} can't read the configuration"))
+                .seen(failure.words)
+                .fix("chmod 0644 the file: its secrets are elsewhere"),
+        );
+    }
+    found.extend(tested.as_owner());
     wire::runtime()?.block_on(async {
         let clock = Clock::wall();
         found.extend(skew::behind(clock.now(), &witnesses(file, settings)));
-        found.extend(solvers(settings, wanted, &clock).await);
+        for (id, failure) in look::unable(settings, wanted, &clock).await {
+            found.push(Finding::of(&format!("solver {id}"), &failure));
+        }
         for spec in wanted.issuers.values() {
             if wanted.lineages.values().any(|lineage| lineage.issuers.contains(&spec.id)) {
                 found.extend(issuer(spec, wanted, &clock).await);
@@ -110,42 +113,6 @@ fn witnesses(file: &Path, settings: &AgentSettings) -> Vec<(String, Timestamp)> 
         .collect()
 }
 
-async fn solvers(settings: &AgentSettings, wanted: &Wanted, clock: &Clock) -> Vec<Finding> {
-    let mut found = Vec::new();
-    for spec in wanted.solvers.values() {
-        if !wanted.lineages.values().any(|lineage| lineage.solvers.contains(&spec.id)) {
-            continue;
-        }
-        let able = match &spec.kind {
-            SolverKind::Webroot { root } => {
-                let solver = WebrootSolver::new(
-                    spec.id.clone(),
-                    Path::new(root),
-                    &settings.state_dir,
-                    SelfCheck::default(),
-                    clock,
-                );
-                match solver {
-                    Ok(solver) => solver.able().await,
-                    Err(failure) => Err(failure),
-                }
-            }
-            // Held and forbidden ports were told with what root could see of them.
-            SolverKind::Http { listen: listen @ Listen::Address(_) } => match socket::open(listen).await {
-                Err(failure) if failure.code != "port-in-use" && failure.code != "port-forbidden" => {
-                    Err(failure)
-                }
-                Ok(_) | Err(_) => Ok(()),
-            },
-            SolverKind::Http { listen: Listen::Systemd(_) } => Ok(()),
-        };
-        if let Err(failure) = able {
-            found.push(Finding::of(&format!("solver {}", spec.id), &failure));
-        }
-    }
-    found
-}
-
 /// A free look at the CA: no account is made for it.
 async fn issuer(spec: &IssuerSpec, wanted: &Wanted, clock: &Clock) -> Vec<Finding> {
     let what = format!("issuer {}", spec.id);
@@ -156,24 +123,15 @@ async fn issuer(spec: &IssuerSpec, wanted: &Wanted, clock: &Clock) -> Vec<Findin
         // Variables and credentials are the unit's; by hand they may well be absent.
         found.push(Finding { weight: Weight::Warning, ..Finding::of(&what, &failure) });
     }
-    let ca = match wire::issuer(spec, Arc::new(ScratchStore::alone()), clock) {
-        Ok(ca) => ca,
+    let greeting = match look::greeting(spec, clock, CA_PATIENCE).await {
+        Ok(Some(greeting)) => greeting,
+        Ok(None) => {
+            let words = format!("{what}: no answer within {CA_PATIENCE}");
+            found.push(Finding::warning("ca-down", words).seen(spec.directory.clone()));
+            return found;
+        }
         Err(failure) => {
             found.push(Finding::of(&what, &failure));
-            return found;
-        }
-    };
-    let greeting = match clock.timeout(CA_PATIENCE, ca.reachable()).await {
-        Some(Ok(greeting)) => greeting,
-        Some(Err(failure)) => {
-            found.push(Finding::of(&what, &failure));
-            return found;
-        }
-        None => {
-            found.push(
-                Finding::warning("ca-down", format!("{what}: no answer within {CA_PATIENCE}"))
-                    .seen(spec.directory.clone()),
-            );
             return found;
         }
     };

@@ -13,9 +13,9 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
         let wired = Wired::new(&loaded, Role::Reader).await?;
         let known: BTreeSet<_> = wired.known().await?.into_iter().collect();
         let id = select::one(&wired.agent.scene().wanted, &known, &explain.name)?;
-        let survey = wired.agent.survey(&id).await?;
+        let (survey, checks) = wired.agent.explain(&id).await?;
         let record = &survey.world.record.value;
-        let origin = survey.spec.as_ref().map_or("not in the configuration", |spec| &spec.origin);
+        let origin = survey.spec().map_or("not in the configuration", |spec| &spec.origin);
         let generation = record.current.as_ref().map_or_else(
             || "nothing issued".to_owned(),
             |current| {
@@ -31,7 +31,7 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
         print::line(&format!("explain {id}  now {} UTC · {origin} · {generation}", survey.at.brief()));
         for (chain, word) in [(Chain::Deploy, "deploy"), (Chain::Need, "need"), (Chain::Permit, "permit")] {
             let mut asked = false;
-            for check in survey.checks.iter().filter(|check| check.chain == chain) {
+            for check in checks.iter().filter(|check| check.chain == chain) {
                 let head = if asked { "" } else { word };
                 print::line(&format!("{head:7} {} {}", check.question, check.answer));
                 asked = true;
@@ -42,8 +42,7 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
         }
         let (verdict, reason) = survey.words();
         let renews = survey
-            .spec
-            .as_ref()
+            .spec()
             .and(renewal_point(record))
             .map(|point| format!("; renews {} (chosen once)", point.at.brief()))
             .unwrap_or_default();

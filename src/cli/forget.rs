@@ -61,11 +61,11 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
         store.remove(&Key::Installed(id.clone())).await.map_err(failed)?;
         store.remove(&Key::Lineage(id.clone())).await.map_err(failed)?;
         print::line(&format!("{id} is forgotten"));
-        wired.write_status().await;
+        wired.write_status(Vec::new()).await;
         Ok(Exit::Fine)
     })
 }
 
-fn failed(error: crate::ports::StoreError) -> Failure {
-    crate::agent::store_failure(&error)
+fn failed(error: impl std::borrow::Borrow<crate::ports::StoreError>) -> Failure {
+    crate::agent::store_failure(error.borrow())
 }

@@ -13,10 +13,10 @@ use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
 use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
 use crate::core::time::Span;
-use crate::solve::holder::Holder;
 use crate::sys::disk::Disk;
 use crate::sys::privilege::Identity;
 use crate::sys::process::Program;
+use crate::wire::look;
 
 /// Less free space than this is a warning: records, and two generations of each certificate.
 const FREE_LEAST: u64 = 32 << 20;
@@ -39,7 +39,7 @@ pub struct Host<'a> {
 
 impl Host<'_> {
     /// What root sees best: other users' sockets, rules, the user database.
-    pub fn from_above(&self) -> Vec<Finding> {
+    pub fn as_root(&self) -> Vec<Finding> {
         let mut found = self.users();
         found.extend(self.ports());
         found.extend(self.rules());
@@ -47,7 +47,7 @@ impl Host<'_> {
     }
 
     /// What only the agent's own user can tell, as which this must run.
-    pub fn from_inside(&self) -> Vec<Finding> {
+    pub fn as_owner(&self) -> Vec<Finding> {
         let mut found = self.directories();
         found.extend(self.volume());
         found.extend(self.programs());
@@ -61,15 +61,19 @@ impl Host<'_> {
             for rights in
                 std::iter::once(&spec.rights).chain(spec.outputs.iter().map(|output| &output.rights))
             {
-                rights.owner.iter().for_each(|name| drop(owners.entry(name).or_insert(&spec.id)));
-                rights.group.iter().for_each(|name| drop(groups.entry(name).or_insert(&spec.id)));
+                if let Some(name) = &rights.owner {
+                    owners.entry(name).or_insert(&spec.id);
+                }
+                if let Some(name) = &rights.group {
+                    groups.entry(name).or_insert(&spec.id);
+                }
             }
         }
         let mut found = Vec::new();
         for (name, id) in owners {
             match disk.user_id(name) {
                 Ok(Some(uid)) if uid == self.owner.uid || self.owner.is_root() => {}
-                Ok(Some(_)) if self.unit_says("CAP_CHOWN") => {}
+                Ok(Some(_)) if unit_says("CAP_CHOWN") => {}
                 Ok(Some(_)) => found.push(
                     Finding::error("owner-not-given", format!("{} can't give files to {name}", self.owner))
                         .seen(format!("certificate {id} has owner = \"{name}\"; only root may do that"))
@@ -89,7 +93,7 @@ impl Host<'_> {
         for (name, id) in groups {
             match disk.group_id(name) {
                 Ok(Some(gid)) if member.contains(&gid) || self.owner.is_root() => {}
-                Ok(Some(_)) if self.unit_says_in("SupplementaryGroups=", name) => {}
+                Ok(Some(_)) if unit_lists("SupplementaryGroups=", name) => {}
                 Ok(Some(_)) => found.push(
                     Finding::error("group-not-given", format!("{} is not in the group {name}", self.owner))
                         .seen(format!("certificate {id} has group = \"{name}\""))
@@ -139,22 +143,17 @@ impl Host<'_> {
                     continue;
                 }
             };
-            match Holder::of(address) {
-                Holder::Unknown => {}
-                Holder::Process { command, .. } if command == "nolapse" => continue,
-                // The service's own process, hidden from who asks.
-                Holder::Hidden { uid } if uid == self.owner.uid && !self.owner.is_root() => continue,
-                holder => found.push(
+            if let Some(rival) = look::rival(address, self.owner) {
+                found.push(
                     Finding::error("port-in-use", format!("{what} can't listen on {address}"))
-                        .seen(format!("port {} is held by {holder}", address.port()))
+                        .seen(format!("port {} is held by {rival}", address.port()))
                         .fix(
                             "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
                              (service = …), use a webroot, or stop it",
                         ),
-                ),
+                );
             }
-            if needs_right(address.port()) && !self.owner.is_root() && !self.unit_says("CAP_NET_BIND_SERVICE")
-            {
+            if needs_right(address.port()) && !self.owner.is_root() && !unit_says("CAP_NET_BIND_SERVICE") {
                 found.push(
                     Finding::error(
                         "port-forbidden",
@@ -194,7 +193,9 @@ impl Host<'_> {
     fn directories(&self) -> Vec<Finding> {
         let mut dirs = BTreeMap::<PathBuf, String>::new();
         let settings = self.settings;
-        let mut add = |dir: &Path, what: String| drop(dirs.entry(dir.to_owned()).or_insert(what));
+        let mut add = |dir: &Path, what: String| {
+            dirs.entry(dir.to_owned()).or_insert(what);
+        };
         add(&settings.state_dir, "the state directory".into());
         add(&settings.live_dir, "the live directory".into());
         if let Some(dir) = settings.textfile.as_deref().and_then(Path::parent) {
@@ -334,18 +335,19 @@ impl Host<'_> {
             Err(error) => Some(Finding::error("hook-missing", what).seen(error.to_string()).fix(fix)),
         }
     }
+}
 
-    /// Whether the unit or a drop-in holds this word.
-    fn unit_says(&self, word: &str) -> bool {
-        unit_texts().iter().any(|text| settings_of(text).any(|line| line.contains(word)))
-    }
+/// Whether the unit or a drop-in of it holds this word.
+fn unit_says(word: &str) -> bool {
+    unit_texts().iter().any(|text| settings_of(text).any(|line| line.contains(word)))
+}
 
-    fn unit_says_in(&self, key: &str, word: &str) -> bool {
-        let says = |line: &str| {
-            line.strip_prefix(key).is_some_and(|words| words.split_whitespace().any(|each| each == word))
-        };
-        unit_texts().iter().any(|text| settings_of(text).any(says))
-    }
+/// Whether it is one of the words of a setting.
+fn unit_lists(key: &str, word: &str) -> bool {
+    let says = |line: &str| {
+        line.strip_prefix(key).is_some_and(|words| words.split_whitespace().any(|each| each == word))
+    };
+    unit_texts().iter().any(|text| settings_of(text).any(says))
 }
 
 /// Whether this process could do that, with its effective user and groups.

@@ -3,7 +3,6 @@
 
 use crate::config::AgentSettings;
 use crate::core::failure::{Failure, Fault};
-use crate::sys::disk::Disk;
 use crate::sys::privilege::{self, Identity};
 
 /// The user that packages make for the service.
@@ -17,7 +16,7 @@ const LIVE_MODE: u32 = 0o755;
 /// state yet, the user of the service where root asks and there is one; else whoever asks.
 pub fn of(settings: &AgentSettings) -> Result<Identity, Failure> {
     let me = Identity::current();
-    if let Some((uid, gid)) = crate::store::owner(&Disk::real(), &settings.state_dir) {
+    if let Some((uid, gid)) = crate::wire::look::state_owner(settings) {
         return Ok(if uid == me.uid { me } else { Identity::of_user(uid, gid) });
     }
     if !me.is_root() {

@@ -20,13 +20,13 @@ pub fn run(places: &Places, pause: &Pause) -> Result<Exit, Stop> {
         let now = wired.agent.clock.now();
         let until = match pause.until.parse::<Timestamp>() {
             Ok(at) => at,
-            Err(not_a_date) => match args::time(&pause.until) {
-                Ok(span) => now + span,
-                Err(_) => {
+            Err(not_a_date) => {
+                let Ok(span) = args::time(&pause.until) else {
                     print::error(&format!("--until: {not_a_date}, nor a time such as 12h or 3d"));
                     return Ok(Exit::Usage);
-                }
-            },
+                };
+                now + span
+            }
         };
         let book = Book::new(&*wired.agent.store);
         let mut record = book.record(&id).await?;

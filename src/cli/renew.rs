@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::{Places, Renew};
+use crate::cli::report::Line;
 use crate::cli::{Exit, Stop, print, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
@@ -44,15 +45,19 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
+    let mut judged = Vec::with_capacity(ids.len());
     let summary = wired
         .agent
         .pass_over(ids, request, wait, |outcome| {
             if !json {
                 tell(outcome);
+                // Was told, and ten thousand of them need not be remembered.
+                (outcome.leaf, outcome.row) = (None, None);
             }
+            judged.extend(outcome.survey.take().map(|survey| Line::of(&survey)));
         })
         .await;
-    wired.write_status().await;
+    wired.write_status(judged).await;
     if json {
         print::json(&Told::of(&summary))?;
     }

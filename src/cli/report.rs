@@ -174,7 +174,7 @@ impl Line {
         let record = &survey.world.record.value;
         let installed = &survey.world.installed.value;
         let (verdict, reason) = survey.words();
-        let spec = survey.spec.as_ref();
+        let spec = survey.spec();
         let mut line = Self {
             severity: severity(survey),
             standing: survey.row.standing.word().to_owned(),
@@ -283,7 +283,7 @@ fn severity(survey: &Survey) -> Severity {
     let wrong = installed
         .endpoints
         .iter()
-        .filter(|(endpoint, _)| survey.spec.as_ref().is_some_and(|s| s.endpoints.contains(endpoint)))
+        .filter(|(endpoint, _)| survey.spec().is_some_and(|s| s.endpoints.contains(endpoint)))
         .any(|(_, note)| note.sight == Sight::Wrong);
     if expired || near || wrong || matches!(survey.row.standing, Standing::Absent | Standing::Placeholder) {
         return Severity::Critical;

@@ -18,7 +18,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let report = runtime.block_on(async {
         match &loaded {
             Ok(loaded) => match Wired::new(loaded, Role::Reader).await {
-                Ok(wired) => wired.report().await,
+                Ok(wired) => wired.report(Vec::new()).await,
                 Err(failure) => Err(failure),
             },
             // The configuration may be unreadable to this user, the public file is for everybody.
@@ -29,17 +29,16 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
             )),
         }
     });
-    let report = match report {
+    let mut report = match report {
         Ok(report) => report,
-        Err(failure) => match crate::wire::public_report(places, loaded.as_ref().ok()) {
-            Some(report) => report,
-            None => {
+        Err(failure) => {
+            let Some(report) = crate::wire::public_report(places, loaded.as_ref().ok()) else {
                 print::error(&failure.to_string());
                 return Ok(Exit::Plugin(UNKNOWN));
-            }
-        },
+            };
+            report
+        }
     };
-    let mut report = report;
     if !status.names.is_empty() {
         let asked =
             |line: &Line| status.names.iter().any(|name| *name == line.name || line.names.contains(name));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::owner::SERVICE_USER;
 use crate::config::{AgentSettings, MetricsListen};
-use crate::core::spec::{Call, Listen, SecretSource, SolverKind, Wanted};
+use crate::core::spec::{Call, Listen, Rights, SecretSource, SolverKind, Wanted};
 use crate::wire;
 
 /// What the unit as shipped does not give.
@@ -66,10 +66,10 @@ impl Needs {
             needs.low_port |= address.port() < LOW_PORTS;
         }
         for spec in wanted.lineages.values() {
-            needs.give(&spec.rights.owner, &spec.rights.group);
+            needs.give(&spec.rights);
             for output in &spec.outputs {
                 needs.write_beside(Path::new(&output.path), &format!("outputs of {}", spec.id));
-                needs.give(&output.rights.owner, &output.rights.group);
+                needs.give(&output.rights);
             }
         }
         needs.solvers(wanted);
@@ -97,9 +97,9 @@ impl Needs {
         }
     }
 
-    fn give(&mut self, owner: &Option<String>, group: &Option<String>) {
-        self.owners.extend(owner.iter().filter(|owner| *owner != SERVICE_USER).cloned());
-        self.groups.extend(group.iter().filter(|group| *group != SERVICE_USER).cloned());
+    fn give(&mut self, rights: &Rights) {
+        self.owners.extend(rights.owner.iter().filter(|owner| *owner != SERVICE_USER).cloned());
+        self.groups.extend(rights.group.iter().filter(|group| *group != SERVICE_USER).cloned());
     }
 
     fn solvers(&mut self, wanted: &Wanted) {

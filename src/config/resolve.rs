@@ -1,6 +1,7 @@
 //! Texts in, what is wanted out, with every problem on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::de::DeTable;
 
@@ -24,7 +25,7 @@ use crate::core::spec::{IssuerSpec, Wanted};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
     /// What can be used; of certificates with errors only name and reason.
-    pub wanted: Wanted,
+    pub wanted: Arc<Wanted>,
     pub agent: AgentSettings,
     /// By file and place.
     pub problems: Vec<Problem>,
@@ -83,7 +84,7 @@ pub fn resolve(sources: &[Source], facts: &Facts) -> Resolved {
         );
     }
     let (problems, left_out) = problems.into_found();
-    Resolved { wanted, agent, problems, left_out }
+    Resolved { wanted: Arc::new(wanted), agent, problems, left_out }
 }
 
 fn agent_section<'a>(

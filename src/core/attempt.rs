@@ -17,7 +17,7 @@ use super::time::{Span, Timestamp};
 
 /// A try in progress. All of it survives a crash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Attempt {
     pub started: Timestamp,
     /// Past it the order is abandoned.

@@ -10,7 +10,7 @@ use super::time::{Span, Timestamp};
 
 /// What the scheduler does about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "kind")]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Class {
     /// May well pass by itself.
     Transient,
@@ -47,7 +47,7 @@ impl fmt::Display for Fault {
 
 /// One failed try, as kept in the record and shown by `status`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failure {
     pub class: Class,
     pub fault: Fault,

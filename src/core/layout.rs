@@ -25,6 +25,18 @@ impl Content {
         &self.0
     }
 
+    /// For whoever fills it in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
+    /// Cuts it to `len` bytes; what is cut off is overwritten.
+    pub fn truncate(&mut self, len: usize) {
+        let len = len.min(self.0.len());
+        self.0[len..].fill(0);
+        self.0.truncate(len);
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -132,8 +144,12 @@ pub fn generation_of(name: &str) -> Option<GenerationNumber> {
 
 /// The rights of one part under `live/` or of an output.
 pub fn part_rights(part: Part, rights: &Rights) -> FileRights {
-    let mode = if part.holds_key() { rights.key_mode } else { rights.cert_mode };
-    FileRights { mode, owner: rights.owner.clone(), group: rights.group.clone() }
+    FileRights { mode: part_mode(part, rights), owner: rights.owner.clone(), group: rights.group.clone() }
+}
+
+/// The mode of one part under `live/` or of an output.
+pub const fn part_mode(part: Part, rights: &Rights) -> u32 {
+    if part.holds_key() { rights.key_mode } else { rights.cert_mode }
 }
 
 /// Shows generation `number` in `dir` (`live/NAME`).

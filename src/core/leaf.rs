@@ -10,7 +10,7 @@ use super::time::{Interval, Span, Timestamp};
 
 /// What a certificate says, without its bytes. Equality of certificates is `fingerprint`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Leaf {
     /// Subject alternative names, sorted.
     pub names: Vec<SubjectName>,

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -164,16 +165,18 @@ fn slug(text: &str, allow_dot: bool) -> Result<(), BadName> {
 /// 255 octets of a file name.
 const SLUG_MAX: usize = 200;
 
+// Ids are in every list that an agent keeps; with ten thousand lineages it counts that a copy is
+// the same text again.
 macro_rules! slug_type {
     ($(#[$doc:meta])* $name:ident, $allow_dot:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(into = "String", try_from = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             pub fn parse(text: &str) -> Result<Self, BadName> {
-                slug(text, $allow_dot).map(|()| Self(text.to_owned()))
+                slug(text, $allow_dot).map(|()| Self(text.into()))
             }
 
             pub fn as_str(&self) -> &str {
@@ -196,7 +199,7 @@ macro_rules! slug_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };

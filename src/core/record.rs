@@ -19,7 +19,7 @@ pub type GenerationNumber = u64;
 
 /// The store's knowledge of one lineage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct LineageRecord {
     pub id: LineageId,
     #[serde(default)]
@@ -91,7 +91,7 @@ impl LineageRecord {
 
 /// A generation that was issued, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Issued {
     pub number: GenerationNumber,
     pub leaf: Leaf,
@@ -115,7 +115,7 @@ pub struct Issued {
 
 /// Failures in a row and when the next try may be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Trouble {
     /// From 1.
     pub count: u32,
@@ -133,7 +133,7 @@ pub struct Trouble {
 
 /// One answer of the CA's renewal information.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Reading {
     /// The certificate that was asked about; an answer about another one is void.
     pub ari_id: String,
@@ -149,7 +149,7 @@ pub struct Reading {
 
 /// Something a solver set up and has not undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Debt {
     pub receipt: Receipt,
     #[serde(default)]
@@ -160,7 +160,7 @@ pub struct Debt {
 
 /// What a solver needs to undo one answer, known before the answer is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Receipt {
     pub solver: SolverId,
     pub kind: ChallengeKind,
@@ -206,7 +206,7 @@ impl ChallengeKind {
 
 /// The operator told us to leave a lineage alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pause {
     pub until: Timestamp,
     pub reason: String,
@@ -214,7 +214,7 @@ pub struct Pause {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailedValidation {
     pub name: SubjectName,
     pub at: Timestamp,
@@ -222,7 +222,7 @@ pub struct FailedValidation {
 
 /// What this node has deployed. Which generation is on disk is read from the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Installed {
     pub hooks: BTreeMap<HookId, HookNote>,
     pub endpoints: BTreeMap<Endpoint, EndpointNote>,
@@ -238,7 +238,7 @@ pub struct Installed {
 
 /// One hook and the generation it was told about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct HookNote {
     /// The newest generation that this hook is done with; 0 for none.
     pub done: GenerationNumber,
@@ -264,7 +264,7 @@ impl HookNote {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CheckBefore {
     pub generation: GenerationNumber,
     pub passed: bool,
@@ -272,7 +272,7 @@ pub struct CheckBefore {
 
 /// What an endpoint was last seen to serve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct EndpointNote {
     pub sight: Sight,
     pub at: Timestamp,
@@ -322,7 +322,7 @@ impl Sight {
 
 /// A generation not to be installed again unchanged before `until`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Refused {
     pub generation: GenerationNumber,
     pub returned_to: GenerationNumber,
@@ -334,7 +334,7 @@ pub struct Refused {
 
 /// Somebody else's valid and newer pair in our place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Foreign {
     pub leaf: Leaf,
     pub path: String,

@@ -55,6 +55,7 @@ impl LineageSpec {
 
 /// A CA's named product (draft-ietf-acme-profiles).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Profile {
     pub name: String,
     /// Fail rather than fall back to the CA's default profile.

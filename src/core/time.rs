@@ -330,6 +330,7 @@ impl fmt::Debug for Span {
 
 /// From `start` up to, not including, `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interval {
     pub start: Timestamp,
     pub end: Timestamp,

@@ -7,7 +7,7 @@ use super::time::{Interval, Span, Timestamp};
 
 /// An interval in which to renew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RenewalWindow {
     pub interval: Interval,
     pub source: Source,
@@ -25,7 +25,7 @@ pub enum Source {
 
 /// The chosen instant; stored so that no poll or restart draws it again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct RenewalPoint {
     pub at: Timestamp,
     pub window: RenewalWindow,

@@ -95,7 +95,7 @@ impl Disk {
     /// kind [`io::ErrorKind::FileTooLarge`].
     pub fn read(&self, path: &Path, most: usize) -> io::Result<Content> {
         match &self.0 {
-            Kind::Real => real::read(path, most, true),
+            Kind::Real => real::read(path, most, true).map(|(content, _)| content),
             Kind::Model(model) => model.read(path, most, true),
         }
     }
@@ -104,8 +104,16 @@ impl Disk {
     /// [`io::ErrorKind::InvalidInput`] as for everything that is not a regular file.
     pub fn read_plain(&self, path: &Path, most: usize) -> io::Result<Content> {
         match &self.0 {
-            Kind::Real => real::read(path, most, false),
+            Kind::Real => real::read(path, most, false).map(|(content, _)| content),
             Kind::Model(model) => model.read(path, most, false),
+        }
+    }
+
+    /// As [`Disk::read_plain`], with what [`Disk::stat`] says of the same file.
+    pub fn read_with_stat(&self, path: &Path, most: usize) -> io::Result<(Content, Stat)> {
+        match &self.0 {
+            Kind::Real => real::read(path, most, false),
+            Kind::Model(model) => Ok((model.read(path, most, false)?, model.stat(path)?)),
         }
     }
 

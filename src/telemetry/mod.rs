@@ -52,19 +52,18 @@ impl Telemetry {
     }
 
     /// Where the loop is: what it counted, and when it promises to move again. A census that
-    /// was passed on before is not copied again.
-    pub fn report(&self, census: &Census, next_wake: Timestamp) {
+    /// was passed on before is not looked at again.
+    pub fn report(&self, census: &Arc<Census>, next_wake: Timestamp) {
         self.pulse.beat(next_wake.since((self.now)()));
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if latest.as_ref().is_some_and(|known| known.at == census.at && known.rows.len() == census.rows.len())
         {
             return;
         }
-        let census = Arc::new(census.clone());
         self.metrics.set(census.clone());
         self.health.set(census.clone());
-        self.supervisor.set(&census);
-        *latest = Some(census);
+        self.supervisor.set(census);
+        *latest = Some(census.clone());
     }
 }
 
@@ -98,12 +97,13 @@ mod tests {
             standing: Standing::Unverified,
             trouble: None,
         };
-        telemetry.report(&Census { at: start, rows: vec![row] }, start + Span::HOUR);
+        telemetry.report(&Arc::new(Census { at: start, rows: vec![row] }), start + Span::HOUR);
         assert!(telemetry.health.ready().ok);
         assert!(telemetry.metrics.open_metrics().contains("nolapse_lineages 1"));
         tokio::time::advance((Span::HOUR + Pulse::GRACE + Span::secs(1)).to_std()).await;
         assert!(!telemetry.health.live().ok, "the promise was an hour");
-        telemetry.report(&Census { at: start + Span::HOUR, rows: Vec::new() }, start + Span::HOUR);
+        let later = Census { at: start + Span::HOUR, rows: Vec::new() };
+        telemetry.report(&Arc::new(later), start + Span::HOUR);
         assert!(telemetry.health.live().ok);
         assert!(telemetry.metrics.open_metrics().contains("nolapse_lineages 0"));
     }

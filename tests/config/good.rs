@@ -12,7 +12,7 @@ fn only(text: &str) -> LineageSpec {
     let resolved = read(text);
     assert!(!resolved.has_errors(), "{}", shown(&resolved));
     assert_eq!(resolved.wanted.lineages.len(), 1);
-    resolved.wanted.lineages.into_values().next().unwrap()
+    resolved.wanted.lineages.values().next().unwrap().clone()
 }
 
 fn texts<T: ToString>(list: &[T]) -> Vec<String> {
@@ -112,7 +112,7 @@ observe = []
     );
     assert!(!resolved.has_errors(), "{}", shown(&resolved));
     let [a, b]: [LineageSpec; 2] =
-        resolved.wanted.lineages.into_values().collect::<Vec<_>>().try_into().unwrap();
+        resolved.wanted.lineages.values().cloned().collect::<Vec<_>>().try_into().unwrap();
     assert_eq!(
         (a.key, a.rights.group.as_deref(), a.endpoints.len()),
         (KeyKind::Rsa3072, Some("www-data"), 2)
@@ -251,7 +251,7 @@ fn flags_beat_the_file_and_the_file_beats_systemd() {
         (resolved.agent.state_dir, resolved.agent.live_dir)
     };
     let written = "[agent]\nstate-dir = \"/file\"";
-    let both = Facts { forced: place("/flag"), fallback: place("/unit") };
+    let both = Facts { forced: place("/flag"), fallback: place("/unit"), ..Facts::default() };
     let unit = Facts { fallback: place("/unit"), ..Facts::default() };
     assert_eq!(state(written, &both).0, PathBuf::from("/flag"));
     assert_eq!(state(written, &unit), ("/file".into(), "/file/live".into()));

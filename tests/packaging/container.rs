@@ -22,9 +22,13 @@ fn the_image_needs_nothing_but_itself() {
     let binary = std::fs::read(dir.join("usr/bin/nolapse")).unwrap();
     assert!(is_static(&binary), "the binary asks for a loader, which the image does not have");
 
-    let config = "[issuer.dead]\ndirectory = \"https://127.0.0.1:1/directory\"\n\
-                  [certificate.\"a.example\"]\nissuer = \"dead\"\n";
-    desk.write("rootfs/etc/nolapse/nolapse.toml", config);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = format!(
+        "[issuer.dead]\ndirectory = \"https://127.0.0.1:1/directory\"\n\
+         [solver.high]\nlisten = \"127.0.0.1:{port}\"\n\
+         [certificate.\"a.example\"]\nissuer = \"dead\"\nsolver = \"high\"\n"
+    );
+    desk.write("rootfs/etc/nolapse/nolapse.toml", &config);
     // Some uid that the image has never heard of, as Kubernetes gives; in a user namespace of
     // our own there is only one.
     let enter: &[&str] = if root() {

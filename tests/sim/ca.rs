@@ -29,8 +29,6 @@ const ORDER_LIVES: Span = Span::days(7);
 /// How long the CA takes to validate and to issue.
 const VALIDATES: Span = Span::from_millis(1500);
 const ISSUES: Span = Span::from_millis(700);
-/// Most that a host's clock may differ from the CA's for an order.
-const CLOCK_OFF_MOST: Span = Span::DAY;
 /// When renewal information is to be asked for again.
 const ARI_AGAIN: Span = Span::hours(6);
 /// How long a call without an answer takes to fail.
@@ -198,11 +196,6 @@ impl Desk {
         request: &OrderRequest,
         now: Timestamp,
     ) -> Result<String, Failure> {
-        // As the adapter does it, before anything is asked for.
-        let apart = self.clock.now().since(now);
-        if apart.max(Span::ZERO - apart) > CLOCK_OFF_MOST {
-            return Err(Failure::transient(Fault::Host, "clock-wrong", "set the clock"));
-        }
         let limit = authority.script.find(|trouble| match trouble {
             Trouble::RateLimit(span) => Some(*span),
             _ => None,
@@ -421,6 +414,13 @@ impl Ca for Desk {
             let window = authority.window(books, ari_id, now);
             Ok(Some(RenewalInfo { window, explanation: None, retry_after: ARI_AGAIN }))
         }))
+    }
+
+    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
+        Box::pin(async move {
+            let date = self.reachable().await?.date;
+            Ok(date.map(|date| self.clock.now().since(date)))
+        })
     }
 
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {

@@ -194,7 +194,7 @@ impl Node {
             wanted.lineages.insert(spec.id.clone(), spec.clone());
         }
         Scene {
-            wanted,
+            wanted: Arc::new(wanted),
             live_dir: LIVE.into(),
             cas: BTreeMap::from([(IssuerId::parse("ca").unwrap(), self.desk.clone() as Arc<dyn Ca>)]),
             solvers: BTreeMap::from([(self.solver.id.clone(), self.solver.clone() as Arc<dyn Solver>)]),

@@ -129,6 +129,11 @@ impl Pebble {
         std::fs::read_to_string(self.dir.join("pebble.log")).unwrap_or_default()
     }
 
+    /// Where its log is written.
+    pub fn log_dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Requests for paths that start with `path`, such as `/order-plz`, as Pebble logged them.
     pub fn count(&self, method: &str, path: &str) -> usize {
         let call = format!("{method} {path}");
@@ -141,6 +146,15 @@ impl Pebble {
         stop(&mut self.pebble);
         self.pebble = spawn_pebble(&self.dir, self.ports, &self.options);
         assert!(self.wait_until_listening(), "pebble does not start again:\n{}", self.log());
+    }
+
+    /// Stops it in its tracks: connections are taken, nothing is answered.
+    pub fn pause(&self) {
+        tell(&self.pebble, "-STOP");
+    }
+
+    pub fn unpause(&self) {
+        tell(&self.pebble, "-CONT");
     }
 
     fn wait_until_listening(&mut self) -> bool {
@@ -169,6 +183,11 @@ impl Drop for Pebble {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+fn tell(child: &Child, signal: &str) {
+    let told = Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap();
+    assert!(told.success(), "kill {signal} {}", child.id());
 }
 
 fn stop(child: &mut Child) {

@@ -81,7 +81,10 @@ fn seen(views: Vec<AuthorizationView>) -> Observation {
 /// `give-up no-challenge`, `wait 5 ms`, `reserve a.example http-01`.
 fn words(action: &Action) -> String {
     let tasks = |tasks: &[ChallengeTask]| {
-        tasks.iter().map(|t| format!(" {} {}", t.name, t.kind.word())).collect::<String>()
+        tasks
+            .iter()
+            .flat_map(|t| [" ".to_owned(), t.name.to_string(), " ".to_owned(), t.kind.word().to_owned()])
+            .collect::<String>()
     };
     match action {
         Action::Order(request) => format!(

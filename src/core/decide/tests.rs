@@ -236,6 +236,7 @@ fn words(issuance: &Issuance) -> String {
 }
 
 /// Runs a table of rows about issuance.
+#[expect(clippy::needless_pass_by_value, reason = "rows read best as one literal")]
 fn table(rows: Vec<(&str, World, &str)>) {
     let found = rows.iter().map(|(row, world, _)| (*row, words(&world.plan().issuance)));
     same(found, rows.iter().map(|(row, _, expected)| (*row, *expected)));

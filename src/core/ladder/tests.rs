@@ -136,6 +136,7 @@ impl World {
 }
 
 #[test]
+#[expect(clippy::large_stack_arrays, reason = "a table of rows, in a test")]
 fn anything_short_of_observed_is_owed() {
     let foreign = || Placement::Foreign(Box::new(leaf(now(), Span::days(90), 77)));
     let nginx = || HookId::parse("nginx").unwrap();

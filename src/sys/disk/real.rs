@@ -2,7 +2,7 @@
 //! link at the end of its path.
 
 use std::ffi::OsString;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -95,7 +95,7 @@ impl Place {
         match fs::linkat(&self.dir, &self.name, &to.dir, &to.name, AtFlags::empty()) {
             // No hard links here, or none for us.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS) => {
-                let mut file = regular(self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)?;
+                let (mut file, _) = regular(self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)?;
                 let mut content = Vec::new();
                 file.read_to_end(&mut content)?;
                 let mode = file.metadata()?.mode() & 0o777;
@@ -213,16 +213,18 @@ fn alone(file: &File) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-fn regular(fd: OwnedFd) -> io::Result<File> {
+fn regular(fd: OwnedFd) -> io::Result<(File, Metadata)> {
     let file = File::from(fd);
-    if file.metadata()?.is_file() {
-        Ok(file)
+    let meta = file.metadata()?;
+    if meta.is_file() {
+        Ok((file, meta))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
     }
 }
 
-pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<Content> {
+/// The file's bytes, and what the kernel says of that same open file.
+pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<(Content, Stat)> {
     let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
     // Non-blocking, so that a pipe planted here can't hold us up.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | nofollow;
@@ -232,16 +234,43 @@ pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<Content> {
         }
         fd => fd?,
     };
-    let mut file = regular(fd)?;
+    let (mut file, meta) = regular(fd)?;
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {most} bytes"));
-    let len = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let len = usize::try_from(meta.len()).unwrap_or(usize::MAX);
     if len > most {
         return Err(too_large());
     }
-    // Sized once: a vector that grows leaves pieces of a key behind.
-    let mut bytes = Vec::with_capacity(len + 1);
-    (&mut file).take(most as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > most { Err(too_large()) } else { Ok(Content::new(bytes)) }
+    // One octet more than it holds, so that one call shows the end as well: a pass reads tens of
+    // thousands of small files.
+    let mut bytes = Content::new(vec![0; len + 1]);
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes.bytes_mut()[filled..]) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        }
+        // The kernel's own files say that they are empty; those are read to their end.
+        if filled == len {
+            break;
+        }
+        if filled == bytes.len() {
+            if filled > most {
+                return Err(too_large());
+            }
+            // It grew since it was opened. The piece that is left behind may be of a key; it is
+            // overwritten when it is dropped.
+            let mut larger = vec![0; (filled * 2).min(most + 1)];
+            larger[..filled].copy_from_slice(bytes.bytes());
+            bytes = Content::new(larger);
+        }
+    }
+    if filled > most {
+        return Err(too_large());
+    }
+    bytes.truncate(filled);
+    Ok((bytes, stat_of(&meta)))
 }
 
 pub fn list(dir: &Path) -> io::Result<Vec<String>> {
@@ -254,14 +283,17 @@ pub fn list(dir: &Path) -> io::Result<Vec<String>> {
 }
 
 pub fn stat(path: &Path) -> io::Result<Stat> {
-    let meta = std::fs::symlink_metadata(path)?;
+    std::fs::symlink_metadata(path).map(|meta| stat_of(&meta))
+}
+
+fn stat_of(meta: &Metadata) -> Stat {
     let kind = match meta.file_type() {
         kind if kind.is_file() => FileKind::File,
         kind if kind.is_dir() => FileKind::Dir,
         kind if kind.is_symlink() => FileKind::Link,
         _ => FileKind::Other,
     };
-    Ok(Stat { kind, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid(), len: meta.len() })
+    Stat { kind, mode: meta.mode() & 0o7777, uid: meta.uid(), gid: meta.gid(), len: meta.len() }
 }
 
 pub fn free_space(path: &Path) -> io::Result<u64> {
@@ -273,7 +305,7 @@ pub fn lock(path: &Path, note: Option<&str>) -> io::Result<Option<File>> {
     let place = Place::of(None, path)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;
     let mut file = loop {
-        let file = regular(place.open(flags, Mode::from_raw_mode(0o600))?)?;
+        let (file, _) = regular(place.open(flags, Mode::from_raw_mode(0o600))?)?;
         match file.try_lock() {
             // A file that was removed since it was opened would be a lock that only we know.
             Ok(()) if file.metadata()?.nlink() == 0 => {}

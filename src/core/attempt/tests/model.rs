@@ -57,7 +57,7 @@ impl Model {
         let (open, failed) = (any(AuthorizationStatus::Pending), any(AuthorizationStatus::Invalid));
         match self.status {
             OrderStatus::Pending if failed && !self.habits.keeps_pending => {
-                self.status = OrderStatus::Invalid
+                self.status = OrderStatus::Invalid;
             }
             OrderStatus::Pending if !open && !failed => self.status = OrderStatus::Ready,
             OrderStatus::Ready if self.finalized => self.status = OrderStatus::Processing,

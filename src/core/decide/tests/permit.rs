@@ -281,7 +281,7 @@ fn ten_failed_validations_of_one_name_are_enough_for_a_day() {
     ]);
     match failures("a.example", 12, Span::hours(20)).plan().issuance {
         Issuance::Suspend { until, .. } => {
-            assert_eq!(until, now + Span::hours(4) + minutes(2), "the third of twelve ages out")
+            assert_eq!(until, now + Span::hours(4) + minutes(2), "the third of twelve ages out");
         }
         other => panic!("{other:?}"),
     }

@@ -15,6 +15,7 @@ fn verdict(upkeep: &Upkeep) -> String {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "rows read best as one literal")]
 fn upkeep_table(rows: Vec<(&str, World, &str)>) {
     let found = rows.iter().map(|(row, world, _)| (*row, verdict(&world.plan().upkeep)));
     same(found, rows.iter().map(|(row, _, expected)| (*row, *expected)));

@@ -1,0 +1,13 @@
+//! The real program, run as an operator runs it: exit codes, words, and what it leaves behind.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+
+mod add;
+mod bad_host;
+mod bad_text;
+mod check;
+mod desk;
+mod init;
+mod pages;
+mod privilege;
+mod status;
+mod verbs;

@@ -1,0 +1,28 @@
+//! The real program against real servers: Debian's Pebble, nginx and haproxy, and a second CA from
+//! a package registry. Everything listens on loopback, in directories of its own. A test whose tool
+//! is missing says so in a line that starts with `SKIPPED:`.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+// A path with quotes around it is how TOML wants it.
+#![allow(clippy::unnecessary_debug_formatting)]
+
+#[path = "../support"]
+mod support {
+    pub mod agent;
+    pub mod changes;
+    pub mod config;
+    pub mod haproxy;
+    pub mod nginx;
+    pub mod pebble;
+    pub mod ports;
+    pub mod served;
+}
+
+mod ari;
+mod canary;
+mod daemon;
+mod deploy;
+mod issue;
+mod resume;
+mod stage;
+mod unprivileged;
+mod upkeep;
