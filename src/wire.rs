@@ -13,6 +13,7 @@ use crate::cli::args::{LogForm, Places};
 use crate::cli::report::{Line, Report};
 use crate::cli::{Exit, Stop, print};
 use crate::config::{self, AgentSettings, MetricsListen, Resolved, Source};
+use crate::core::census::Census;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, Content, FileRights};
 use crate::core::name::{IssuerId, LineageId, SolverId};
@@ -76,6 +77,7 @@ pub struct Wired {
     pub telemetry: Arc<Telemetry>,
     pub settings: AgentSettings,
     listeners: Listeners,
+    role: Role,
     store: Arc<DirStore>,
 }
 
@@ -273,6 +275,7 @@ impl Wired {
             telemetry,
             settings: loaded.settings.clone(),
             listeners,
+            role,
             store,
         })
     }
@@ -363,6 +366,19 @@ impl Wired {
             .collect())
     }
 
+    /// One row for each lineage, wanted or retired; one that can't be read has none.
+    async fn census(&self) -> Result<Census, Failure> {
+        let mut ids: BTreeSet<_> = self.agent.scene().wanted.lineages.keys().cloned().collect();
+        ids.extend(self.known().await?);
+        let mut rows = Vec::with_capacity(ids.len());
+        for id in ids {
+            if let Ok(survey) = self.agent.survey(&id).await {
+                rows.push(survey.row);
+            }
+        }
+        Ok(Census { at: self.agent.clock.now(), rows })
+    }
+
     /// How everything stands; `lines` are of lineages that a pass has just judged, so that
     /// nothing is read twice.
     pub async fn report(&self, mut lines: Vec<Line>) -> Result<Report, Failure> {
@@ -403,6 +419,13 @@ impl Wired {
             }
         }
         if let Some(path) = &self.settings.textfile {
+            // A daemon reports its census as it goes; a verb knows of what it was asked to do
+            // only, and the file is about everything.
+            if self.role != Role::Daemon
+                && let Ok(census) = self.census().await
+            {
+                self.telemetry.metrics.set(Arc::new(census));
+            }
             let ops = crate::telemetry::textfile::plan(path, &self.telemetry.metrics);
             if let Err(error) = self.agent.disk.run(ops).await {
                 tracing::warn!(%error, "the metrics file was not written");

@@ -44,7 +44,7 @@ fn main() {
     row("threads", after.threads.to_string());
     row("watched, s", window.as_secs().to_string());
     row("context switches in it", (after.switches - before.switches).to_string());
-    row("CPU us in it", (after.cpu - before.cpu).as_micros().to_string());
+    row("CPU us in it", after.cpu.saturating_sub(before.cpu).as_micros().to_string());
     daemon.kill();
 
     let again = Daemon::start(&fleet, place.path());
