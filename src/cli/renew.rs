@@ -3,16 +3,17 @@
 use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
-use crate::cli::args::{Places, Renew};
+use crate::cli::args::Renew;
 use crate::cli::report::Line;
-use crate::cli::{Exit, Stop, print, select};
+use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
@@ -57,7 +58,7 @@ pub async fn pass(
             judged.extend(outcome.survey.take().map(|survey| Line::of(&survey)));
         })
         .await;
-    wired.write_status(judged).await;
+    publish::write(wired, judged).await;
     if json {
         print::json(&Told::of(&summary))?;
     }
