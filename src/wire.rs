@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::agent::{Agent, Parts, Scene, store_failure};
 use crate::ca::{AcmeCa, Secrets};
 use crate::cli::args::{LogForm, Places};
-use crate::cli::report::{Line, Report};
+use crate::cli::report::{Line, Report, Sheet};
 use crate::cli::{Exit, Stop, print};
 use crate::config::{self, AgentSettings, MetricsListen, Resolved, Source};
+use crate::core::census::Census;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, Content, FileRights};
 use crate::core::name::{IssuerId, LineageId, SolverId};
@@ -76,6 +77,7 @@ pub struct Wired {
     pub telemetry: Arc<Telemetry>,
     pub settings: AgentSettings,
     listeners: Listeners,
+    role: Role,
     store: Arc<DirStore>,
 }
 
@@ -273,6 +275,7 @@ impl Wired {
             telemetry,
             settings: loaded.settings.clone(),
             listeners,
+            role,
             store,
         })
     }
@@ -363,46 +366,67 @@ impl Wired {
             .collect())
     }
 
-    /// How everything stands; `lines` are of lineages that a pass has just judged, so that
-    /// nothing is read twice.
-    pub async fn report(&self, mut lines: Vec<Line>) -> Result<Report, Failure> {
-        let scene = self.agent.scene();
-        let mut ids: BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
+    /// One row for each lineage, wanted or retired; one that can't be read has none.
+    async fn census(&self) -> Result<Census, Failure> {
+        let mut ids: BTreeSet<_> = self.agent.scene().wanted.lineages.keys().cloned().collect();
         ids.extend(self.known().await?);
-        let judged: BTreeSet<_> = lines.iter().map(|line| line.name.as_str()).collect();
-        ids.retain(|id| !judged.contains(id.as_str()));
+        let mut rows = Vec::with_capacity(ids.len());
         for id in ids {
-            if let Some(why) = scene.wanted.broken.get(&id) {
-                lines.push(Line::broken(id.as_str(), why));
-                continue;
-            }
-            lines.push(match self.agent.survey(&id).await {
-                Ok(survey) => Line::of(&survey),
-                Err(failure) => Line::unreadable(id.as_str(), &failure),
-            });
-        }
-        for (id, why) in &scene.wanted.broken {
-            if !lines.iter().any(|line| line.name == id.as_str()) {
-                lines.push(Line::broken(id.as_str(), why));
+            if let Ok(survey) = self.agent.survey(&id).await {
+                rows.push(survey.row);
             }
         }
+        Ok(Census { at: self.agent.clock.now(), rows })
+    }
+
+    /// How everything stands.
+    pub async fn report(&self) -> Result<Report, Failure> {
+        let mut lines = Vec::new();
+        self.judge_rest(&BTreeSet::new(), |line| lines.push(line)).await?;
         Ok(Report::new(self.agent.clock.now(), lines))
     }
 
-    /// Writes the public status file and the metrics file, where there is a place for them.
-    /// Neither is worth failing for.
-    pub async fn write_status(&self, judged: Vec<Line>) {
+    /// Looks at every lineage that is not among `judged`.
+    async fn judge_rest(&self, judged: &BTreeSet<String>, mut take: impl FnMut(Line)) -> Result<(), Failure> {
+        let scene = self.agent.scene();
+        let mut ids: BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
+        ids.extend(self.known().await?);
+        ids.extend(scene.wanted.broken.keys().cloned());
+        for id in ids.into_iter().filter(|id| !judged.contains(id.as_str())) {
+            take(if let Some(why) = scene.wanted.broken.get(&id) {
+                Line::broken(id.as_str(), why)
+            } else {
+                match self.agent.survey(&id).await {
+                    Ok(survey) => Line::of(&survey),
+                    Err(failure) => Line::unreadable(id.as_str(), &failure),
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes the public status file and the metrics file, where there is a place for them; what
+    /// stands in `sheet` is of a pass that has just ended and is not read again. Neither file is
+    /// worth failing for.
+    pub async fn write_status(&self, mut sheet: Sheet) {
         if self.agent.disk.stat(&self.settings.run_dir).is_ok()
-            && let Ok(report) = self.report(judged).await
-            && let Ok(text) = serde_json::to_vec(&report)
+            && self.judge_rest(&sheet.names(), |line| sheet.push(&line)).await.is_ok()
         {
             let path = self.settings.run_dir.join(STATUS_FILE);
+            let text = sheet.into_report(self.agent.clock.now());
             let ops = layout::replace(&path, Content::new(text), FileRights::mode(0o644));
             if let Err(error) = self.agent.disk.run(ops).await {
                 tracing::debug!(%error, "the public status file was not written");
             }
         }
         if let Some(path) = &self.settings.textfile {
+            // A daemon reports its census as it goes; a verb knows of what it was asked to do
+            // only, and the file is about everything.
+            if self.role != Role::Daemon
+                && let Ok(census) = self.census().await
+            {
+                self.telemetry.metrics.set(Arc::new(census));
+            }
             let ops = crate::telemetry::textfile::plan(path, &self.telemetry.metrics);
             if let Err(error) = self.agent.disk.run(ops).await {
                 tracing::warn!(%error, "the metrics file was not written");

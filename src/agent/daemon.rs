@@ -106,7 +106,13 @@ impl Agent {
     async fn judge_all(self: &Arc<Self>, desk: &mut Desk) -> Result<(), Failure> {
         let scene = self.scene();
         let mut ids: BTreeSet<LineageId> = scene.wanted.lineages.keys().cloned().collect();
-        for key in self.store.list(Shelf::Lineages).await.map_err(|error| store_failure(&error))? {
+        let listed = match self.store.list(Shelf::Lineages).await {
+            Ok(keys) => keys,
+            // Only a start may fail by it: a daemon goes on with what it knew.
+            Err(_) if !desk.rows.is_empty() => desk.rows.keys().cloned().map(Key::Lineage).collect(),
+            Err(error) => return Err(store_failure(&error)),
+        };
+        for key in listed {
             if let Key::Lineage(id) = key
                 && ids.insert(id.clone())
                 && !scene.wanted.broken.contains_key(&id)

@@ -190,23 +190,18 @@ impl Agent {
                     },
                     Err(failure) => Observation::Failed(failure),
                 },
-                action => self.act(scene, &*ca, &attempt, &key, &offers, scale, action).await,
+                action => {
+                    let hand = Hand { ca: &*ca, attempt: &attempt, key: &key, offers: &offers, scale };
+                    self.act(scene, &hand, action).await
+                }
             };
         }
         let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
         self.fail(scene, spec, world, failure, true).await
     }
 
-    async fn act(
-        &self,
-        scene: &Scene,
-        ca: &dyn Ca,
-        attempt: &Attempt,
-        key: &PrivateKey,
-        offers: &[Offer],
-        scale: Backoff,
-        action: Action,
-    ) -> Observation {
+    async fn act(&self, scene: &Scene, hand: &Hand<'_>, action: Action) -> Observation {
+        let Hand { ca, attempt, key, offers, scale } = *hand;
         let order = attempt.order.as_deref().unwrap_or_default();
         let seen = match action {
             Action::Order(request) => match self.agree_on_date(ca, scale).await {
@@ -389,6 +384,15 @@ impl Agent {
         });
         Err(failure)
     }
+}
+
+/// What a move is made with.
+struct Hand<'a> {
+    ca: &'a dyn Ca,
+    attempt: &'a Attempt,
+    key: &'a PrivateKey,
+    offers: &'a [Offer],
+    scale: Backoff,
 }
 
 /// A changed name set starts afresh. At last resort the old and the new set take turns, and share

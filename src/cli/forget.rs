@@ -61,7 +61,7 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
         store.remove(&Key::Installed(id.clone())).await.map_err(failed)?;
         store.remove(&Key::Lineage(id.clone())).await.map_err(failed)?;
         print::line(&format!("{id} is forgotten"));
-        wired.write_status(Vec::new()).await;
+        wired.write_status(crate::cli::report::Sheet::default()).await;
         Ok(Exit::Fine)
     })
 }

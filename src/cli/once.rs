@@ -35,7 +35,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
                 unusable.push(id.to_string());
             }
         }
-        wired.write_status(Vec::new()).await;
+        wired.write_status(crate::cli::report::Sheet::default()).await;
         if once.json {
             print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
         }

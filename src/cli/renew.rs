@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::{Places, Renew};
-use crate::cli::report::Line;
+use crate::cli::report::{Line, Sheet};
 use crate::cli::{Exit, Stop, print, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
@@ -45,7 +45,7 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
-    let mut judged = Vec::with_capacity(ids.len());
+    let mut sheet = Sheet::default();
     let summary = wired
         .agent
         .pass_over(ids, request, wait, |outcome| {
@@ -54,10 +54,12 @@ pub async fn pass(
                 // Was told, and ten thousand of them need not be remembered.
                 (outcome.leaf, outcome.row) = (None, None);
             }
-            judged.extend(outcome.survey.take().map(|survey| Line::of(&survey)));
+            if let Some(survey) = outcome.survey.take() {
+                sheet.push(&Line::of(&survey));
+            }
         })
         .await;
-    wired.write_status(judged).await;
+    wired.write_status(sheet).await;
     if json {
         print::json(&Told::of(&summary))?;
     }

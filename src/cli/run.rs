@@ -54,7 +54,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
             .await;
         wired.telemetry.supervisor.stopping();
         stop.notify_waiters();
-        wired.write_status(Vec::new()).await;
+        wired.write_status(crate::cli::report::Sheet::default()).await;
         tasks.abort_all();
         ended?;
         tracing::info!("stopped");
@@ -133,7 +133,7 @@ async fn reload(places: &Places, loaded: &mut Loaded, wired: &Wired) -> Option<S
 async fn publish(wired: Arc<Wired>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
-        wired.write_status(Vec::new()).await;
+        wired.write_status(crate::cli::report::Sheet::default()).await;
         wired.agent.clock.sleep(STATUS_EVERY).await;
     }
 }

@@ -119,26 +119,27 @@ fn f46_a_window_that_is_past_renews_once_with_replaces_and_not_for_ever() {
     // Opens with a certificate's life and closes a second later.
     let Some(second) = Second::start(&site, "0", "1") else { return };
     configure(&site, &second, "now.example");
-    site.expect(0, &["renew"]);
-    let first = site.record("now.example").unwrap();
-    let ari_id = first["current"]["leaf"]["ari-id"].clone();
-    assert!(ari_id.is_string(), "{first}");
-    std::thread::sleep(WINDOW * 2);
     // The CA does not say what it was told of `replaces`, so it is read where it is kept for a
     // resumption.
     let changes = Changes::of(&site.path("state/lineages"));
-    let running = site.start(&["renew"]);
-    let mut attempt = Value::Null;
-    changes.until(|| {
-        attempt = site.record("now.example").map_or(Value::Null, |mut record| record["attempt"].take());
-        attempt.is_object()
+    let mut replaces = Value::Null;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            site.expect(0, &["renew"]);
+            // Where the first pass took longer than the window, it has renewed already.
+            std::thread::sleep(WINDOW * 2);
+            site.expect(0, &["renew"]);
+        });
+        changes.until(|| {
+            let attempt =
+                site.record("now.example").map_or(Value::Null, |mut record| record["attempt"].take());
+            replaces = attempt["replaces"].clone();
+            replaces.is_string()
+        });
     });
-    assert!(attempt.is_object(), "the window is past, and it did not renew");
-    assert_eq!(attempt["replaces"], ari_id);
-    assert_eq!(running.finish().code, Some(0));
     let record = site.record("now.example").unwrap();
     assert_eq!(record["current"]["number"], 2, "the CA took an order with it: {record}");
-    assert_eq!(record["previous"]["leaf"]["ari-id"], ari_id);
+    assert_eq!(replaces, record["previous"]["leaf"]["ari-id"]);
     // The new certificate's window is soon past as well. That is a loop, and is not followed.
     std::thread::sleep(WINDOW * 2);
     for _ in 0..3 {
