@@ -16,8 +16,8 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use nolapse::agent::Signal;
-use nolapse::cli::args::Places;
-use nolapse::wire::{self, Role, Wired};
+use nolapse::cli::publish;
+use nolapse::wire::{self, Places, Role, Wired};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -168,7 +168,8 @@ async fn start_agent(
 async fn wire_status(config: &Path) -> Outcome<String> {
     let places = Places { config: Some(config.to_owned()), ..Places::default() };
     let loaded = wire::load(&places).map_err(|_| "the configuration can't be used")?;
-    let report = Wired::new(&loaded, Role::Reader).await?.report(Vec::new()).await?;
+    let wired = Wired::new(&loaded, Role::Reader).await?;
+    let report = publish::report(&wired, Vec::new()).await?;
     let line = report.lineages.first().ok_or("no certificate is known")?;
     Ok(format!(
         "{}: {} · generation {} · {} · next renewal {}",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::{Add, Places};
+use crate::cli::args::Add;
 use crate::cli::entry::{listed, quoted, write_new};
 use crate::cli::{Exit, Stop, owner, print, rehearse, renew};
 use crate::config::{self, Resolved, Source};
@@ -12,6 +12,7 @@ use crate::core::decide::Request;
 use crate::core::name::{LineageId, SolverId};
 use crate::core::spec::{SolverKind, Wanted};
 use crate::core::time::Span;
+use crate::wire::Places;
 use crate::wire::{self, Role, Wired};
 
 /// Longest wait for a running agent that took the new entry first.
@@ -45,7 +46,7 @@ pub fn run(places: &Places, add: &Add) -> Result<Exit, Stop> {
     wire::runtime()?.block_on(write_new(&path, &text))?;
     print::note(&format!("{} is written:", path.display()));
     print::text(&text);
-    let loaded = wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     if !loaded.resolved.wanted.lineages.contains_key(&id) {
         print::error(&format!(
             "{id} does not resolve in the whole configuration; nolapse check shows why. The entry stays in {}",

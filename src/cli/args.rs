@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+use crate::wire::Places;
 
 /// Keeps TLS certificates renewed, installed, reloaded and seen being served.
 #[derive(Debug, Parser)]
@@ -18,43 +20,6 @@ pub struct Arguments {
 const EXIT_CODES: &str = "Exit codes: 0 nothing is wrong; 1 a certificate failed; 2 usage; 3 renewed, but not \
 installed, reloaded or observed; 4 another process works on it; 5 configuration; 10 renewed, with --exit-code. \
 `status` exits as monitoring plugins do.";
-
-/// Where things are; each also by environment.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Places {
-    /// Configuration file; conf.d/*.toml beside it is merged
-    #[arg(
-        long,
-        short = 'c',
-        global = true,
-        value_name = "FILE",
-        env = "NOLAPSE_CONFIG",
-        hide_env_values = true
-    )]
-    pub config: Option<PathBuf>,
-    /// State directory, over the configuration
-    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_STATE_DIR", hide_env_values = true)]
-    pub state_dir: Option<PathBuf>,
-    /// Directory of the live certificates, over the configuration
-    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_LIVE_DIR", hide_env_values = true)]
-    pub live_dir: Option<PathBuf>,
-    /// Directory of the public status file, over the configuration
-    #[arg(long, global = true, value_name = "DIR", env = "NOLAPSE_RUN_DIR", hide_env_values = true)]
-    pub run_dir: Option<PathBuf>,
-    /// Log form
-    #[arg(long, global = true, value_enum, env = "NOLAPSE_LOG_FORMAT", hide_env_values = true)]
-    pub log_format: Option<LogForm>,
-    /// What is logged: error, warn, info, debug, trace
-    #[arg(long, global = true, value_name = "LEVEL", env = "NOLAPSE_LOG", hide_env_values = true)]
-    pub log: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogForm {
-    Text,
-    Json,
-    Journal,
-}
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cli::args::{Check, Places};
+use crate::cli::args::Check;
 use crate::cli::finding::{Finding, Weight};
 use crate::cli::host::Host;
 use crate::cli::{Exit, Stop, certbot, owner, print, skew};
@@ -14,6 +14,7 @@ use crate::core::time::{Span, Timestamp};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::privilege::{self, Identity};
+use crate::wire::Places;
 use crate::wire::{self, look};
 
 /// Longest wait for a CA's directory.
@@ -79,7 +80,7 @@ fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
             );
         }
     }
-    if let Err(Stop::Failure(failure)) = wire::read_sources(file) {
+    if let Err(failure) = wire::read_sources(file) {
         found.push(
             Finding::error("configuration-closed", format!("{owner} can't read the configuration"))
                 .seen(failure.words)

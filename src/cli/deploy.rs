@@ -1,10 +1,11 @@
 //! `nolapse deploy`: pay what is owed, without a new order.
 
-use crate::cli::args::{Deploy, Places};
+use crate::cli::args::Deploy;
 use crate::cli::{Exit, Stop, renew, select};
 use crate::core::decide::Request;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::HookId;
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
@@ -18,7 +19,7 @@ pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
         })?),
         None => None,
     };
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;

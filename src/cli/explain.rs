@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::args::{Explain, Places};
+use crate::cli::args::Explain;
 use crate::cli::{Exit, Stop, print, select};
 use crate::core::decide::{Chain, renewal_point};
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::Reader).await?;
         let known: BTreeSet<_> = wired.known().await?.into_iter().collect();

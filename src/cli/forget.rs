@@ -1,17 +1,18 @@
 //! `nolapse forget`: drop what is known of a certificate that left the configuration.
 
-use crate::cli::args::{Forget, Places};
-use crate::cli::{Exit, Stop, print};
+use crate::cli::args::Forget;
+use crate::cli::{Exit, Stop, print, publish};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout;
 use crate::core::layout::FsOp;
 use crate::core::name::LineageId;
 use crate::core::spec::Part;
 use crate::ports::{Claim, Key, Shelf};
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
@@ -61,7 +62,7 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
         store.remove(&Key::Installed(id.clone())).await.map_err(failed)?;
         store.remove(&Key::Lineage(id.clone())).await.map_err(failed)?;
         print::line(&format!("{id} is forgotten"));
-        wired.write_status(crate::cli::report::Sheet::default()).await;
+        publish::write(&wired, crate::cli::report::Sheet::default()).await;
         Ok(Exit::Fine)
     })
 }

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use clap::CommandFactory;
 
-use crate::cli::args::{Arguments, Generate, Places, What};
+use crate::cli::args::{Arguments, Generate, What};
 use crate::cli::{Exit, Stop, owner, print, unit};
 use crate::config;
 use crate::core::failure::{Failure, Fault};
-use crate::wire;
+use crate::wire::Places;
 
 pub fn run(places: &Places, generate: &Generate) -> Result<Exit, Stop> {
     match &generate.what {
@@ -20,7 +20,7 @@ pub fn run(places: &Places, generate: &Generate) -> Result<Exit, Stop> {
             print::text(&String::from_utf8_lossy(&script));
         }
         What::Systemd => {
-            let loaded = wire::load(places)?;
+            let loaded = crate::cli::load(places)?;
             let owner = owner::of(&loaded.settings)?;
             let needs = unit::Needs::of(&loaded.file, &loaded.settings, &loaded.resolved.wanted);
             print::text(&needs.files());

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::cli::args::{Init, Places};
+use crate::cli::args::Init;
 use crate::cli::entry::{listed, quoted, write_new};
 use crate::cli::{Exit, Stop, print};
 use crate::config::{self, Severity, Source};
 use crate::sys::disk::Disk;
 use crate::wire;
+use crate::wire::Places;
 
 /// The one problem that a configuration without certificates is meant to have.
 const EXPECTED: [&str; 1] = ["no-certificates"];

@@ -17,6 +17,7 @@ mod once;
 mod owner;
 mod pause;
 pub mod print;
+pub mod publish;
 mod rehearse;
 mod renew;
 pub mod report;
@@ -28,10 +29,9 @@ mod unit;
 
 use std::process::ExitCode;
 
-pub use status::is_stale;
-
 use crate::cli::args::{Arguments, Verb};
 use crate::core::failure::Failure;
+use crate::wire::{self, Loaded, Places, Unusable};
 
 /// Exit codes, the same for every verb but `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,26 @@ pub enum Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failure(failure)
+    }
+}
+
+/// Reads the configuration and prints all its problems, at once.
+fn load(places: &Places) -> Result<Loaded, Stop> {
+    match wire::load(places) {
+        Ok(loaded) => {
+            for problem in &loaded.resolved.problems {
+                print::note(&problem.to_string());
+            }
+            Ok(loaded)
+        }
+        Err(Unusable::Failure(failure)) => Err(failure.into()),
+        Err(Unusable::Problems(problems)) => {
+            for problem in problems {
+                print::note(&problem.to_string());
+            }
+            print::error("the configuration can't be used; nothing was changed");
+            Err(Stop::Said(Exit::Configuration))
+        }
     }
 }
 

@@ -1,13 +1,14 @@
 //! `nolapse once`: for init containers. Ends well as soon as every lineage has a usable pair.
 
-use crate::cli::args::{Once, Places};
-use crate::cli::{Exit, Stop, print, renew, select};
+use crate::cli::args::Once;
+use crate::cli::{Exit, Stop, print, publish, renew, select};
 use crate::core::decide::Request;
 use crate::core::time::Span;
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
@@ -35,7 +36,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
                 unusable.push(id.to_string());
             }
         }
-        wired.write_status(crate::cli::report::Sheet::default()).await;
+        publish::write(&wired, crate::cli::report::Sheet::default()).await;
         if once.json {
             print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
         }

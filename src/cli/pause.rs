@@ -1,18 +1,19 @@
 //! `nolapse pause`: leave a certificate alone until a date.
 
 use crate::agent::Book;
-use crate::cli::args::{self, Pause, Places};
+use crate::cli::args::{self, Pause};
 use crate::cli::{Exit, Stop, print, select};
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::record;
 use crate::core::time::Timestamp;
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 /// Longest reason kept, in characters.
 const REASON_MAX: usize = 200;
 
 pub fn run(places: &Places, pause: &Pause) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;

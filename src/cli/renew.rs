@@ -3,16 +3,17 @@
 use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
-use crate::cli::args::{Places, Renew};
+use crate::cli::args::Renew;
 use crate::cli::report::{Line, Sheet};
-use crate::cli::{Exit, Stop, print, select};
+use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
@@ -59,7 +60,7 @@ pub async fn pass(
             }
         })
         .await;
-    wired.write_status(sheet).await;
+    publish::write(wired, sheet).await;
     if json {
         print::json(&Told::of(&summary))?;
     }

@@ -7,16 +7,16 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::agent::Signal;
-use crate::cli::args::Places;
-use crate::cli::{Exit, Stop};
+use crate::cli::{Exit, Stop, publish};
 use crate::core::failure::{Failure, Fault};
-use crate::wire::{self, Loaded, Role, STATUS_EVERY, Wired};
+use crate::wire::Places;
+use crate::wire::{self, Loaded, Role, Wired};
 
 /// Signals waiting for the loop.
 const SIGNALS_MAX: usize = 8;
 
 pub fn run(places: &Places) -> Result<Exit, Stop> {
-    let loaded = wire::load(places)?;
+    let loaded = crate::cli::load(places)?;
     wire::runtime()?.block_on(async {
         let wired = Arc::new(Wired::new(&loaded, Role::Daemon).await?);
         let stop = Arc::new(Notify::new());
@@ -54,7 +54,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
             .await;
         wired.telemetry.supervisor.stopping();
         stop.notify_waiters();
-        wired.write_status(crate::cli::report::Sheet::default()).await;
+        publish::write(&wired, crate::cli::report::Sheet::default()).await;
         tasks.abort_all();
         ended?;
         tracing::info!("stopped");
@@ -133,7 +133,7 @@ async fn reload(places: &Places, loaded: &mut Loaded, wired: &Wired) -> Option<S
 async fn publish(wired: Arc<Wired>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
-        wired.write_status(crate::cli::report::Sheet::default()).await;
-        wired.agent.clock.sleep(STATUS_EVERY).await;
+        publish::write(&wired, crate::cli::report::Sheet::default()).await;
+        wired.agent.clock.sleep(publish::STATUS_EVERY).await;
     }
 }

@@ -1,10 +1,11 @@
 //! `nolapse status`: how things stand, for people and monitoring plugins.
 
-use crate::cli::args::{Places, Status};
+use crate::cli::args::Status;
 use crate::cli::report::{Line, Report, Severity};
-use crate::cli::{Exit, Stop, print};
+use crate::cli::{Exit, Stop, print, publish};
 use crate::core::failure::Fault;
 use crate::core::time::{Span, Timestamp};
+use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 /// Codes of monitoring plugins.
@@ -13,12 +14,12 @@ const UNKNOWN: u8 = 3;
 const STALE: Span = Span::days(2);
 
 pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
-    let loaded = crate::wire::load(places);
+    let loaded = crate::cli::load(places);
     let runtime = crate::wire::runtime()?;
     let report = runtime.block_on(async {
         match &loaded {
             Ok(loaded) => match Wired::new(loaded, Role::Reader).await {
-                Ok(wired) => wired.report().await,
+                Ok(wired) => publish::report(&wired).await,
                 Err(failure) => Err(failure),
             },
             // The configuration may be unreadable to this user, the public file is for everybody.
@@ -32,7 +33,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let mut report = match report {
         Ok(report) => report,
         Err(failure) => {
-            let Some(report) = crate::wire::public_report(places, loaded.as_ref().ok()) else {
+            let Some(report) = publish::read(places, loaded.as_ref().ok()) else {
                 print::error(&failure.to_string());
                 return Ok(Exit::Plugin(UNKNOWN));
             };

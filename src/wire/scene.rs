@@ -1,0 +1,151 @@
+//! The adapters that a configuration asks for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::agent::Scene;
+use crate::ca::{AcmeCa, Secrets};
+use crate::core::failure::{Failure, Fault};
+use crate::core::layout::Content;
+use crate::core::name::{IssuerId, SolverId};
+use crate::core::spec::{IssuerSpec, Listen, SecretSource, SolverKind, SolverSpec};
+use crate::ports::{Ca, Solver, Store};
+use crate::solve::http01::Http01Solver;
+use crate::solve::self_check::SelfCheck;
+use crate::solve::webroot::WebrootSolver;
+use crate::store::DirStore;
+use crate::sys::clock::Clock;
+use crate::sys::disk::Disk;
+use crate::wire::Role;
+use crate::wire::load::Loaded;
+
+/// Largest secret file and roots file, in bytes.
+const SECRET_MAX: usize = 64 << 10;
+const ROOTS_MAX: usize = 1 << 20;
+
+/// Listening solvers outlive a change of configuration that keeps their address.
+#[derive(Clone, Default)]
+pub(super) struct Listeners(Arc<Mutex<BySpec>>);
+
+/// By solver and address.
+type BySpec = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
+
+/// Everything that `loaded` names, built.
+pub(super) async fn build(
+    loaded: &Loaded,
+    store: &Arc<DirStore>,
+    clock: &Clock,
+    role: Role,
+    listeners: &Listeners,
+) -> Result<Scene, Failure> {
+    let wanted = loaded.resolved.wanted.clone();
+    let mut cas: BTreeMap<IssuerId, Arc<dyn Ca>> = BTreeMap::new();
+    let asked = |id: &IssuerId| wanted.lineages.values().any(|spec| spec.issuers.contains(id));
+    for spec in wanted.issuers.values().filter(|spec| asked(&spec.id)) {
+        cas.insert(spec.id.clone(), issuer(spec, store.clone(), clock)?);
+    }
+    let mut solvers: BTreeMap<SolverId, Arc<dyn Solver>> = BTreeMap::new();
+    for spec in wanted.solvers.values() {
+        let used = wanted.lineages.values().any(|lineage| lineage.solvers.contains(&spec.id));
+        if let Some(solver) = solver(spec, loaded, store, clock, role, used, listeners).await? {
+            solvers.insert(spec.id.clone(), solver);
+        }
+    }
+    let mut hooks = BTreeMap::new();
+    for spec in wanted.hooks.values() {
+        hooks.insert(spec.id.clone(), crate::hook::build(spec, clock)?);
+    }
+    Ok(Scene { live_dir: loaded.settings.live_dir.clone(), wanted, cas, solvers, hooks })
+}
+
+/// One CA with its account in `store`.
+pub fn issuer(spec: &IssuerSpec, store: Arc<dyn Store>, clock: &Clock) -> Result<Arc<dyn Ca>, Failure> {
+    let roots = match &spec.ca_file {
+        Some(path) => Some(Disk::real().read(Path::new(path), ROOTS_MAX).map_err(|error| {
+            Failure::refused(Fault::Config, "ca-file", format!("issuer {}: ca-file {path}: {error}", spec.id))
+        })?),
+        None => None,
+    };
+    let secrets: Secrets = Arc::new(secret);
+    Ok(Arc::new(AcmeCa::new(spec.clone(), store, clock.clone(), secrets, roots.as_ref())?))
+}
+
+async fn solver(
+    spec: &SolverSpec,
+    loaded: &Loaded,
+    store: &Arc<DirStore>,
+    clock: &Clock,
+    role: Role,
+    used: bool,
+    listeners: &Listeners,
+) -> Result<Option<Arc<dyn Solver>>, Failure> {
+    let check =
+        SelfCheck { http: spec.check_port.unwrap_or(SelfCheck::default().http), ..SelfCheck::default() };
+    Ok(Some(match &spec.kind {
+        SolverKind::Webroot { root } => Arc::new(WebrootSolver::new(
+            spec.id.clone(),
+            Path::new(root),
+            &loaded.settings.state_dir,
+            check,
+            clock,
+        )?),
+        SolverKind::Http { listen } => {
+            let solver = listeners.obtain(spec, listen, || {
+                Http01Solver::new(spec.id.clone(), listen.clone(), store.clone(), check, clock)
+            });
+            if role == Role::Daemon
+                && used
+                && let Err(failure) = solver.listen().await
+            {
+                // Tried again with every answer; a web server may pass the path on meanwhile.
+                tracing::warn!(solver = %spec.id, %failure, "the challenge listener did not start");
+            }
+            solver
+        }
+    }))
+}
+
+impl Listeners {
+    fn obtain(
+        &self,
+        spec: &SolverSpec,
+        listen: &Listen,
+        make: impl FnOnce() -> Http01Solver,
+    ) -> Arc<Http01Solver> {
+        let key = (spec.id.clone(), format!("{listen:?} {:?}", spec.check_port));
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // One address for one solver: what listened elsewhere for it before closes when its last
+        // user is gone.
+        known.retain(|(id, place), _| *id != spec.id || *place == key.1);
+        known.entry(key).or_insert_with(|| Arc::new(make())).clone()
+    }
+}
+
+/// Reads a secret where the configuration says it is. Its text never gets into a message.
+pub fn secret(source: &SecretSource) -> Result<Content, Failure> {
+    let missing = |what: String| Failure::refused(Fault::Config, "secret-missing", what);
+    let from_file = |path: &Path| {
+        let content = Disk::real()
+            .read(path, SECRET_MAX)
+            .map_err(|error| missing(format!("the secret file {}: {error}", path.display())))?;
+        let text = content.bytes().trim_ascii().to_vec();
+        if text.is_empty() {
+            return Err(missing(format!("the secret file {} is empty", path.display())));
+        }
+        Ok(Content::new(text))
+    };
+    match source {
+        SecretSource::File(path) => from_file(Path::new(path)),
+        SecretSource::Env(name) => match std::env::var(name) {
+            Ok(value) if !value.trim().is_empty() => Ok(Content::new(value.trim().as_bytes().to_vec())),
+            _ => Err(missing(format!("the environment variable {name} is not set, or is empty"))),
+        },
+        SecretSource::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            Some(dir) => from_file(&Path::new(&dir).join(name)),
+            None => Err(missing(format!(
+                "the credential {name} is asked for, but $CREDENTIALS_DIRECTORY is not set: use LoadCredential={name}:… in the unit"
+            ))),
+        },
+    }
+}

@@ -1,0 +1,61 @@
+//! Noticing that the configuration changed on disk.
+
+use std::path::Path;
+
+use crate::core::failure::{Failure, Fault};
+use crate::core::time::Span;
+use crate::wire::load::Loaded;
+
+/// Tells when a file of the configuration was written, where `watch-config` asks for it.
+pub struct ConfigWatch(Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>);
+
+impl ConfigWatch {
+    /// Editors and Kubernetes replace files by rename, so directories are watched.
+    pub fn new(loaded: &Loaded) -> Result<Self, Failure> {
+        use rustix::fs::inotify::{CreateFlags, WatchFlags};
+        if !loaded.settings.watch_config {
+            return Ok(Self(None));
+        }
+        let unable = |error: std::io::Error| {
+            Failure::refused(
+                Fault::Host,
+                "no-watch",
+                format!(
+                    "the configuration can't be watched: {error}; set watch-config = false and reload by signal"
+                ),
+            )
+        };
+        let watch = rustix::fs::inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
+            .map_err(|error| unable(error.into()))?;
+        let events =
+            WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+        let dir = loaded.file.parent().unwrap_or(Path::new("."));
+        rustix::fs::inotify::add_watch(&watch, dir, events).map_err(|error| unable(error.into()))?;
+        let fragments = dir.join("conf.d");
+        match rustix::fs::inotify::add_watch(&watch, &fragments, events) {
+            Ok(_) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(unable(error.into())),
+        }
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; an OwnedFd is one descriptor until it is dropped"
+        )]
+        tokio::io::unix::AsyncFd::new(watch).map(|watch| Self(Some(watch))).map_err(unable)
+    }
+
+    /// Resolves after a change, once it has been quiet for [`CONFIG_QUIET`].
+    pub async fn changed(&mut self) {
+        let Some(watch) = &mut self.0 else { return std::future::pending().await };
+        let Ok(mut ready) = watch.readable_mut().await else { return std::future::pending().await };
+        // An editor writes several times; what counts is the end of it.
+        tokio::time::sleep(CONFIG_QUIET.to_std()).await;
+        let mut buffer = [const { std::mem::MaybeUninit::<u8>::uninit() }; 4096];
+        let mut events = rustix::fs::inotify::Reader::new(ready.get_inner(), &mut buffer);
+        // Which file it was does not matter: all are read again.
+        while events.next().is_ok() {}
+        ready.clear_ready();
+    }
+}
+
+/// How long a changed configuration must be left alone before it is read.
+const CONFIG_QUIET: Span = Span::from_millis(300);
