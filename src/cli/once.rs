@@ -36,7 +36,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
                 unusable.push(id.to_string());
             }
         }
-        publish::write(&wired, Vec::new()).await;
+        publish::write(&wired, crate::cli::report::Sheet::default()).await;
         if once.json {
             print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
         }

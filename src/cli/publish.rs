@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::cli::report::{Line, Report};
+use crate::cli::report::{Line, Report, Sheet};
 use crate::cli::status::is_stale;
 use crate::config::AgentSettings;
 use crate::core::failure::Failure;
@@ -19,40 +19,45 @@ pub const STATUS_EVERY: Span = Span::MINUTE;
 /// Largest status file, in bytes: 10,000 certificates take about 15 MiB.
 const STATUS_MAX: usize = 64 << 20;
 
-/// How everything stands; `lines` are of lineages that a pass has just judged, so that
-/// nothing is read twice.
-pub async fn report(wired: &Wired, mut lines: Vec<Line>) -> Result<Report, Failure> {
-    let scene = wired.agent.scene();
-    let mut ids: BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
-    ids.extend(wired.known().await?);
-    let judged: BTreeSet<_> = lines.iter().map(|line| line.name.as_str()).collect();
-    ids.retain(|id| !judged.contains(id.as_str()));
-    for id in ids {
-        if let Some(why) = scene.wanted.broken.get(&id) {
-            lines.push(Line::broken(id.as_str(), why));
-            continue;
-        }
-        lines.push(match wired.agent.survey(&id).await {
-            Ok(survey) => Line::of(&survey),
-            Err(failure) => Line::unreadable(id.as_str(), &failure),
-        });
-    }
-    for (id, why) in &scene.wanted.broken {
-        if !lines.iter().any(|line| line.name == id.as_str()) {
-            lines.push(Line::broken(id.as_str(), why));
-        }
-    }
+/// How everything stands.
+pub async fn report(wired: &Wired) -> Result<Report, Failure> {
+    let mut lines = Vec::new();
+    judge_rest(wired, &BTreeSet::new(), |line| lines.push(line)).await?;
     Ok(Report::new(wired.agent.clock.now(), lines))
 }
 
+/// Looks at every lineage that is not among `judged`.
+async fn judge_rest(
+    wired: &Wired,
+    judged: &BTreeSet<String>,
+    mut take: impl FnMut(Line),
+) -> Result<(), Failure> {
+    let scene = wired.agent.scene();
+    let mut ids: BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
+    ids.extend(wired.known().await?);
+    ids.extend(scene.wanted.broken.keys().cloned());
+    for id in ids.into_iter().filter(|id| !judged.contains(id.as_str())) {
+        take(if let Some(why) = scene.wanted.broken.get(&id) {
+            Line::broken(id.as_str(), why)
+        } else {
+            match wired.agent.survey(&id).await {
+                Ok(survey) => Line::of(&survey),
+                Err(failure) => Line::unreadable(id.as_str(), &failure),
+            }
+        });
+    }
+    Ok(())
+}
+
 /// Writes the public status file and the metrics file, where there is a place for them. Neither
-/// is worth failing for. `judged` are lines of lineages that a pass has just looked at.
-pub async fn write(wired: &Wired, judged: Vec<Line>) {
+/// is worth failing for. What stands in `sheet` is of a pass that has just ended, and is not read
+/// again.
+pub async fn write(wired: &Wired, mut sheet: Sheet) {
     if wired.agent.disk.stat(&wired.settings.run_dir).is_ok()
-        && let Ok(report) = report(wired, judged).await
-        && let Ok(text) = serde_json::to_vec(&report)
+        && judge_rest(wired, &sheet.names(), |line| sheet.push(&line)).await.is_ok()
     {
         let path = wired.settings.run_dir.join(STATUS_FILE);
+        let text = sheet.into_report(wired.agent.clock.now());
         let ops = layout::replace(&path, Content::new(text), FileRights::mode(0o644));
         if let Err(error) = wired.agent.disk.run(ops).await {
             tracing::debug!(%error, "the public status file was not written");

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::Renew;
-use crate::cli::report::Line;
+use crate::cli::report::{Line, Sheet};
 use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
@@ -46,7 +46,7 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
-    let mut judged = Vec::with_capacity(ids.len());
+    let mut sheet = Sheet::default();
     let summary = wired
         .agent
         .pass_over(ids, request, wait, |outcome| {
@@ -55,10 +55,12 @@ pub async fn pass(
                 // Was told, and ten thousand of them need not be remembered.
                 (outcome.leaf, outcome.row) = (None, None);
             }
-            judged.extend(outcome.survey.take().map(|survey| Line::of(&survey)));
+            if let Some(survey) = outcome.survey.take() {
+                sheet.push(&Line::of(&survey));
+            }
         })
         .await;
-    publish::write(wired, judged).await;
+    publish::write(wired, sheet).await;
     if json {
         print::json(&Told::of(&summary))?;
     }

@@ -19,7 +19,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let report = runtime.block_on(async {
         match &loaded {
             Ok(loaded) => match Wired::new(loaded, Role::Reader).await {
-                Ok(wired) => publish::report(&wired, Vec::new()).await,
+                Ok(wired) => publish::report(&wired).await,
                 Err(failure) => Err(failure),
             },
             // The configuration may be unreadable to this user, the public file is for everybody.

@@ -43,7 +43,7 @@ fn main() {
     row("peak MiB", mib(after.peak_kib));
     row("threads", after.threads.to_string());
     row("watched, s", window.as_secs().to_string());
-    row("context switches in it", (after.switches - before.switches).to_string());
+    row("context switches in it", after.switches.saturating_sub(before.switches).to_string());
     row("CPU us in it", after.cpu.saturating_sub(before.cpu).as_micros().to_string());
     daemon.kill();
 
@@ -62,7 +62,7 @@ struct Daemon {
 
 /// What the kernel says of a process.
 struct Account {
-    /// Of all threads that live, to the nanosecond.
+    /// Of all threads that live or lived.
     cpu: Duration,
     /// Voluntary and not, of all threads that live.
     switches: u64,
@@ -105,18 +105,20 @@ impl Daemon {
         let proc = Path::new("/proc").join(self.child.id().to_string());
         let read = |name: &str| std::fs::read_to_string(proc.join(name)).unwrap_or_default();
         let (status, smaps) = (read("status"), read("smaps_rollup"));
-        let (mut cpu, mut switches) = (0, 0);
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let clock = nix::time::ClockId::pid_cpu_clock_id(pid).unwrap();
+        let cpu = Duration::from(clock.now().unwrap());
+        let mut switches = 0;
         for task in std::fs::read_dir(proc.join("task")).unwrap() {
             let task = task.unwrap().path();
             // A thread may end while it is looked at.
             let read = |name: &str| std::fs::read_to_string(task.join(name)).unwrap_or_default();
-            cpu += read("schedstat").split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
             let status = read("status");
             switches +=
                 field(&status, "voluntary_ctxt_switches") + field(&status, "nonvoluntary_ctxt_switches");
         }
         Account {
-            cpu: Duration::from_nanos(cpu),
+            cpu,
             switches,
             threads: field(&status, "Threads"),
             rss_kib: field(&status, "VmRSS"),
