@@ -169,7 +169,7 @@ async fn wire_status(config: &Path) -> Outcome<String> {
     let places = Places { config: Some(config.to_owned()), ..Places::default() };
     let loaded = wire::load(&places).map_err(|_| "the configuration can't be used")?;
     let wired = Wired::new(&loaded, Role::Reader).await?;
-    let report = publish::report(&wired, Vec::new()).await?;
+    let report = publish::report(&wired).await?;
     let line = report.lineages.first().ok_or("no certificate is known")?;
     Ok(format!(
         "{}: {} · generation {} · {} · next renewal {}",
