@@ -1,8 +1,8 @@
 //! The CA, by ACME (RFC 8555). The only folder that names `instant-acme`.
 //!
 //! `instant-acme` keeps orders, authorizations and challenges; around it stand an HTTP client
-//! that makes every answer one that it can read ([`http`]), our own words for problems
-//! ([`problem`]) and an account whose key is saved before the CA hears of it ([`account`]).
+//! that makes every answer one that it can read (`http`), our own words for problems
+//! (`problem`) and an account whose key is saved before the CA hears of it (`account`).
 
 mod account;
 mod acme;

@@ -71,7 +71,7 @@ pub fn choose(disk: &Disk, configured: &Path) -> Result<PathBuf, StoreError> {
 }
 
 /// Whose state a configured directory is or would be: user and group number of the directory that
-/// [`choose`] picks for its owner. `None` where nothing is there yet.
+/// `choose` picks for its owner. `None` where nothing is there yet.
 pub fn owner(disk: &Disk, configured: &Path) -> Option<(u32, u32)> {
     let dir = disk.resolve(configured).ok()?;
     let stat = disk.stat(&dir).ok().filter(|stat| stat.kind == FileKind::Dir)?;

@@ -1,5 +1,5 @@
 //! One log line as text, for the journal or as JSON. Every value passes through
-//! [`plain`](crate::core::failure::plain) here once more, whoever wrote it: a terminal must be
+//! [`plain`] here once more, whoever wrote it: a terminal must be
 //! safe even from a caller that forgot (T09).
 
 use std::fmt;

@@ -43,7 +43,7 @@ impl ConfigWatch {
         tokio::io::unix::AsyncFd::new(watch).map(|watch| Self(Some(watch))).map_err(unable)
     }
 
-    /// Resolves after a change, once it has been quiet for [`CONFIG_QUIET`].
+    /// Resolves after a change, once it has been quiet for `CONFIG_QUIET`.
     pub async fn changed(&mut self) {
         let Some(watch) = &mut self.0 else { return std::future::pending().await };
         let Ok(mut ready) = watch.readable_mut().await else { return std::future::pending().await };
