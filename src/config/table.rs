@@ -283,7 +283,7 @@ pub const KEYS: &[Key] = &[
     key(Request, "url", Kind::Url, "required", "", "Where the request goes."),
     key(Request, "method", Kind::Word(METHOD_WORDS), "`\"POST\"`", "", "The request's method."),
     key(Certificate, "names", Kind::Texts, "the table's own name", "[\"shop.example.com\", \"www.shop.example.com\"]", "DNS names (Unicode is fine), wildcards, IP addresses."),
-    inherited("issuer", Kind::Texts, "`\"letsencrypt\"`", "[\"example-ca\"]", "The CA, or a list in order of preference."),
+    inherited("issuer", Kind::Texts, "`\"letsencrypt\"`", "[\"example-ca\"]", "The CA. Of a list the first is asked; a certificate from any of them is kept."),
     inherited("profile", Kind::TextOr(Profile), "the issuer's", "\"classic\"", "The CA's certificate profile, such as `shortlived`."),
     inherited("solver", Kind::Texts, "the service's, else `\"standalone\"`", "[\"loopback\"]", "How names are proved; the first that fits."),
     inherited("service", Kind::Texts, "none", "[\"nginx\"]", "What serves the certificate: gives reload, observation and solver."),
