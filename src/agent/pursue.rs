@@ -11,7 +11,7 @@ use crate::core::decide::{VALIDATIONS_PER_DAY, backoff, renewal_point};
 use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::leaf::{Leaf, mix, seed_of};
-use crate::core::name::SubjectName;
+use crate::core::name::{LineageId, SubjectName};
 use crate::core::order::{ChallengeTask, Offer};
 use crate::core::record::{FailedValidation, Issued, LineageRecord, Trouble};
 use crate::core::spec::LineageSpec;
@@ -191,7 +191,14 @@ impl Agent {
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => {
-                    let hand = Hand { ca: &*ca, attempt: &attempt, key: &key, offers: &offers, scale };
+                    let hand = Hand {
+                        ca: &*ca,
+                        attempt: &attempt,
+                        key: &key,
+                        offers: &offers,
+                        scale,
+                        lineage: &spec.id,
+                    };
                     self.act(scene, &hand, action).await
                 }
             };
@@ -201,7 +208,7 @@ impl Agent {
     }
 
     async fn act(&self, scene: &Scene, hand: &Hand<'_>, action: Action) -> Observation {
-        let Hand { ca, attempt, key, offers, scale } = *hand;
+        let Hand { ca, attempt, key, offers, scale, lineage } = *hand;
         let order = attempt.order.as_deref().unwrap_or_default();
         let seen = match action {
             Action::Order(request) => match self.agree_on_date(ca, scale).await {
@@ -215,7 +222,7 @@ impl Agent {
                 .map(|views| Observation::Authorizations { views, offers: offers.to_vec() }),
             Action::Reserve(tasks) => reserve(scene, tasks),
             Action::Present(tasks) => self.present(scene, tasks).await,
-            Action::Confirm(tasks) => self.confirm(scene, tasks).await,
+            Action::Confirm(tasks) => self.confirm(scene, lineage, tasks).await,
             Action::Tell(tasks) => tell_ready(ca, order, &tasks).await,
             Action::Wait(until) => {
                 self.clock.sleep_until(until).await;
@@ -246,15 +253,27 @@ impl Agent {
 
     /// A look from here is advice: the CA may see what we can't (F35). Only a solver that knows
     /// that it can't work is believed.
-    async fn confirm(&self, scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
+    async fn confirm(
+        &self,
+        scene: &Scene,
+        lineage: &LineageId,
+        tasks: Vec<ChallengeTask>,
+    ) -> Result<Observation, Failure> {
         for task in &tasks {
             let solver = scene.solver(&task.solver)?;
-            match self.clock.timeout(SOLVE_TIMEOUT, solver.confirm(task)).await {
+            let unseen = match self.clock.timeout(SOLVE_TIMEOUT, solver.confirm(task)).await {
                 Some(Err(failure)) if failure.class == Class::Refused => {
                     return Err(failure.blaming(Some(task.name.clone())));
                 }
-                Some(_) | None => {}
-            }
+                Some(Ok(())) => continue,
+                Some(Err(failure)) => failure,
+                None => slow(task),
+            };
+            self.tell(&Event::AnswerUnseen {
+                lineage: lineage.clone(),
+                name: task.name.to_string(),
+                words: unseen.to_string(),
+            });
         }
         Ok(Observation::Confirmed(tasks))
     }
@@ -393,6 +412,7 @@ struct Hand<'a> {
     key: &'a PrivateKey,
     offers: &'a [Offer],
     scale: Backoff,
+    lineage: &'a LineageId,
 }
 
 /// A changed name set starts afresh. At last resort the old and the new set take turns, and share

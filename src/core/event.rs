@@ -75,6 +75,12 @@ pub enum Event {
         path: String,
         leaf: Box<Leaf>,
     },
+    /// An answer was not seen from here; the CA is told all the same.
+    AnswerUnseen {
+        lineage: LineageId,
+        name: String,
+        words: String,
+    },
     CleanUpFailed {
         lineage: LineageId,
         place: String,
@@ -108,6 +114,7 @@ impl Event {
             | Self::Observed { lineage, .. }
             | Self::RolledBack { lineage, .. }
             | Self::ForeignFound { lineage, .. }
+            | Self::AnswerUnseen { lineage, .. }
             | Self::CleanUpFailed { lineage, .. }
             | Self::TickFailed { lineage, .. }
             | Self::Retired { lineage } => Some(lineage),

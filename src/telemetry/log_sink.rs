@@ -65,6 +65,9 @@ impl Sink for LogSink {
                 let (issuer, not_after) = (&leaf.issuer, leaf.not_after);
                 warn!(target: "nolapse::event", event = "foreign-found", %lineage, path, issuer, %not_after, "somebody else's newer pair is left alone");
             }
+            Event::AnswerUnseen { lineage, name, words } => {
+                warn!(target: "nolapse::event", event = "answer-unseen", %lineage, name, words, "answer not seen from here");
+            }
             Event::CleanUpFailed { lineage, place, words } => {
                 warn!(target: "nolapse::event", event = "clean-up-failed", %lineage, place, words, "could not clean up");
             }
