@@ -58,7 +58,7 @@ pub async fn write(wired: &Wired, mut sheet: Sheet) {
     {
         let path = wired.settings.run_dir.join(STATUS_FILE);
         let text = sheet.into_report(wired.agent.clock.now());
-        let ops = layout::replace(&path, Content::new(text), FileRights::mode(0o644));
+        let ops = layout::publish(&path, Content::new(text), FileRights::mode(0o644));
         if let Err(error) = wired.agent.disk.run(ops).await {
             tracing::debug!(%error, "the public status file was not written");
         }

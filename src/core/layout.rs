@@ -89,6 +89,12 @@ pub enum FsOp {
         content: Content,
         rights: FileRights,
     },
+    /// As `Create`, but left to the system to bring to the disk: a power cut may leave it torn.
+    Draft {
+        path: PathBuf,
+        content: Content,
+        rights: FileRights,
+    },
     /// Give a file a second name, exclusively: a hard link, or a durable copy where the file
     /// system has none. Only for files that are never written in place.
     Copy {
@@ -122,6 +128,13 @@ pub enum FsOp {
         path: PathBuf,
         rights: FileRights,
     },
+}
+
+impl FsOp {
+    /// Whether the step waits until something has reached the disk.
+    pub const fn is_durable(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Copy { .. } | Self::SyncDir { .. })
+    }
 }
 
 /// All texts of one generation.
@@ -213,6 +226,17 @@ pub fn replace(path: &Path, content: Content, rights: FileRights) -> Vec<FsOp> {
         FsOp::Create { path: temporary.clone(), content, rights },
         FsOp::Rename { from: temporary, to: path.to_owned() },
         FsOp::SyncDir { path: dir.to_owned() },
+    ]
+}
+
+/// Replaces the file at `path` whole for readers, and not durably: for what every pass writes anew
+/// and nobody misses after a power cut.
+pub fn publish(path: &Path, content: Content, rights: FileRights) -> Vec<FsOp> {
+    let Some(temporary) = temporary(path) else { return Vec::new() };
+    vec![
+        FsOp::Discard { path: temporary.clone() },
+        FsOp::Draft { path: temporary.clone(), content, rights },
+        FsOp::Rename { from: temporary, to: path.to_owned() },
     ]
 }
 

@@ -66,6 +66,8 @@ impl Disk {
     ) -> Result<(), DiskError> {
         match &self.0 {
             Kind::Real => {
+                // Nothing in it waits for the disk: a thread would cost more than the work.
+                let is_quick = !ops.iter().any(FsOp::is_durable);
                 let work = move || {
                     let done = ops.iter().try_for_each(|op| {
                         real::perform(root.as_deref(), op).map_err(|error| DiskError::at(op, error))
@@ -73,6 +75,9 @@ impl Disk {
                     drop(hold);
                     done
                 };
+                if is_quick {
+                    return work();
+                }
                 tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
                     Err(DiskError {
                         what: "run a plan",
@@ -215,7 +220,7 @@ impl DiskError {
     fn at(op: &FsOp, source: io::Error) -> Self {
         let (what, path) = match op {
             FsOp::MakeDir { path, .. } => ("make directory", path),
-            FsOp::Create { path, .. } => ("write", path),
+            FsOp::Create { path, .. } | FsOp::Draft { path, .. } => ("write", path),
             FsOp::Copy { to, .. } => ("copy to", to),
             FsOp::Link { path, .. } => ("link", path),
             FsOp::Rename { to, .. } => ("rename to", to),

@@ -158,7 +158,8 @@ impl Model {
         let mut state = self.state();
         match op {
             FsOp::MakeDir { path, rights } => state.make_dir(root, path, rights),
-            FsOp::Create { path, content, rights } => state.create(root, path, content.bytes(), rights),
+            FsOp::Create { path, content, rights } => state.create(root, path, content.bytes(), rights, true),
+            FsOp::Draft { path, content, rights } => state.create(root, path, content.bytes(), rights, false),
             FsOp::Copy { from, to } => {
                 let node = state.node_at(root, from)?;
                 if matches!(state.node(node)?.body, Body::Dir(_)) {

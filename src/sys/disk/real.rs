@@ -17,7 +17,12 @@ use crate::core::layout::{Content, FileRights, FsOp};
 pub fn perform(root: Option<&Path>, op: &FsOp) -> io::Result<()> {
     match op {
         FsOp::MakeDir { path, rights } => Place::of(root, path)?.make_dir(rights),
-        FsOp::Create { path, content, rights } => Place::of(root, path)?.create(content.bytes(), rights),
+        FsOp::Create { path, content, rights } => {
+            Place::of(root, path)?.create(content.bytes(), rights, File::sync_all)
+        }
+        FsOp::Draft { path, content, rights } => {
+            Place::of(root, path)?.create(content.bytes(), rights, |_| Ok(()))
+        }
         FsOp::Copy { from, to } => Place::of(root, from)?.copy(&Place::of(root, to)?),
         FsOp::Link { path, target } => {
             let place = Place::of(root, path)?;
@@ -74,7 +79,12 @@ impl Place {
         }
     }
 
-    fn create(&self, content: &[u8], rights: &FileRights) -> io::Result<()> {
+    fn create(
+        &self,
+        content: &[u8],
+        rights: &FileRights,
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         // Looked up first: an unknown user must not leave a file behind.
         let ids = Ids::of(rights)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -83,7 +93,7 @@ impl Place {
             .and_then(|()| file.write_all(content))
             // After a failed fsync the kernel may have dropped the pages and call the next one a
             // success: there is no second try on this file (F05).
-            .and_then(|()| file.sync_all());
+            .and_then(|()| sync(&file));
         if written.is_err() {
             // What went wrong first is what is told.
             let _ = fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
@@ -100,7 +110,7 @@ impl Place {
                 file.read_to_end(&mut content)?;
                 let mode = file.metadata()?.mode() & 0o777;
                 let content = Content::new(content);
-                to.create(content.bytes(), &FileRights::mode(mode))
+                to.create(content.bytes(), &FileRights::mode(mode), File::sync_all)
             }
             done => Ok(done?),
         }

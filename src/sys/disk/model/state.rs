@@ -126,6 +126,7 @@ impl State {
         path: &Path,
         content: &[u8],
         rights: &FileRights,
+        synced: bool,
     ) -> io::Result<()> {
         let (dir, name) = self.place(root, path)?;
         if self.entries(dir).contains_key(&name) {
@@ -135,20 +136,22 @@ impl State {
         let id = self.new_node(Body::File { bytes: Vec::new(), synced: false }, 0);
         self.give(id, rights);
         self.change(Change { dir, remove: None, add: Some(name.clone()), node: id });
-        let written = self.write(id, content);
+        let written = self.write(id, content, synced);
         if written.is_err() && self.powered {
             self.change(Change { dir, remove: Some(name), add: None, node: id });
         }
         written
     }
 
-    fn write(&mut self, id: u64, content: &[u8]) -> io::Result<()> {
+    fn write(&mut self, id: u64, content: &[u8], synced: bool) -> io::Result<()> {
         let write = self.step(Step::Write);
         let reached = if write.is_ok() { content.len() } else { content.len() / 2 };
         self.set_file(id, content[..reached].to_vec(), false);
         write?;
-        self.step(Step::Sync)?;
-        self.set_file(id, content.to_vec(), true);
+        if synced {
+            self.step(Step::Sync)?;
+            self.set_file(id, content.to_vec(), true);
+        }
         Ok(())
     }
 
