@@ -20,8 +20,8 @@ use crate::core::window::last_resort;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
-/// Longest that solvers may take to set up or look for one answer.
-const SOLVE_TIMEOUT: Span = Span::secs(120);
+/// Longest that solvers may take to set up, look for or take away one answer.
+pub(super) const SOLVE_TIMEOUT: Span = Span::secs(120);
 /// Moves in one sitting: far above what polling for [`Attempt::SITTING`] needs.
 const MOVES_MAX: u32 = 20_000;
 /// Tries to find a free generation number after crashes left some behind.
@@ -180,7 +180,7 @@ impl Agent {
                 }
                 Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
                     Ok(chain) => match receive(&chain, &attempt, &key, self.clock.now()) {
-                        Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                        Ok(bundle) => return self.accept(scene, spec, world, &attempt, bundle).await,
                         Err(failure) => {
                             // The same order delivers the same again. Only time mends a date.
                             let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
@@ -281,6 +281,7 @@ impl Agent {
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
     async fn accept(
         &self,
+        scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
         attempt: &Attempt,
@@ -317,6 +318,9 @@ impl Agent {
             record.trouble = None;
         }
         owe(&mut record.debts, attempt.receipts.clone(), now);
+        // Answers are of no more use, and one write tells of both. Should we die here, the attempt
+        // still has the receipts, and comes back to this place.
+        self.pay_debts(scene, record).await;
         Book::new(&*self.store).save_record(&mut world.record).await?;
         self.tell(&Event::Issued { lineage: spec.id.clone(), generation: number, leaf: Box::new(leaf) });
         // The generation holds the key now; the loose copy is only tidied away.
