@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::agent::book::{Book, Held};
 use crate::agent::{Agent, Scene};
+use crate::codec::bundle::Bundle;
 use crate::codec::{bundle, digest};
 use crate::core::decide::{self, OnDisk, Placement, Request, Situation};
 use crate::core::failure::{Failure, Fault};
@@ -25,6 +26,8 @@ pub struct World {
     pub disk: OnDisk,
     /// The bytes of the generation to show are in the store, whole.
     pub generation_kept: bool,
+    /// Those bytes, where they had to be read.
+    pub generation: Option<Bundle>,
 }
 
 /// Largest file read in place of one of ours, in bytes; real ones are under 64 KiB.
@@ -60,16 +63,17 @@ impl Agent {
         let now = self.clock.now();
         let spec = scene.wanted.lineages.get(id);
         let disk = self.look_at_disk(scene, id, spec, &record.value, &installed.value, now);
+        let mut generation = None;
         let generation_kept = match decide::target(&record.value, &installed.value, now) {
             None => true,
             // Shown whole and by digest: nothing is lost, and nothing needs to be read twice.
             Some(target) if disk.live == Placement::Shows(target.number) => true,
-            Some(target) => book
-                .generation(id, target.number)
-                .await?
-                .is_some_and(|bundle| bundle.leaf().fingerprint == target.leaf.fingerprint),
+            Some(target) => {
+                generation = book.generation(id, target.number).await?.filter(|it| it.is_of(&target.leaf));
+                generation.is_some()
+            }
         };
-        Ok(World { record, installed, disk, generation_kept })
+        Ok(World { record, installed, disk, generation_kept, generation })
     }
 
     fn look_at_disk(

@@ -33,8 +33,12 @@ impl Agent {
             return Ok(());
         };
         let number = target.number;
-        let book = Book::new(&*self.store);
-        let Some(bundle) = book.generation(&spec.id, number).await? else {
+        let in_hand = world.generation.take().filter(|bundle| bundle.is_of(&target.leaf));
+        let bundle = match in_hand {
+            Some(bundle) => Some(bundle),
+            None => Book::new(&*self.store).generation(&spec.id, number).await?,
+        };
+        let Some(bundle) = bundle else {
             return Err(Failure::broken(
                 "generation-lost",
                 format!("generation {number} of {} is no longer in the store; a new one is ordered", spec.id),

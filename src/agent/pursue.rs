@@ -29,13 +29,14 @@ const NUMBER_TRIES: u64 = 16;
 
 impl Agent {
     /// Opens a fresh attempt for `names`: the key is in the store before anything goes outward.
+    /// Answers with that key.
     pub(super) async fn prepare(
         &self,
         scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
         names: &[SubjectName],
-    ) -> Result<(), Failure> {
+    ) -> Result<PrivateKey, Failure> {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         // No order is placed whose result could not be stored (F01, F12).
@@ -78,7 +79,7 @@ impl Agent {
             issuer: issuer.to_string(),
             names: names.iter().map(ToString::to_string).collect(),
         });
-        Ok(())
+        Ok(key)
     }
 
     /// A first certificate whose names can't be proved from here costs no order. A renewal is
@@ -128,24 +129,23 @@ impl Agent {
         let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
     }
 
-    /// Drives the open attempt to its end, or parks it. `Ok`: there is a new generation.
+    /// Drives the open attempt to its end, or parks it; its key is read again where it is not in
+    /// hand. `Ok`: there is a new generation.
     pub(super) async fn pursue(
         &self,
         scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
+        key: Option<PrivateKey>,
     ) -> Result<(), Failure> {
         let Some(attempt) = world.record.value.attempt.clone() else { return Ok(()) };
         let ca = match scene.ca(&attempt.issuer) {
             Ok(ca) => ca.clone(),
             Err(failure) => return self.fail(scene, spec, world, failure, true).await,
         };
-        let key = match self.store.load(&Key::LeafKey(attempt.key)).await {
-            Ok(Some(entry)) => PrivateKey::from_pem(&entry.content),
-            Ok(None) => {
-                Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows"))
-            }
-            Err(error) => Err(store_failure(&error)),
+        let key = match key {
+            Some(key) => Ok(key),
+            None => self.stored_key(&attempt).await,
         };
         let key = match key {
             Ok(key) => key,
@@ -205,6 +205,16 @@ impl Agent {
         }
         let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
         self.fail(scene, spec, world, failure, true).await
+    }
+
+    async fn stored_key(&self, attempt: &Attempt) -> Result<PrivateKey, Failure> {
+        match self.store.load(&Key::LeafKey(attempt.key)).await {
+            Ok(Some(entry)) => PrivateKey::from_pem(&entry.content),
+            Ok(None) => {
+                Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows"))
+            }
+            Err(error) => Err(store_failure(&error)),
+        }
     }
 
     async fn act(&self, scene: &Scene, hand: &Hand<'_>, action: Action) -> Observation {

@@ -194,12 +194,12 @@ impl Agent {
             Issuance::Hold(_) | Issuance::Suspend { .. } => Ok(false),
             Issuance::Refresh => self.refresh(scene, spec, world).await.map(|()| false),
             Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
-            Issuance::Resume => self.pursue(scene, spec, world).await.map(|()| true),
+            Issuance::Resume => self.pursue(scene, spec, world, None).await.map(|()| true),
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
-                if let Err(failure) = self.prepare(scene, spec, world, &names).await {
-                    return self.fail(scene, spec, world, failure, true).await.map(|()| false);
+                match self.prepare(scene, spec, world, &names).await {
+                    Ok(key) => self.pursue(scene, spec, world, Some(key)).await.map(|()| true),
+                    Err(failure) => self.fail(scene, spec, world, failure, true).await.map(|()| false),
                 }
-                self.pursue(scene, spec, world).await.map(|()| true)
             }
         }
     }
