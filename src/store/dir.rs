@@ -288,10 +288,6 @@ impl DirStore {
             plan.extend(duplicate(&file, &previous(&file)));
         }
         plan.extend(replace(&file, sealed, FileRights::mode(FILE_MODE)));
-        if key.shelf() == Shelf::Challenges {
-            // Whole or not there after a power cut: an attempt that goes on sets it up again.
-            plan.retain(|op| !matches!(op, FsOp::SyncDir { .. }));
-        }
         self.run(plan, hold).await?;
         Ok(revision)
     }
@@ -309,9 +305,7 @@ impl DirStore {
             plan.push(FsOp::Discard { path: copy });
         }
         plan.push(FsOp::Discard { path: file });
-        if !is_scrap(key.shelf()) {
-            plan.push(FsOp::SyncDir { path: dir.clone() });
-        }
+        plan.push(FsOp::SyncDir { path: dir.clone() });
         if let Key::Generation(..) = key {
             plan.push(FsOp::DiscardDir { path: dir });
             plan.push(FsOp::SyncDir { path: self.shelving.dir(Shelf::Generations) });
@@ -369,12 +363,8 @@ impl DirStore {
         version(&self.disk, root)?;
         let probe = root.join(PROBE);
         let content = Content::new(vec![b'.'; Self::PROBE_LEN]);
-        let rights = FileRights::mode(FILE_MODE);
-        let plan = vec![
-            FsOp::Discard { path: probe.clone() },
-            FsOp::Draft { path: probe.clone(), content, rights },
-            FsOp::Discard { path: probe },
-        ];
+        let mut plan = replace(&probe, content, FileRights::mode(FILE_MODE));
+        plan.push(FsOp::Discard { path: probe });
         self.run(plan, hold).await
     }
 }
@@ -415,12 +405,6 @@ impl Store for DirStore {
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {
         Box::pin(self.probe())
     }
-}
-
-/// What is of no more use once it is removed, and no harm if a power cut brings it back: the loose
-/// copy of a key that a generation holds, an answer that no CA asks for.
-const fn is_scrap(shelf: Shelf) -> bool {
-    matches!(shelf, Shelf::Keys | Shelf::Challenges)
 }
 
 /// Puts the file `from` in the place of `to` as well, with no moment without a file there.
