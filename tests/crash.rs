@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nolapse::core::layout::{
-    CURRENT, Content, FileRights, FsOp, Rendering, discard_generation, generation_dir, install, output,
-    replace, show,
+    CURRENT, Content, FileRights, FsOp, Rendering, discard_generation, generation_dir, install,
+    install_again, output, replace, show,
 };
 use nolapse::core::spec::{Output, Part, Rights};
 use nolapse::sys::disk::{Disk, Fault, FileKind, Model, Trouble};
@@ -87,6 +87,13 @@ fn stories(dir: &Path) -> Vec<Story> {
     vec![
         Story { says: "the first install", before: vec![], plan: put(1), old: None, new: Some(1) },
         Story { says: "a renewal", before: vec![put(1)], plan: put(2), old: Some(1), new: Some(2) },
+        Story {
+            says: "a renewal where one is shown already",
+            before: vec![put(1)],
+            plan: install_again(dir, 2, &texts(2), &rights()),
+            old: Some(1),
+            new: Some(2),
+        },
         Story {
             says: "a renewal after one that was cut short",
             before: vec![put(1), put(2)[..12].to_vec()],

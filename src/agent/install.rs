@@ -49,7 +49,10 @@ impl Agent {
         self.prepare_hooks(scene, spec, world, &target, flips).await?;
         if flips {
             let dir = scene.live_dir.join(spec.id.as_str());
-            let ops = layout::install(&dir, number, &texts, &spec.rights);
+            let ops = match world.disk.live {
+                Placement::Shows(_) => layout::install_again(&dir, number, &texts, &spec.rights),
+                _ => layout::install(&dir, number, &texts, &spec.rights),
+            };
             self.write(ops).await?;
             self.tell(&Event::Installed {
                 lineage: spec.id.clone(),

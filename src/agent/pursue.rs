@@ -4,6 +4,7 @@
 use crate::agent::book::{Book, store_failure};
 use crate::agent::clean_up::owe;
 use crate::agent::gather::World;
+use crate::agent::refresh::no_service;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
@@ -298,6 +299,10 @@ impl Agent {
         bundle: Bundle,
     ) -> Result<(), Failure> {
         let number = self.keep(&world.record.value, &bundle).await?;
+        let has_renewal_info = match scene.ca(&attempt.issuer) {
+            Ok(ca) => ca.has_renewal_info().await,
+            Err(_) => true,
+        };
         let now = self.clock.now();
         let leaf = bundle.leaf().clone();
         let record = &mut world.record.value;
@@ -320,7 +325,9 @@ impl Agent {
         }
         record.last_number = record.last_number.max(number);
         record.attempt = None;
-        record.reading = None;
+        // Known without a question: one write less than to find it out in the next round.
+        let ari_id = leaf.ari_id.clone().filter(|_| !has_renewal_info);
+        record.reading = ari_id.map(|ari_id| no_service(ari_id, backoff(record), now));
         record.point = None;
         record.point = renewal_point(record);
         // The old name set being renewed does not end the trouble with the new one.

@@ -522,6 +522,13 @@ impl Ca for AcmeCa {
         Box::pin(self.read_renewal_info(ari_id))
     }
 
+    fn has_renewal_info(&self) -> Reply<'_, bool> {
+        Box::pin(async {
+            let directory = self.transport.directory_in_hand().await;
+            directory.is_none_or(|directory| directory.renewal_info.is_some())
+        })
+    }
+
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {
         Box::pin(async move {
             let directory = self.transport.read_directory().await?;

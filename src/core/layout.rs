@@ -167,12 +167,19 @@ pub const fn part_mode(part: Part, rights: &Rights) -> u32 {
 
 /// Shows generation `number` in `dir` (`live/NAME`).
 pub fn install(dir: &Path, number: GenerationNumber, texts: &Rendering, rights: &Rights) -> Vec<FsOp> {
-    let generation = dir.join(generation_dir(number));
     let mut ops = Vec::new();
     if let Some(parent) = dir.parent() {
         ops.push(FsOp::MakeDir { path: dir.to_owned(), rights: FileRights::mode(0o755) });
         ops.push(FsOp::SyncDir { path: parent.to_owned() });
     }
+    ops.extend(install_again(dir, number, texts, rights));
+    ops
+}
+
+/// [`install`] where `dir` shows a generation already: it was made durable before that came in.
+pub fn install_again(dir: &Path, number: GenerationNumber, texts: &Rendering, rights: &Rights) -> Vec<FsOp> {
+    let generation = dir.join(generation_dir(number));
+    let mut ops = Vec::new();
     ops.push(FsOp::MakeDir { path: generation.clone(), rights: FileRights::mode(0o755) });
     // Nothing that an earlier crash or a drift left here is reused. Each file is replaced whole
     // rather than removed first: this generation may be the one that is shown.
