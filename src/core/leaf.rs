@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::SubjectName;
 use super::spec::KeyKind;
+use super::text::stored_as_text;
 use super::time::{Interval, Span, Timestamp};
 
 /// What a certificate says, without its bytes. Equality of certificates is `fingerprint`.
@@ -58,8 +59,7 @@ impl Leaf {
 }
 
 /// A SHA-256 value.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
@@ -92,16 +92,12 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-impl From<Fingerprint> for String {
-    fn from(fingerprint: Fingerprint) -> Self {
-        fingerprint.to_string()
-    }
-}
+stored_as_text!(Fingerprint, "a fingerprint", |text: &str| Self::try_from(text));
 
-impl TryFrom<String> for Fingerprint {
+impl TryFrom<&str> for Fingerprint {
     type Error = &'static str;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
+    fn try_from(text: &str) -> Result<Self, Self::Error> {
         const BAD: &str = "a fingerprint is 64 hexadecimal digits";
         let digits = text.as_bytes();
         if digits.len() != 64 {
@@ -109,8 +105,13 @@ impl TryFrom<String> for Fingerprint {
         }
         let mut bytes = [0; 32];
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |b: u8| char::from(b).to_digit(16).ok_or(BAD);
-            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).map_err(|_| BAD)?;
+            let digit = |b: u8| match b {
+                b'0'..=b'9' => Ok(b - b'0'),
+                b'a'..=b'f' => Ok(b - b'a' + 10),
+                b'A'..=b'F' => Ok(b - b'A' + 10),
+                _ => Err(BAD),
+            };
+            *byte = (digit(pair[0])? << 4) | digit(pair[1])?;
         }
         Ok(Self(bytes))
     }
@@ -140,9 +141,9 @@ mod tests {
     #[test]
     fn fingerprints_read_back() {
         let fingerprint = Fingerprint(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));
-        assert_eq!(Fingerprint::try_from(fingerprint.to_string()), Ok(fingerprint));
+        assert_eq!(Fingerprint::try_from(&*fingerprint.to_string()), Ok(fingerprint));
         for bad in ["", "zz", &"g".repeat(64), &"é".repeat(32)] {
-            assert!(Fingerprint::try_from((*bad).to_owned()).is_err());
+            assert!(Fingerprint::try_from(bad).is_err());
         }
     }
 

@@ -101,7 +101,7 @@ pub fn key_of(shelf: Shelf, name: &str) -> Option<Key> {
         Shelf::Accounts => Key::Account(IssuerId::parse(name).ok()?),
         Shelf::Challenges => Key::Challenge(Token::parse(name).ok()?),
         Shelf::Keys => {
-            let hash = Fingerprint::try_from(name.to_owned()).ok()?;
+            let hash = Fingerprint::try_from(name).ok()?;
             // Upper-case digits would be a second name for one key.
             (hash.to_string() == name).then_some(Key::LeafKey(hash))?
         }
