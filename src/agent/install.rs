@@ -1,5 +1,6 @@
 //! Showing a generation on this node: under `live/`, then at the extra places.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::agent::book::Book;
@@ -183,7 +184,9 @@ impl Agent {
             _ => return Ok(()),
         };
         let dir = scene.live_dir.join(record.id.as_str());
-        for number in prunable(record, shown, &world.disk.kept) {
+        let names = self.disk.list(&dir).unwrap_or_default();
+        let kept: BTreeSet<_> = names.iter().filter_map(|name| layout::generation_of(name)).collect();
+        for number in prunable(record, shown, &kept) {
             self.write(layout::discard_generation(&dir, number)).await?;
             let key = Key::Generation(record.id.clone(), number);
             self.store.remove(&key).await.map_err(|error| super::book::store_failure(&error))?;

@@ -94,7 +94,7 @@ fn settled() -> World {
         }),
         record,
         installed,
-        disk: OnDisk { live: Placement::Shows(2), outputs: Vec::new(), kept: BTreeSet::new() },
+        disk: OnDisk { live: Placement::Shows(2), outputs: Vec::new() },
     }
 }
 
