@@ -66,7 +66,13 @@ impl Agent {
             reason: Reason::NotDue.code(),
             wake_at: self.clock.now() + AFTER_BREAKAGE,
         };
-        if let Err(failure) = self.pass(&scene, id, request, patience, &mut outcome).await {
+        let done = match self.look_first(&scene, id, &request, &mut outcome).await {
+            Ok(None) => Ok(()),
+            // All that work may need is a large piece of memory, and most ticks have none.
+            Ok(Some(seen)) => Box::pin(self.pass(&scene, id, request, patience, seen, &mut outcome)).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = done {
             if outcome.failure.is_none() {
                 self.tell(&Event::TickFailed { lineage: id.clone(), words: failure.to_string() });
             }
@@ -75,12 +81,35 @@ impl Agent {
         outcome
     }
 
+    /// What is there and what to do about it; `None` where that is nothing, and all is said.
+    async fn look_first(
+        &self,
+        scene: &Arc<Scene>,
+        id: &LineageId,
+        request: &Request,
+        outcome: &mut Outcome,
+    ) -> Result<Option<(World, Plan)>, Failure> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let world = self.gather(scene, id).await?;
+        let now = self.clock.now();
+        let plan = decide(&world.situation(scene.wanted.lineages.get(id), request, now));
+        if !at_rest(&plan) || request.hurry || is_stale(world.record.value.trouble.as_ref(), &plan, now) {
+            return Ok(Some((world, plan)));
+        }
+        self.report(id, &plan, outcome);
+        self.conclude(scene, world, plan, outcome);
+        Ok(None)
+    }
+
     async fn pass(
         &self,
         scene: &Arc<Scene>,
         id: &LineageId,
         mut request: Request,
         patience: Span,
+        seen: (World, Plan),
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
         let spec = scene.wanted.lineages.get(id);
@@ -91,17 +120,25 @@ impl Agent {
         let mut coming = None;
         // One pass tries once, whatever the next decision would allow.
         let mut tried = false;
+        let mut seen = Some(seen);
         for _ in 0..ROUNDS_MAX {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let mut world = self.gather(scene, id).await?;
-            let plan = decide(&world.situation(spec, &request, self.clock.now()));
+            let (mut world, plan) = match seen.take() {
+                Some(seen) => seen,
+                None => {
+                    let world = self.gather(scene, id).await?;
+                    let plan = decide(&world.situation(spec, &request, self.clock.now()));
+                    (world, plan)
+                }
+            };
             self.report(id, &plan, outcome);
             let spent = tried && plan.upkeep == Upkeep::Hold;
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
-                return self.close(scene, world, plan, guard.is_some(), outcome).await;
+                let survey = self.conclude(scene, world, plan, outcome);
+                return if guard.is_some() { self.prune(scene, &survey.world).await } else { Ok(()) };
             }
             if guard.is_none() {
                 match self.claim(id, deadline).await? {
@@ -220,14 +257,13 @@ impl Agent {
         Book::new(&*self.store).save_installed(id, &mut world.installed).await
     }
 
-    async fn close(
+    fn conclude<'a>(
         &self,
         scene: &Arc<Scene>,
         world: World,
         plan: Plan,
-        held: bool,
-        outcome: &mut Outcome,
-    ) -> Result<(), Failure> {
+        outcome: &'a mut Outcome,
+    ) -> &'a Survey {
         let survey = Survey::of(scene.clone(), world, plan, self.clock.now());
         let record = &survey.world.record.value;
         outcome.ladder = Some(survey.ladder.clone());
@@ -245,8 +281,7 @@ impl Agent {
                 leaf: leaf.clone(),
             });
         }
-        let survey = outcome.survey.insert(Box::new(survey));
-        if held { self.prune(scene, &survey.world).await } else { Ok(()) }
+        outcome.survey.insert(Box::new(survey))
     }
 
     fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {
