@@ -147,6 +147,7 @@ impl Agent {
             desk.agenda.put(id, wake_at);
         }
         desk.moved = true;
+        self.seen.save(&self.disk, self.clock.now()).await;
         Ok(())
     }
 

@@ -65,6 +65,7 @@ impl Agent {
                 Some(Err(_)) => summary.panicked += 1,
             }
         }
+        self.seen.save(&self.disk, self.clock.now()).await;
         summary.outcomes.sort_by(|a, b| a.id.cmp(&b.id));
         summary
     }

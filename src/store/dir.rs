@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::envelope::{self, BODY_MAX, Damage, Envelope, FILE_MAX};
 use super::opening::{DIR_MODE, FILE_MODE, choose, io_error, refusal, version};
 use super::place::{
-    PROBE, Shelving, generation_of, keeps_previous, key_of, previous, quarantine_name, shard,
+    PROBE, SEEN, Shelving, generation_of, keeps_previous, key_of, previous, quarantine_name, shard,
 };
 use crate::core::failure::plain;
 use crate::core::layout::{Content, FileRights, FsOp, replace, temporary};
@@ -96,6 +96,11 @@ impl DirStore {
     /// The directory in use: the configured one, or our own inside it.
     pub fn root(&self) -> &Path {
         &self.shelving.root
+    }
+
+    /// Where this node keeps what it need not read again; no entry, and no harm if it is lost.
+    pub fn seen_file(&self) -> PathBuf {
+        self.shelving.installed.join(SEEN)
     }
 
     /// What was found since the last call.

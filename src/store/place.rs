@@ -26,6 +26,8 @@ pub const QUARANTINE: &str = "quarantine";
 pub const VERSION: &str = "version";
 /// The file that tells whether the disk takes writes.
 pub const PROBE: &str = ".writable";
+/// Beside this node's notes; no lineage can be called so.
+pub const SEEN: &str = ".seen";
 
 /// Where the shelves are.
 #[derive(Clone, Debug)]

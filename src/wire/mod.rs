@@ -126,7 +126,7 @@ impl Wired {
             keys: Keys::random(),
         };
         Ok(Self {
-            agent: Arc::new(Agent::new(parts, scene)),
+            agent: Arc::new(Agent::new(parts, scene).remembering(store.seen_file(), role != Role::Reader)),
             telemetry,
             settings: loaded.settings.clone(),
             listeners,

@@ -11,7 +11,7 @@ use std::path::{Component, Path};
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{FileKind, Stat, owner};
+use super::{FileKind, Stat, Trace, owner};
 use crate::core::layout::{Content, FileRights, FsOp};
 
 pub fn perform(root: Option<&Path>, op: &FsOp) -> io::Result<()> {
@@ -284,6 +284,18 @@ pub fn list(dir: &Path) -> io::Result<Vec<String>> {
 
 pub fn stat(path: &Path) -> io::Result<Stat> {
     std::fs::symlink_metadata(path).map(|meta| stat_of(&meta))
+}
+
+pub fn trace(path: &Path) -> io::Result<Trace> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let nanos = |nanos: i64| u64::try_from(nanos).unwrap_or(0);
+    Ok(Trace {
+        stat: stat_of(&meta),
+        device: meta.dev(),
+        inode: meta.ino(),
+        modified: (meta.mtime(), nanos(meta.mtime_nsec())),
+        changed: (meta.ctime(), nanos(meta.ctime_nsec())),
+    })
 }
 
 fn stat_of(meta: &Metadata) -> Stat {
