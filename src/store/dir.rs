@@ -341,12 +341,15 @@ impl DirStore {
         }
     }
 
-    fn claimed(&self, id: &LineageId) -> Result<Claim, StoreError> {
+    async fn claimed(&self, id: &LineageId) -> Result<Claim, StoreError> {
         self.may_write()?;
         let path = self.shelving.locks().join(id.as_str());
         let now = self.clock.now();
         match self.disk.lock(&path, Some(now)) {
-            Ok(Some(guard)) => Ok(Claim::Held(Box::new(guard))),
+            Ok(Some(guard)) => {
+                self.sweep_generations(id).await?;
+                Ok(Claim::Held(Box::new(guard)))
+            }
             Ok(None) => Ok(Claim::Busy(match self.disk.lock_holder(&path) {
                 Some(holder) => {
                     let age = now.since(holder.since).max(Span::ZERO);
@@ -401,7 +404,7 @@ impl Store for DirStore {
     }
 
     fn claim<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
-        Box::pin(async move { self.claimed(id) })
+        Box::pin(self.claimed(id))
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {

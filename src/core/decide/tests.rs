@@ -6,7 +6,7 @@ mod need;
 mod permit;
 mod upkeep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::core::attempt::{Attempt, Phase, Sitting};
