@@ -53,7 +53,7 @@ pub struct Agent {
     reloads: reload::Reloads,
     seen: seen::Seen,
     /// What was said last of each lineage, by kind of event.
-    told: Mutex<BTreeMap<(LineageId, &'static str), String>>,
+    told: Mutex<BTreeMap<(LineageId, &'static str), tick::Said>>,
     /// A stop was asked for: passes end after the action under way.
     stopping: AtomicBool,
 }

@@ -12,7 +12,7 @@ use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, de
 use crate::core::event::Event;
 use crate::core::failure::{Class, Failure};
 use crate::core::ladder::Ladder;
-use crate::core::leaf::Leaf;
+use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::LineageId;
 use crate::core::record::Trouble;
 use crate::core::spec::LineageSpec;
@@ -275,7 +275,7 @@ impl Agent {
             outcome.failure = Some(trouble.failure.clone());
         }
         if let Placement::Foreign(leaf) = &survey.world.disk.live {
-            self.tell_once(outcome, "foreign", &leaf.fingerprint.to_string(), || Event::ForeignFound {
+            self.tell_once(outcome, "foreign", Said::Found(leaf.fingerprint), || Event::ForeignFound {
                 lineage: record.id.clone(),
                 path: scene.live_dir.join(record.id.as_str()).display().to_string(),
                 leaf: leaf.clone(),
@@ -292,7 +292,7 @@ impl Agent {
         if is_routine(plan) {
             return;
         }
-        self.tell_once(outcome, "decided", &format!("{verdict} {reason}"), || Event::Decided {
+        self.tell_once(outcome, "decided", Said::Decided(verdict, reason), || Event::Decided {
             lineage: id.clone(),
             verdict,
             reason: reason.to_owned(),
@@ -301,15 +301,22 @@ impl Agent {
     }
 
     /// Repeats are silent until something moves.
-    fn tell_once(&self, outcome: &Outcome, kind: &'static str, what: &str, event: impl FnOnce() -> Event) {
+    fn tell_once(&self, outcome: &Outcome, kind: &'static str, what: Said, event: impl FnOnce() -> Event) {
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let last = told.entry((outcome.id.clone(), kind)).or_default();
-        if last != what {
-            what.clone_into(last);
+        if told.insert((outcome.id.clone(), kind), what) != Some(what) {
             drop(told);
             self.tell(&event());
         }
     }
+}
+
+/// What was told last of a lineage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A verdict and its reason.
+    Decided(&'static str, &'static str),
+    /// Somebody else's certificate.
+    Found(Fingerprint),
 }
 
 /// Nothing to do before the wake.

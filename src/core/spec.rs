@@ -49,7 +49,7 @@ impl LineageSpec {
             names.dedup();
             names
         };
-        sorted(&self.names) == sorted(names)
+        self.names == names || sorted(&self.names) == sorted(names)
     }
 }
 
