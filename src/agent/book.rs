@@ -17,7 +17,8 @@ pub struct Book<'a> {
 /// A value with the mark it is swapped by.
 #[derive(Clone, Debug)]
 pub struct Held<T> {
-    pub value: T,
+    /// Apart, as a record is two thousand bytes and goes from hand to hand in each look.
+    pub value: Box<T>,
     revision: Option<Revision>,
 }
 
@@ -37,15 +38,15 @@ impl<'a> Book<'a> {
             Err(error) => return Err(store_failure(&error)),
         };
         let Some(entry) = entry else {
-            return Ok(Held { value: self.retell(id).await?, revision: None });
+            return Ok(Held { value: Box::new(self.retell(id).await?), revision: None });
         };
         match state::decode_record(&entry.content) {
-            Ok(value) => Ok(Held { value, revision: Some(entry.revision) }),
+            Ok(value) => Ok(Held { value: Box::new(value), revision: Some(entry.revision) }),
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
             Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
-                Ok(Held { value: self.retell(id).await?, revision: Some(entry.revision) })
+                Ok(Held { value: Box::new(self.retell(id).await?), revision: Some(entry.revision) })
             }
         }
     }
@@ -58,16 +59,16 @@ impl<'a> Book<'a> {
             Err(error) => return Err(store_failure(&error)),
         };
         let Some(entry) = entry else {
-            return Ok(Held { value: Installed::default(), revision: None });
+            return Ok(Held { value: Box::default(), revision: None });
         };
         match state::decode_installed(&entry.content) {
-            Ok(value) => Ok(Held { value, revision: Some(entry.revision) }),
+            Ok(value) => Ok(Held { value: Box::new(value), revision: Some(entry.revision) }),
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
             // A lost note owes nothing that a look at the endpoints would not tell.
             Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
-                Ok(Held { value: Installed::default(), revision: Some(entry.revision) })
+                Ok(Held { value: Box::default(), revision: Some(entry.revision) })
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The store in a directory. One file is one value; `docs/schema.md` says all that may happen
 //! to it.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -318,7 +317,7 @@ impl DirStore {
     fn keys(&self, shelf: Shelf) -> Result<Vec<Key>, StoreError> {
         let dir = self.shelving.dir(shelf);
         let names = self.names(&dir)?;
-        let mut keys = BTreeSet::new();
+        let mut keys = Vec::with_capacity(names.len());
         if shelf == Shelf::Generations {
             for id in names.iter().filter_map(|name| LineageId::parse(name).ok()) {
                 let numbers = self.names(&dir.join(id.as_str()))?;
@@ -327,7 +326,9 @@ impl DirStore {
         } else {
             keys.extend(names.iter().filter_map(|name| key_of(shelf, name)));
         }
-        Ok(keys.into_iter().collect())
+        // Names come in order, and a key's order is its name's but for numbers.
+        keys.sort();
+        Ok(keys)
     }
 
     fn names(&self, dir: &Path) -> Result<Vec<String>, StoreError> {
