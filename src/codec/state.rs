@@ -89,18 +89,20 @@ fn encode<T: Serialize>(kind: Kind, record: &T) -> Result<Content, StateError> {
 }
 
 fn decode<T: DeserializeOwned>(kind: Kind, content: &Content) -> Result<T, StateError> {
-    let text = content.bytes();
-    if text.len() > RECORD_MAX {
+    if content.len() > RECORD_MAX {
         return Err(StateError::Damaged(format!("longer than {} KiB", RECORD_MAX / 1024)));
     }
+    // Once for all: else it is asked of every text in it.
+    let text = std::str::from_utf8(content.bytes())
+        .map_err(|why| StateError::Damaged(plain(&why.to_string(), WORDS_MAX)))?;
     // The common case is read once; the number alone is asked for only when that went wrong.
-    match serde_json::from_slice(text) {
+    match serde_json::from_str(text) {
         Ok(Envelope { schema: SCHEMA, kind: found, record }) if found == kind => Ok(record),
         Ok(Envelope { schema: SCHEMA, .. }) => {
             Err(StateError::Damaged("it is another kind of record".to_owned()))
         }
         Ok(Envelope { schema, .. }) => Err(unknown_schema(schema)),
-        Err(why) => Err(match serde_json::from_slice::<Head>(text) {
+        Err(why) => Err(match serde_json::from_str::<Head>(text) {
             Ok(Head { schema }) if schema != SCHEMA => unknown_schema(schema),
             _ => StateError::Damaged(plain(&why.to_string(), WORDS_MAX)),
         }),
