@@ -125,13 +125,12 @@ impl Agent {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let (mut world, plan) = match seen.take() {
-                Some(seen) => seen,
-                None => {
-                    let world = self.gather(scene, id).await?;
-                    let plan = decide(&world.situation(spec, &request, self.clock.now()));
-                    (world, plan)
-                }
+            let (mut world, plan) = if let Some(seen) = seen.take() {
+                seen
+            } else {
+                let world = self.gather(scene, id).await?;
+                let plan = decide(&world.situation(spec, &request, self.clock.now()));
+                (world, plan)
             };
             self.report(id, &plan, outcome);
             let spent = tried && plan.upkeep == Upkeep::Hold;

@@ -128,7 +128,7 @@ const ROWS: [Row; 15] = [
                 .open(dir.join("cert.pem"))
                 .unwrap()
                 .set_times(FileTimes::new().set_modified(std::time::UNIX_EPOCH))
-                .unwrap()
+                .unwrap();
         },
         Ok(1),
     ),
