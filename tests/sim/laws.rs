@@ -237,7 +237,7 @@ impl Laws {
         let book = Book::new(&store);
         let record = at_once(book.record(&self.id)).ok()?.value;
         let installed = at_once(book.installed(&self.id)).ok()?.value;
-        Some((record, installed))
+        Some((*record, *installed))
     }
 
     fn no_secret(&self, place: &str, text: &str) {
