@@ -56,7 +56,7 @@ impl Agent {
             .as_ref()
             .filter(|current| current.issuer.as_ref() == Some(&issuer) && current.leaf.valid_at(now))
             .and_then(|current| current.leaf.ari_id.clone());
-        record.names.clone_from(&spec.names);
+        record.names = spec.names.to_vec();
         record.attempt = Some(Attempt {
             started: now,
             deadline: now + scale.scaled(Attempt::LIFE).max(Attempt::LIFE_LEAST),
@@ -360,7 +360,7 @@ impl Agent {
         let dropped = if over { self.drop_attempt(world) } else { None };
         let scale = backoff(&world.record.value);
         let record = &mut world.record.value;
-        let names = attempt.as_ref().map_or_else(|| spec.names.clone(), |attempt| attempt.names.clone());
+        let names = attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone());
         let (count, since) = match &record.trouble {
             Some(trouble) if related(record, trouble, &names, now) => {
                 (trouble.count.saturating_add(1), trouble.since)

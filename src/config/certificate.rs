@@ -1,6 +1,7 @@
 //! `[certificate.NAME]` and `[defaults]`: one certificate as it should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::de::DeValue;
 
@@ -17,6 +18,7 @@ use super::problem::Problems;
 use super::raw::{Layer, Section, Word, quoted, texts_of, wrong_type};
 use super::table::{KEY_WORDS, Table};
 use crate::core::endpoint::Endpoint;
+use crate::core::list::{List, Lists};
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
 use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Profile, Rights, SolverSpec};
 use crate::core::time::Span;
@@ -32,17 +34,30 @@ pub(super) struct Known<'a> {
     pub defaults: Vec<Layer<'a>>,
 }
 
+/// What certificates have in common, kept once.
+#[derive(Default)]
+pub(super) struct Common {
+    issuers: Lists<IssuerId>,
+    solvers: Lists<SolverId>,
+    hooks: Lists<HookId>,
+    rights: BTreeSet<Arc<Rights>>,
+    /// The terms of a certificate that sets none of its own, where nothing is wrong with them.
+    usual: Option<Terms>,
+}
+
 /// The keys that may also stand in `[defaults]`.
+#[derive(Clone)]
 struct Terms {
-    issuers: Vec<IssuerId>,
+    issuers: List<IssuerId>,
     profile: Option<Profile>,
-    solvers: Vec<SolverId>,
-    hooks: Vec<HookId>,
+    solvers: List<SolverId>,
+    hooks: List<HookId>,
+    /// Not yet for each name.
     observe: Vec<Endpoint>,
     observe_timeout: Span,
     key: KeyKind,
     reuse_key: bool,
-    rights: Rights,
+    rights: Arc<Rights>,
 }
 
 /// The label asked for below a wildcard: any label must be served, so one that nobody has made
@@ -61,9 +76,20 @@ const TERMS_MAX: usize = 16;
 const OBSERVE_TIMEOUT: Span = Span::secs(30);
 const OBSERVE_TIMEOUT_MAX: Span = Span::minutes(5);
 
+impl Common {
+    fn rights(&mut self, rights: Rights) -> Arc<Rights> {
+        if let Some(known) = self.rights.get(&rights) {
+            return known.clone();
+        }
+        let rights = Arc::new(rights);
+        self.rights.insert(rights.clone());
+        rights
+    }
+}
+
 /// Reads the values of `[defaults]` once, so that what is wrong there is found there.
 pub(super) fn check_defaults(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) {
-    let _ = terms(section, known, &[], problems);
+    let _ = terms(section, known, &mut Common::default(), problems);
 }
 
 /// Reads one certificate. `None`, or errors noted since: it can't be used.
@@ -72,6 +98,7 @@ pub(super) fn resolve(
     entry: &Entry<'_>,
     known: &Known<'_>,
     agent: &AgentSettings,
+    common: &mut Common,
     problems: &mut Problems,
 ) -> Option<LineageSpec> {
     let path = entry.head.path.to_string();
@@ -109,23 +136,28 @@ pub(super) fn resolve(
     let section = Section::new(Table::Certificate, path, entry.head.clone(), layers);
 
     let names = names(entry, listed, &own, problems);
-    let terms = terms(&section, known, names.as_deref().unwrap_or_default(), problems);
+    let terms = if own.layers.iter().any(sets_terms) {
+        terms(&section, known, common, problems)
+    } else {
+        usual_terms(&section, known, common, problems)
+    };
     let (names, terms) = (names?, terms?);
+    let endpoints = expand(&terms.observe, &names, &section, problems)?;
     judge_names(&names, &terms, known, &entry.head, problems);
     let outputs = output::outputs(&own, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
-        names,
+        names: names.into(),
         issuers: terms.issuers,
         profile: terms.profile,
         key: terms.key,
         reuse_key: terms.reuse_key,
         solvers: terms.solvers,
         hooks: terms.hooks,
-        endpoints: terms.observe,
+        endpoints: endpoints.into(),
         observe_timeout: terms.observe_timeout,
         rights: terms.rights,
-        outputs,
+        outputs: outputs.into(),
         origin: entry.head.place(),
     })
 }
@@ -244,11 +276,34 @@ fn judge_names(
     }
 }
 
+/// Whether a table says anything of what `[defaults]` may say too.
+fn sets_terms(layer: &Layer<'_>) -> bool {
+    layer.table.keys().any(|name| Table::Certificate.key(name.get_ref()).is_some_and(|key| key.inherited))
+}
+
+/// As [`terms`] of a certificate that sets none: read once, if nothing is wrong with them.
+fn usual_terms(
+    section: &Section<'_>,
+    known: &Known<'_>,
+    common: &mut Common,
+    problems: &mut Problems,
+) -> Option<Terms> {
+    if let Some(usual) = &common.usual {
+        return Some(usual.clone());
+    }
+    let before = problems.noted();
+    let terms = terms(section, known, common, problems)?;
+    if problems.noted() == before {
+        common.usual = Some(terms.clone());
+    }
+    Some(terms)
+}
+
 /// Reads what `[defaults]` may hold too. `None`: something named can't be used.
 fn terms(
     section: &Section<'_>,
     known: &Known<'_>,
-    names: &[SubjectName],
+    common: &mut Common,
     problems: &mut Problems,
 ) -> Option<Terms> {
     let issuers = issuers(section, known, problems);
@@ -298,15 +353,15 @@ fn terms(
         solver_ids.extend(SolverId::parse(DEFAULT_SOLVER));
     }
     Some(Terms {
-        issuers: issuers?,
+        issuers: common.issuers.shared(issuers?),
         profile,
-        solvers: solver_ids,
-        hooks: ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse),
-        observe: expand(&observe, names, section, problems)?,
+        solvers: common.solvers.shared(solver_ids),
+        hooks: common.hooks.shared(ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse)),
+        observe,
         observe_timeout,
         key,
         reuse_key,
-        rights: rights?,
+        rights: common.rights(rights?),
     })
 }
 

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::core::failure::plain;
+use crate::core::spec::Origin;
 
 /// One text to read, and its name as the operator knows it: `nolapse.toml`, `conf.d/shop.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,19 +37,24 @@ pub(super) struct File<'s> {
     pub index: usize,
     pub name: &'s str,
     pub text: &'s str,
-    line_starts: Vec<usize>,
+    line_starts: Vec<u32>,
+    /// The name, safe to print.
+    shown: Arc<str>,
 }
 
 impl<'s> File<'s> {
     pub fn new(index: usize, name: &'s str, text: &'s str) -> Self {
-        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
-        Self { index, name, text, line_starts: std::iter::once(0).chain(newlines).collect() }
+        // Longer texts are not read: see `Source::TEXT_MAX`.
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| offset(at + 1));
+        let shown = plain(name, NAME_SHOWN).into();
+        Self { index, name, text, line_starts: std::iter::once(0).chain(newlines).collect(), shown }
     }
 
     /// Line and column of an octet offset, both from 1; the column counts characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
         let line = self.line_of(offset);
-        let start = self.line_starts[line];
+        let start = self.start_of(line);
         let before = self.slice(start, offset);
         // The mark at the start of a file is no character that an editor counts.
         let before = if line == 0 { before.trim_start_matches('\u{feff}') } else { before };
@@ -55,15 +62,17 @@ impl<'s> File<'s> {
     }
 
     /// `conf.d/shop.toml:4`.
-    pub fn place(&self, offset: usize) -> String {
-        format!("{}:{}", plain(self.name, NAME_SHOWN), self.line_of(offset) + 1)
+    pub fn place(&self, offset: usize) -> Origin {
+        let line = u32::try_from(self.line_of(offset) + 1).unwrap_or(u32::MAX);
+        Origin { file: self.shown.clone(), line }
     }
 
     /// The line that holds the start of `span`, cut to a readable width around it.
     pub fn excerpt(&self, span: &Range<usize>) -> Excerpt {
         let line = self.line_of(span.start);
-        let start = self.line_starts[line];
-        let end = self.line_starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        let start = self.start_of(line);
+        let end =
+            if line + 1 < self.line_starts.len() { self.start_of(line + 1) - 1 } else { self.text.len() };
         let whole = self.slice(start, end).trim_end_matches('\r');
         let at = span.start.saturating_sub(start).min(whole.len());
         let marked = span.end.saturating_sub(start).clamp(at, whole.len());
@@ -85,7 +94,11 @@ impl<'s> File<'s> {
     }
 
     fn line_of(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset).saturating_sub(1)
+        self.line_starts.partition_point(|start| *start as usize <= offset).saturating_sub(1)
+    }
+
+    fn start_of(&self, line: usize) -> usize {
+        self.line_starts.get(line).map_or(self.text.len(), |start| *start as usize)
     }
 
     fn slice(&self, start: usize, end: usize) -> &'s str {
@@ -97,19 +110,31 @@ impl<'s> File<'s> {
 #[derive(Clone)]
 pub(super) struct Spot<'a> {
     pub file: &'a File<'a>,
+    /// Where the text begins that was parsed: spans of the parser count from there.
+    pub base: usize,
     pub span: Range<usize>,
     pub path: Cow<'a, str>,
 }
 
 impl<'a> Spot<'a> {
     pub fn new(file: &'a File<'a>, span: Range<usize>, path: impl Into<Cow<'a, str>>) -> Self {
-        Self { file, span, path: path.into() }
+        Self { file, base: 0, span, path: path.into() }
+    }
+
+    /// The same key path at a span of the parser's.
+    pub fn at(&self, span: &Range<usize>) -> Self {
+        Self { span: shifted(self.base, span), ..self.clone() }
     }
 
     /// `conf.d/shop.toml:4`.
-    pub fn place(&self) -> String {
+    pub fn place(&self) -> Origin {
         self.file.place(self.span.start)
     }
+}
+
+/// A span of the parser's in the whole file.
+pub(super) fn shifted(base: usize, span: &Range<usize>) -> Range<usize> {
+    span.start.saturating_add(base)..span.end.saturating_add(base)
 }
 
 /// Widest line shown, in characters.

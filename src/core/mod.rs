@@ -14,6 +14,8 @@ pub mod failure;
 pub mod ladder;
 pub mod layout;
 pub mod leaf;
+pub mod lineages;
+pub mod list;
 pub mod name;
 pub mod order;
 pub mod plan;

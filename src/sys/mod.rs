@@ -6,3 +6,4 @@ pub mod keys;
 pub mod privilege;
 pub mod process;
 pub mod signal;
+pub mod spool;

@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 use nolapse::agent::{Agent, Parts, Scene, Signal};
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
+use nolapse::core::list::List;
 use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
-use nolapse::core::spec::{KeyKind, LineageSpec, Rights, Wanted};
+use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Wanted};
 use nolapse::core::time::Span;
 use nolapse::ports::{Ca, Hook, Solver};
 use nolapse::store::DirStore;
@@ -191,7 +192,7 @@ impl Node {
     fn scene(&self) -> Scene {
         let mut wanted = Wanted::default();
         if let Some(spec) = &self.spec {
-            wanted.lineages.insert(spec.id.clone(), spec.clone());
+            wanted.lineages.insert(spec.clone());
         }
         Scene {
             wanted: Arc::new(wanted),
@@ -208,16 +209,16 @@ pub fn shop(names: &[&str]) -> LineageSpec {
     LineageSpec {
         id: LineageId::parse(SHOP).unwrap(),
         names: names.iter().map(|name| SubjectName::parse(name).unwrap()).collect(),
-        issuers: vec![IssuerId::parse("ca").unwrap()],
+        issuers: vec![IssuerId::parse("ca").unwrap()].into(),
         profile: None,
         key: KeyKind::EcdsaP256,
         reuse_key: false,
-        solvers: vec![SolverId::parse("http").unwrap()],
-        hooks: vec![HookId::parse("nginx").unwrap()],
-        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()],
+        solvers: vec![SolverId::parse("http").unwrap()].into(),
+        hooks: vec![HookId::parse("nginx").unwrap()].into(),
+        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()].into(),
         observe_timeout: Span::secs(30),
-        rights: Rights::default(),
-        outputs: Vec::new(),
-        origin: "conf.d/shop.toml:1".into(),
+        rights: Arc::default(),
+        outputs: List::default(),
+        origin: Origin { file: "conf.d/shop.toml".into(), line: 1 },
     }
 }

@@ -7,18 +7,20 @@ mod permit;
 mod upkeep;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::*;
 use crate::core::attempt::{Attempt, Phase, Sitting};
 use crate::core::endpoint::Endpoint;
 use crate::core::failure::{Class, Failure, Fault};
 use crate::core::leaf::Fingerprint;
+use crate::core::list::List;
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use crate::core::record::{
     ChallengeKind, Debt, EndpointNote, GenerationNumber, HookNote, Installed, Issued, Reading, Receipt,
     Sight, Trouble,
 };
-use crate::core::spec::{KeyKind, LineageSpec, Rights};
+use crate::core::spec::{KeyKind, LineageSpec, Origin};
 use crate::core::window::tests::leaf;
 
 /// A lineage on one node, owned, so that a row can bend any part of it.
@@ -103,24 +105,24 @@ impl World {
     fn settled() -> Self {
         let spec = LineageSpec {
             id: LineageId::parse("a.example").unwrap(),
-            names: names(&["a.example"]),
-            issuers: vec![ca("letsencrypt")],
+            names: names(&["a.example"]).into(),
+            issuers: vec![ca("letsencrypt")].into(),
             profile: None,
             key: KeyKind::EcdsaP256,
             reuse_key: false,
-            solvers: vec![SolverId::parse("web").unwrap()],
-            hooks: vec![hook("nginx")],
-            endpoints: vec![endpoint()],
+            solvers: vec![SolverId::parse("web").unwrap()].into(),
+            hooks: vec![hook("nginx")].into(),
+            endpoints: vec![endpoint()].into(),
             observe_timeout: Span::secs(30),
-            rights: Rights::default(),
-            outputs: Vec::new(),
-            origin: "nolapse.toml:1".into(),
+            rights: Arc::default(),
+            outputs: List::default(),
+            origin: Origin { file: "nolapse.toml".into(), line: 1 },
         };
         let mut record = LineageRecord::new(spec.id.clone());
         record.current = Some(issued(2, day(0), Span::days(90)));
         record.previous = Some(issued(1, day(-60), Span::days(90)));
         record.last_number = 2;
-        record.names.clone_from(&spec.names);
+        record.names = spec.names.to_vec();
         let mut installed = Installed::default();
         installed.hooks.insert(hook("nginx"), done(2));
         let now = day(10);

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::*;
 use crate::core::endpoint::Endpoint;
 use crate::core::leaf::Fingerprint;
+use crate::core::list::List;
 use crate::core::name::{IssuerId, LineageId, SubjectName};
 use crate::core::record::{GenerationNumber, HookNote, Issued, Refused};
-use crate::core::spec::{KeyKind, Rights};
+use crate::core::spec::{KeyKind, Origin};
 use crate::core::window::tests::leaf;
 
 fn now() -> Timestamp {
@@ -79,18 +81,18 @@ fn settled() -> World {
     World {
         spec: Some(LineageSpec {
             id,
-            names: vec![name("a.example")],
-            issuers: vec![IssuerId::parse("ca").unwrap()],
+            names: vec![name("a.example")].into(),
+            issuers: vec![IssuerId::parse("ca").unwrap()].into(),
             profile: None,
             key: KeyKind::EcdsaP256,
             reuse_key: false,
-            solvers: Vec::new(),
-            hooks: vec![nginx],
-            endpoints,
+            solvers: List::default(),
+            hooks: vec![nginx].into(),
+            endpoints: endpoints.into(),
             observe_timeout: Span::secs(30),
-            rights: Rights::default(),
-            outputs: Vec::new(),
-            origin: "nolapse.toml:1".into(),
+            rights: Arc::default(),
+            outputs: List::default(),
+            origin: Origin { file: "nolapse.toml".into(), line: 1 },
         }),
         record,
         installed,
@@ -219,12 +221,12 @@ fn anything_short_of_observed_is_owed() {
         ("not looked yet", settled().with(|w| w.installed.endpoints.clear()), "issued installed reloaded"),
         (
             "nowhere to look: unverified, never observed",
-            settled().with(|w| w.spec().endpoints.clear()),
+            settled().with(|w| w.spec().endpoints = List::default()),
             "issued installed reloaded unverified paid",
         ),
         (
             "nobody to tell",
-            settled().with(|w| w.spec().hooks.clear()),
+            settled().with(|w| w.spec().hooks = List::default()),
             "issued installed reloaded observed paid",
         ),
         (

@@ -42,7 +42,7 @@ fn our_own_backoff_is_kept_unless_asked_by_hand() {
         ),
         (
             "the names were changed since it failed",
-            waiting().with(|w| w.spec().names = names(&["b.example"])),
+            waiting().with(|w| w.spec().names = names(&["b.example"]).into()),
             "renew names-changed",
         ),
         (
@@ -57,13 +57,13 @@ fn our_own_backoff_is_kept_unless_asked_by_hand() {
         ),
         (
             "the CA was changed since it failed",
-            waiting().with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            waiting().with(|w| w.spec().issuers = vec![ca("zerossl")].into()),
             "renew issuer-changed",
         ),
         (
             "another CA was put first since it failed",
             waiting().with(|w| {
-                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")];
+                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")].into();
             }),
             "renew lifetime-window",
         ),
@@ -111,14 +111,14 @@ fn the_cas_own_wait_binds_everybody() {
         ("renew --force", told().with(|w| w.request.force = true), "suspend ca-limit"),
         (
             "the names were changed",
-            told().with(|w| w.spec().names = names(&["b.example"])),
+            told().with(|w| w.spec().names = names(&["b.example"]).into()),
             "suspend ca-limit",
         ),
         ("an order is open there", told().attempting(Phase::Ordered, |_| {}), "suspend ca-limit"),
         ("its time is over", limited(now), "renew last-resort"),
         (
             "another CA is asked now",
-            told().with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            told().with(|w| w.spec().issuers = vec![ca("zerossl")].into()),
             "renew issuer-changed",
         ),
     ]);
@@ -151,7 +151,7 @@ fn last_resort_shortens_the_daily_wait_but_no_floor() {
     ]);
     let before = World::settled().at(day(85)).failed(Class::Refused, 9, day(85), day(86)).with(|w| {
         w.spec().key = KeyKind::Rsa2048;
-        w.spec().endpoints.clear();
+        w.spec().endpoints = List::default();
     });
     assert_eq!(
         before.plan().wake_at,
@@ -328,7 +328,7 @@ fn f27_a_tenth_of_life_lies_between_two_issuances() {
         ("--force on day 3", young(3).with(|w| w.request.force = true), "renew forced"),
         (
             "names changed on day 3",
-            young(3).with(|w| w.spec().names = names(&["b.example"])),
+            young(3).with(|w| w.spec().names = names(&["b.example"]).into()),
             "renew names-changed",
         ),
         ("revoked on day 3", young(3).with(|w| w.current().revoked = true), "renew revoked"),

@@ -123,13 +123,14 @@ fn the_disk_is_put_right_whatever_happened_to_it() {
 #[test]
 fn outputs_are_held_together_by_one_foreign_file() {
     let leaf = Box::new(leaf(day(5), Span::days(90), 77));
-    let output = |path: &str, part| Output { part, path: path.into(), rights: Rights::default() };
+    let output = |path: &str, part| Output { part, path: path.into(), rights: Arc::default() };
     let placed = |first: Placement, second: Placement| {
         World::settled().with(|w| {
             w.spec().outputs = vec![
                 output("/etc/mail/cert.pem", Part::Fullchain),
                 output("/etc/mail/key.pem", Part::Privkey),
-            ];
+            ]
+            .into();
             w.disk.outputs = vec![
                 (PathBuf::from("/etc/mail/cert.pem"), first),
                 (PathBuf::from("/etc/mail/key.pem"), second),
@@ -211,14 +212,18 @@ fn f15_a_reload_is_owed_until_done_seen_waived_or_superseded() {
         ("added later, last look was for the generation before", seen(Sight::New, 1), "observe 2 1"),
         (
             "added later, and there is nowhere to look",
-            hooked(None).with(|w| w.spec().endpoints.clear()),
+            hooked(None).with(|w| w.spec().endpoints = List::default()),
             "notify nginx 2",
         ),
-        ("taken out of the entry while owed", hooked(Some(done(1))).with(|w| w.spec().hooks.clear()), "hold"),
+        (
+            "taken out of the entry while owed",
+            hooked(Some(done(1))).with(|w| w.spec().hooks = List::default()),
+            "hold",
+        ),
         (
             "the first of two waits: the second is told",
             hooked(Some(waiting(now + Span::MINUTE))).with(|w| {
-                w.spec().hooks.push(hook("postfix"));
+                w.spec().hooks = vec![hook("nginx"), hook("postfix")].into();
                 w.installed.hooks.insert(hook("postfix"), done(1));
             }),
             "notify postfix 2",
@@ -248,7 +253,11 @@ fn f16_endpoints_are_looked_at_when_their_time_has_come() {
         ("new, but of the generation before", noted(Sight::New, 1, day(9), day(11)), "observe 2 1"),
         ("old, and the next look is later", noted(Sight::Old, 2, day(9), now + Span::MINUTE), "hold"),
         ("never looked at", World::settled().with(|w| w.installed.endpoints.clear()), "observe 2 1"),
-        ("nothing to look at: unverified", World::settled().with(|w| w.spec().endpoints.clear()), "hold"),
+        (
+            "nothing to look at: unverified",
+            World::settled().with(|w| w.spec().endpoints = List::default()),
+            "hold",
+        ),
         ("looked at by a clock that was ahead", noted(Sight::New, 2, day(3000), day(3000)), "observe 2 1"),
         (
             "a foreign pair is watched too",

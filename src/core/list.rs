@@ -1,0 +1,98 @@
+//! A list that is made once and then only read and shared: a copy is the same list again, and an
+//! empty one costs no memory of its own.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The same elements in the same order, however many hold it.
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct List<T>(Arc<[T]>);
+
+/// Lists that were seen, so that equal ones become one. Ten thousand certificates name a handful
+/// of issuers, solvers and hooks between them.
+#[derive(Debug)]
+pub struct Lists<T>(BTreeSet<List<T>>);
+
+impl<T: Ord> Lists<T> {
+    /// The list that was seen first among the equals of `list`.
+    pub fn shared(&mut self, list: impl Into<List<T>>) -> List<T> {
+        let list = list.into();
+        if let Some(known) = self.0.get(&list) {
+            return known.clone();
+        }
+        self.0.insert(list.clone());
+        list
+    }
+}
+
+impl<T> Default for Lists<T> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<T> Clone for List<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(elements: Vec<T>) -> Self {
+        if elements.is_empty() { Self::default() } else { Self(elements.into()) }
+    }
+}
+
+impl<T> FromIterator<T> for List<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(elements: I) -> Self {
+        Vec::from_iter(elements).into()
+    }
+}
+
+impl<'l, T> IntoIterator for &'l List<T> {
+    type Item = &'l T;
+    type IntoIter = std::slice::Iter<'l, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_lists_become_one() {
+        let mut lists = Lists::default();
+        let [first, again, other] = [vec![1, 2], vec![1, 2], vec![2, 1]].map(|list| lists.shared(list));
+        assert!(Arc::ptr_eq(&first.0, &again.0) && !Arc::ptr_eq(&first.0, &other.0));
+        assert_eq!((&first[..], &other[..]), (&[1, 2][..], &[2, 1][..]));
+    }
+
+    #[test]
+    fn an_empty_list_is_the_same_for_all() {
+        let [one, other] = [List::<String>::from(Vec::new()), List::default()];
+        assert!(Arc::ptr_eq(&one.0, &other.0));
+    }
+}
