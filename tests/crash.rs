@@ -210,7 +210,7 @@ async fn f04_an_output_is_old_or_new_and_has_its_rights_at_every_step() {
     let wanted = Output {
         part: Part::Combined,
         path: path.display().to_string(),
-        rights: Rights { key_mode: 0o600, ..rights() },
+        rights: Rights { key_mode: 0o600, ..rights() }.into(),
     };
     let plans = [
         output(&wanted, &texts(2)),

@@ -18,9 +18,8 @@ use super::problem::Problems;
 use super::raw::{Layer, Section, Word, quoted, texts_of, wrong_type};
 use super::table::{KEY_WORDS, Table};
 use crate::core::endpoint::Endpoint;
-use crate::core::list::{List, Lists};
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Profile, Rights, SolverSpec};
+use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Rights, SolverSpec, Terms};
 use crate::core::time::Span;
 
 /// Everything that a certificate may name. `None`: it is there, but can't be used, which was
@@ -34,30 +33,19 @@ pub(super) struct Known<'a> {
     pub defaults: Vec<Layer<'a>>,
 }
 
-/// What certificates have in common, kept once.
+/// What certificates have in common, kept once: ten thousand of them know a handful of terms.
 #[derive(Default)]
 pub(super) struct Common {
-    issuers: Lists<IssuerId>,
-    solvers: Lists<SolverId>,
-    hooks: Lists<HookId>,
-    rights: BTreeSet<Arc<Rights>>,
+    known: BTreeSet<Arc<Terms>>,
     /// The terms of a certificate that sets none of its own, where nothing is wrong with them.
-    usual: Option<Terms>,
+    usual: Option<Agreed>,
 }
 
-/// The keys that may also stand in `[defaults]`.
+/// Terms, and where a certificate with them must be seen: not yet for each of its names.
 #[derive(Clone)]
-struct Terms {
-    issuers: List<IssuerId>,
-    profile: Option<Profile>,
-    solvers: List<SolverId>,
-    hooks: List<HookId>,
-    /// Not yet for each name.
-    observe: Vec<Endpoint>,
-    observe_timeout: Span,
-    key: KeyKind,
-    reuse_key: bool,
-    rights: Arc<Rights>,
+struct Agreed {
+    terms: Arc<Terms>,
+    observe: Arc<[Endpoint]>,
 }
 
 /// The label asked for below a wildcard: any label must be served, so one that nobody has made
@@ -77,13 +65,14 @@ const OBSERVE_TIMEOUT: Span = Span::secs(30);
 const OBSERVE_TIMEOUT_MAX: Span = Span::minutes(5);
 
 impl Common {
-    fn rights(&mut self, rights: Rights) -> Arc<Rights> {
-        if let Some(known) = self.rights.get(&rights) {
+    /// The terms that were seen first among the equals of `terms`.
+    fn shared(&mut self, terms: Terms) -> Arc<Terms> {
+        if let Some(known) = self.known.get(&terms) {
             return known.clone();
         }
-        let rights = Arc::new(rights);
-        self.rights.insert(rights.clone());
-        rights
+        let terms = Arc::new(terms);
+        self.known.insert(terms.clone());
+        terms
     }
 }
 
@@ -141,24 +130,17 @@ pub(super) fn resolve(
     } else {
         usual_terms(&section, known, common, problems)
     };
-    let (names, terms) = (names?, terms?);
-    let endpoints = expand(&terms.observe, &names, &section, problems)?;
+    let (names, Agreed { terms, observe }) = (names?, terms?);
+    let endpoints = expand(&observe, &names, &section, problems)?;
     judge_names(&names, &terms, known, &entry.head, problems);
     let outputs = output::outputs(&own, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
         names: names.into(),
-        issuers: terms.issuers,
-        profile: terms.profile,
-        key: terms.key,
-        reuse_key: terms.reuse_key,
-        solvers: terms.solvers,
-        hooks: terms.hooks,
         endpoints: endpoints.into(),
-        observe_timeout: terms.observe_timeout,
-        rights: terms.rights,
         outputs: outputs.into(),
         origin: entry.head.place(),
+        terms,
     })
 }
 
@@ -287,7 +269,7 @@ fn usual_terms(
     known: &Known<'_>,
     common: &mut Common,
     problems: &mut Problems,
-) -> Option<Terms> {
+) -> Option<Agreed> {
     if let Some(usual) = &common.usual {
         return Some(usual.clone());
     }
@@ -305,7 +287,7 @@ fn terms(
     known: &Known<'_>,
     common: &mut Common,
     problems: &mut Problems,
-) -> Option<Terms> {
+) -> Option<Agreed> {
     let issuers = issuers(section, known, problems);
     let profile = issuer::profile(section, problems);
     let services = words(section, "service", problems);
@@ -352,17 +334,17 @@ fn terms(
     if solver_ids.is_empty() {
         solver_ids.extend(SolverId::parse(DEFAULT_SOLVER));
     }
-    Some(Terms {
-        issuers: common.issuers.shared(issuers?),
+    let terms = common.shared(Terms {
+        issuers: issuers?,
         profile,
-        solvers: common.solvers.shared(solver_ids),
-        hooks: common.hooks.shared(ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse)),
-        observe,
+        solvers: solver_ids,
+        hooks: ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse),
         observe_timeout,
         key,
         reuse_key,
-        rights: common.rights(rights?),
-    })
+        rights: rights?.into(),
+    });
+    Some(Agreed { terms, observe: observe.into() })
 }
 
 fn issuers(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) -> Option<Vec<IssuerId>> {

@@ -31,30 +31,37 @@ pub struct Excerpt {
     pub length: usize,
 }
 
-/// A source with an index of its lines.
+/// A source with a coarse index of its lines.
 pub(super) struct File<'s> {
     /// Its number among all sources; the built-in one comes last.
     pub index: usize,
     pub name: &'s str,
     pub text: &'s str,
-    line_starts: Vec<u32>,
+    /// How many lines end before each [`BLOCK`] of the text.
+    ended: Vec<u32>,
     /// The name, safe to print.
     shown: Arc<str>,
 }
 
 impl<'s> File<'s> {
     pub fn new(index: usize, name: &'s str, text: &'s str) -> Self {
-        // Longer texts are not read: see `Source::TEXT_MAX`.
-        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| offset(at + 1));
-        let shown = plain(name, NAME_SHOWN).into();
-        Self { index, name, text, line_starts: std::iter::once(0).chain(newlines).collect(), shown }
+        let mut lines = 0;
+        let ended = text
+            .as_bytes()
+            .chunks(BLOCK)
+            .map(|block| {
+                let before = lines;
+                lines += newlines(block);
+                before
+            })
+            .collect();
+        Self { index, name, text, ended, shown: plain(name, NAME_SHOWN).into() }
     }
 
     /// Line and column of an octet offset, both from 1; the column counts characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
         let line = self.line_of(offset);
-        let start = self.start_of(line);
+        let start = self.line_start(offset);
         let before = self.slice(start, offset);
         // The mark at the start of a file is no character that an editor counts.
         let before = if line == 0 { before.trim_start_matches('\u{feff}') } else { before };
@@ -69,10 +76,9 @@ impl<'s> File<'s> {
 
     /// The line that holds the start of `span`, cut to a readable width around it.
     pub fn excerpt(&self, span: &Range<usize>) -> Excerpt {
-        let line = self.line_of(span.start);
-        let start = self.start_of(line);
-        let end =
-            if line + 1 < self.line_starts.len() { self.start_of(line + 1) - 1 } else { self.text.len() };
+        let start = self.line_start(span.start);
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let end = start + rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
         let whole = self.slice(start, end).trim_end_matches('\r');
         let at = span.start.saturating_sub(start).min(whole.len());
         let marked = span.end.saturating_sub(start).clamp(at, whole.len());
@@ -93,12 +99,19 @@ impl<'s> File<'s> {
         Excerpt { line, start, length }
     }
 
+    /// The number of the line that holds `offset`, from 0.
     fn line_of(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start as usize <= offset).saturating_sub(1)
+        let offset = offset.min(self.text.len());
+        // An offset behind the last whole block counts from that block's end.
+        let block = (offset / BLOCK).min(self.ended.len().saturating_sub(1));
+        let before = self.ended.get(block).copied().unwrap_or_default();
+        let inside = self.text.as_bytes().get(block * BLOCK..offset).unwrap_or_default();
+        (before + newlines(inside)) as usize
     }
 
-    fn start_of(&self, line: usize) -> usize {
-        self.line_starts.get(line).map_or(self.text.len(), |start| *start as usize)
+    fn line_start(&self, offset: usize) -> usize {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
     }
 
     fn slice(&self, start: usize, end: usize) -> &'s str {
@@ -135,6 +148,15 @@ impl<'a> Spot<'a> {
 /// A span of the parser's in the whole file.
 pub(super) fn shifted(base: usize, span: &Range<usize>) -> Range<usize> {
     span.start.saturating_add(base)..span.end.saturating_add(base)
+}
+
+/// Octets of text between two marks of the line index: counted through for each place, in far
+/// less time than it takes to read what stands there.
+const BLOCK: usize = 1024;
+
+fn newlines(text: &[u8]) -> u32 {
+    // No block, and no text that is read, has more.
+    u32::try_from(text.iter().filter(|b| **b == b'\n').count()).unwrap_or(u32::MAX)
 }
 
 /// Widest line shown, in characters.
@@ -198,6 +220,19 @@ mod tests {
         assert_eq!(file.line_column("ä = 1\r\nbü".len()), (2, 3));
         assert_eq!(file.line_column(9999), (3, 1));
         assert_eq!(File::new(0, "a", "\u{feff}x = 1").line_column(3), (1, 1));
+    }
+
+    #[test]
+    fn lines_are_counted_across_the_marks_of_the_index() {
+        let text = format!("{}\n\n{}\nlast", "a".repeat(BLOCK - 1), "b".repeat(2 * BLOCK));
+        let file = File::new(0, "a.toml", &text);
+        for (offset, line) in
+            [(0, 1), (BLOCK - 1, 1), (BLOCK, 2), (BLOCK + 1, 3), (text.len(), 4), (1 << 20, 4)]
+        {
+            assert_eq!(file.line_column(offset).0, line, "{offset}");
+        }
+        let whole = "x\n".repeat(BLOCK / 2);
+        assert_eq!(File::new(0, "a", &whole).line_column(whole.len()), (BLOCK / 2 + 1, 1));
     }
 
     #[test]

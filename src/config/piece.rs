@@ -180,7 +180,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn pieces_and_rest_are_the_whole_text(text in "([ \\[\\]\"'ac.\n]|\\[certificate\\.|\n\\[certificate.\"a\"\\]\n){0,30}") {
+        fn pieces_and_rest_are_the_whole_text(text in "([ \\[\\]\"'ac.\n]|\\[certificate\\.|\n\\[certificate\\.\"a\"\\]\n){0,30}") {
             let cut = Cut::new(&text);
             let mut last = 0;
             for piece in &cut.pieces {
@@ -189,10 +189,9 @@ mod tests {
             }
             proptest::prop_assert!(last as usize <= text.len());
             let outside: String = text
-                .bytes()
-                .enumerate()
+                .char_indices()
                 .filter(|(at, _)| !cut.pieces.iter().any(|p| (p.start as usize..p.end as usize).contains(at)))
-                .map(|(_, byte)| byte as char)
+                .map(|(_, c)| c)
                 .filter(|c| !c.is_whitespace())
                 .collect();
             let rest: String = cut.rest.replace("[[-]]", "").split_whitespace().collect();

@@ -308,3 +308,85 @@ fn keep_used(wanted: &mut Wanted, known: Known<'_>, outline: &Outline<'_>) {
         .map(|spec| (spec.id.clone(), spec))
         .collect();
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines that meet each other in all ways, sensible or not.
+    const LINES: [&str; 26] = [
+        "[certificate.\"a.example\"]",
+        "[certificate.\"b.example\"]  # with a remark",
+        "[certificate.\"B.example\"]",
+        "[certificate.c]",
+        "  [certificate.c]",
+        "[certificate]",
+        "[certificate.c.example]",
+        "[[certificate.\"a.example\".outputs]]",
+        "[[certificate.c.outputs]]",
+        "[defaults]",
+        "[issuer.other]",
+        "[-]",
+        "\"d.example\" = [\"d.example\"]",
+        "names = [\"a.example\"]",
+        "names = [",
+        "\"x.example\",",
+        "]",
+        "key = \"rsa-2048\"",
+        "key = \"rsa\"",
+        "service = \"nginx\"",
+        "part = \"cert\"",
+        "path = \"/etc/x\"",
+        "colour = 1",
+        "text = \"\"\"",
+        "accept-terms = true",
+        "",
+    ];
+
+    fn texts() -> impl Strategy<Value = String> {
+        let line = prop::sample::select(LINES.to_vec());
+        let free = prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"));
+        // Mostly whole certificates, or nothing would ever be read in pieces.
+        let whole = (0..9u8, 0..4usize).prop_map(|(name, kind)| {
+            let body = ["", "key = \"rsa-2048\"\n", "service = \"nginx\"\n", "colour = 1\n"][kind];
+            format!("[certificate.\"{name}.example\"]\n{body}")
+        });
+        let other =
+            prop::sample::select(vec!["[defaults]\nkey = \"rsa-2048\"\n", "[hook.h]\nrun = [\"x\"]\n"]);
+        let tidy = prop::collection::vec(prop_oneof![4 => whole, 1 => other.prop_map(str::to_owned)], 0..8)
+            .prop_map(|tables| tables.concat());
+        prop_oneof![free, tidy]
+    }
+
+    proptest! {
+        #[test]
+        fn in_pieces_the_same_is_read_as_in_one(texts in prop::collection::vec(texts(), 1..3)) {
+            let sources: Vec<_> =
+                texts.iter().enumerate().map(|(at, text)| Source::new(format!("{at}.toml"), text)).collect();
+            let whole = read(&sources, &Facts::default(), false).ok();
+            if let Ok(pieces) = read(&sources, &Facts::default(), true) {
+                prop_assert_eq!(Some(pieces), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_certificates_are_read_in_pieces_and_odd_ones_are_not() {
+        for (pieces, text) in [
+            (
+                true,
+                "[defaults]\nkey = \"rsa-2048\"\n[certificate.\"a.example\"]\n[certificate.\"b.example\"]\ncolour = 1",
+            ),
+            (true, "[certificate.\"a.example\"]\n[hook.h]\nrun = [\"x\"]\n[certificate.\"b.example\"]"),
+            (false, "[certificate.\"a.example\"]\n[certificate.\"a.example\"]"),
+            (false, "[certificate.\"a.example\"]\nkey = \"x\"\nkey = \"y\""),
+            (false, "[certificate]\n\"b.example\" = [\"b.example\"]\n[certificate.\"a.example\"]"),
+            (false, "x = [\n[certificate.a]\n[1]]"),
+        ] {
+            let read = read(&[Source::new("a.toml", text)], &Facts::default(), true);
+            assert_eq!(read.is_ok(), pieces, "{text}");
+        }
+    }
+}

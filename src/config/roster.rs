@@ -22,7 +22,7 @@ pub(super) struct Roster<'a> {
     /// In the order of files and lines.
     specs: Vec<LineageSpec>,
     broken: BTreeMap<LineageId, String>,
-    heads: BTreeMap<LineageId, Head>,
+    heads: Heads,
     /// By path of the output.
     writers: BTreeMap<String, Head>,
 }
@@ -44,14 +44,14 @@ impl<'a> Roster<'a> {
             common: Common::default(),
             specs: Vec::new(),
             broken: BTreeMap::new(),
-            heads: BTreeMap::new(),
+            heads: Heads::default(),
             writers: BTreeMap::new(),
         }
     }
 
     /// Whether one of that name was read from the file of `entry`.
     pub fn holds_namesake(&self, entry: &Entry<'_>) -> bool {
-        let known = domain::lineage(&entry.name).ok().and_then(|id| self.heads.get(&id).copied());
+        let known = domain::lineage(&entry.name).ok().and_then(|id| self.heads.get(&id));
         known.is_some_and(|head| head.file == Head::of(&entry.head).file)
     }
 
@@ -129,7 +129,7 @@ pub(super) struct Read<'a> {
     files: &'a [File<'a>],
     /// In the order of files and lines.
     specs: Vec<LineageSpec>,
-    heads: BTreeMap<LineageId, Head>,
+    heads: Heads,
     broken: BTreeMap<LineageId, String>,
 }
 
@@ -161,6 +161,31 @@ impl<'a> Read<'a> {
                 format!("{name} is also in the certificate at {first}"),
                 "fine if meant, for instance for two kinds of key; each spends orders of its own",
             );
+        }
+    }
+}
+
+/// The place of each entry. Most files are in order, and a list costs half of a tree.
+#[derive(Default)]
+struct Heads {
+    ordered: Vec<(LineageId, Head)>,
+    others: BTreeMap<LineageId, Head>,
+}
+
+impl Heads {
+    fn get(&self, id: &LineageId) -> Option<Head> {
+        let at = match self.ordered.last() {
+            Some((last, _)) if last < id => None,
+            _ => self.ordered.binary_search_by(|(known, _)| known.cmp(id)).ok(),
+        };
+        at.and_then(|at| self.ordered.get(at)).map(|(_, head)| *head).or_else(|| self.others.get(id).copied())
+    }
+
+    fn insert(&mut self, id: LineageId, head: Head) {
+        if self.ordered.last().is_none_or(|(last, _)| *last < id) {
+            self.ordered.push((id, head));
+        } else {
+            self.others.insert(id, head);
         }
     }
 }

@@ -25,6 +25,11 @@ impl Content {
         &self.0
     }
 
+    /// Given away, and from there on the taker's to overwrite: for what is no secret.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
     /// For whoever fills it in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0

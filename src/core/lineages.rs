@@ -59,7 +59,10 @@ impl Lineages {
 /// In any order; of two with one id the first is kept.
 impl From<Vec<LineageSpec>> for Lineages {
     fn from(mut specs: Vec<LineageSpec>) -> Self {
-        specs.sort_by(|a, b| a.id.cmp(&b.id));
+        // Sorting asks for as much memory again, needed or not.
+        if !specs.is_sorted_by(|a, b| a.id < b.id) {
+            specs.sort_by(|a, b| a.id.cmp(&b.id));
+        }
         specs.dedup_by(|again, first| again.id == first.id);
         specs.shrink_to_fit();
         Self(specs)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -19,24 +20,37 @@ pub struct LineageSpec {
     pub id: LineageId,
     /// At least one, without repeats, in the order of the configuration.
     pub names: List<SubjectName>,
+    /// Where the new certificate must be seen. None: the lineage stays `unverified`.
+    pub endpoints: List<Endpoint>,
+    /// Renderings outside `live/`, for programs that need them elsewhere.
+    pub outputs: List<Output>,
+    pub origin: Origin,
+    pub terms: Arc<Terms>,
+}
+
+/// What a certificate may have in common with others. Read as if it were the certificate's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Terms {
     /// At least one; the first is asked.
-    pub issuers: List<IssuerId>,
+    pub issuers: Vec<IssuerId>,
     pub profile: Option<Profile>,
     pub key: KeyKind,
     /// Keep the key of the current generation instead of making a new one.
     pub reuse_key: bool,
     /// Tried in this order; the first that can prove a name by a kind that the CA offers.
-    pub solvers: List<SolverId>,
+    pub solvers: Vec<SolverId>,
     /// Told about each new generation, in this order.
-    pub hooks: List<HookId>,
-    /// Where the new certificate must be seen. None: the lineage stays `unverified`.
-    pub endpoints: List<Endpoint>,
+    pub hooks: Vec<HookId>,
     /// Bound on one look at one endpoint, from connect to handshake.
     pub observe_timeout: Span,
     pub rights: Arc<Rights>,
-    /// Renderings outside `live/`, for programs that need them elsewhere.
-    pub outputs: List<Output>,
-    pub origin: Origin,
+}
+
+impl Deref for LineageSpec {
+    type Target = Terms;
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
 }
 
 /// Where an entry stands: `conf.d/shop.toml:1`.
@@ -73,7 +87,7 @@ impl LineageSpec {
 }
 
 /// A CA's named product (draft-ietf-acme-profiles).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     pub name: String,

@@ -8,7 +8,7 @@ use crate::agent::{Agent, Parts, Scene, store_failure};
 use crate::core::failure::Failure;
 use crate::core::list::List;
 use crate::core::name::{IssuerId, LineageId};
-use crate::core::spec::{IssuerSpec, LineageSpec, Wanted};
+use crate::core::spec::{IssuerSpec, LineageSpec, Terms, Wanted};
 use crate::ports::{Ca, Sink, Store};
 use crate::store::scratch::ScratchStore;
 use crate::sys::disk::Disk;
@@ -50,12 +50,16 @@ impl Wired {
                     IssuerSpec { id: name.clone(), directory: staging, staging: None, ..issuer.clone() };
                 cas.insert(name.clone(), scene::issuer(&staged, store.clone(), &self.agent.clock)?);
             }
+            let terms = Terms {
+                issuers: vec![name],
+                hooks: Vec::new(),
+                rights: Arc::default(),
+                ..Terms::clone(&spec.terms)
+            };
             let spec = LineageSpec {
-                issuers: vec![name].into(),
-                hooks: List::default(),
                 endpoints: List::default(),
                 outputs: List::default(),
-                rights: Arc::default(),
+                terms: Arc::new(terms),
                 ..spec.clone()
             };
             wanted.lineages.insert(spec);

@@ -12,7 +12,7 @@ use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
 use nolapse::core::list::List;
 use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
-use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Wanted};
+use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Terms, Wanted};
 use nolapse::core::time::Span;
 use nolapse::ports::{Ca, Hook, Solver};
 use nolapse::store::DirStore;
@@ -206,19 +206,22 @@ impl Node {
 
 /// The certificate of a shop behind one server.
 pub fn shop(names: &[&str]) -> LineageSpec {
-    LineageSpec {
-        id: LineageId::parse(SHOP).unwrap(),
-        names: names.iter().map(|name| SubjectName::parse(name).unwrap()).collect(),
-        issuers: vec![IssuerId::parse("ca").unwrap()].into(),
+    let terms = Terms {
+        issuers: vec![IssuerId::parse("ca").unwrap()],
         profile: None,
         key: KeyKind::EcdsaP256,
         reuse_key: false,
-        solvers: vec![SolverId::parse("http").unwrap()].into(),
-        hooks: vec![HookId::parse("nginx").unwrap()].into(),
-        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()].into(),
+        solvers: vec![SolverId::parse("http").unwrap()],
+        hooks: vec![HookId::parse("nginx").unwrap()],
         observe_timeout: Span::secs(30),
         rights: Arc::default(),
+    };
+    LineageSpec {
+        id: LineageId::parse(SHOP).unwrap(),
+        names: names.iter().map(|name| SubjectName::parse(name).unwrap()).collect(),
+        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()].into(),
         outputs: List::default(),
         origin: Origin { file: "conf.d/shop.toml".into(), line: 1 },
+        terms: Arc::new(terms),
     }
 }

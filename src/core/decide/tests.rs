@@ -20,7 +20,7 @@ use crate::core::record::{
     ChallengeKind, Debt, EndpointNote, GenerationNumber, HookNote, Installed, Issued, Reading, Receipt,
     Sight, Trouble,
 };
-use crate::core::spec::{KeyKind, LineageSpec, Origin};
+use crate::core::spec::{KeyKind, LineageSpec, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 /// A lineage on one node, owned, so that a row can bend any part of it.
@@ -103,20 +103,23 @@ impl World {
     /// Generation 2 of a 90-day certificate, ten days old, installed, told and observed. Its
     /// lifetime window ends on day 60 and last resort begins at half past day 85.
     fn settled() -> Self {
-        let spec = LineageSpec {
-            id: LineageId::parse("a.example").unwrap(),
-            names: names(&["a.example"]).into(),
-            issuers: vec![ca("letsencrypt")].into(),
+        let terms = Terms {
+            issuers: vec![ca("letsencrypt")],
             profile: None,
             key: KeyKind::EcdsaP256,
             reuse_key: false,
-            solvers: vec![SolverId::parse("web").unwrap()].into(),
-            hooks: vec![hook("nginx")].into(),
-            endpoints: vec![endpoint()].into(),
+            solvers: vec![SolverId::parse("web").unwrap()],
+            hooks: vec![hook("nginx")],
             observe_timeout: Span::secs(30),
             rights: Arc::default(),
+        };
+        let spec = LineageSpec {
+            id: LineageId::parse("a.example").unwrap(),
+            names: names(&["a.example"]).into(),
+            endpoints: vec![endpoint()].into(),
             outputs: List::default(),
             origin: Origin { file: "nolapse.toml".into(), line: 1 },
+            terms: Arc::new(terms),
         };
         let mut record = LineageRecord::new(spec.id.clone());
         record.current = Some(issued(2, day(0), Span::days(90)));
@@ -156,6 +159,10 @@ impl World {
 
     fn spec(&mut self) -> &mut LineageSpec {
         self.spec.as_mut().unwrap()
+    }
+
+    fn terms(&mut self) -> &mut Terms {
+        Arc::make_mut(&mut self.spec().terms)
     }
 
     fn current(&mut self) -> &mut Issued {

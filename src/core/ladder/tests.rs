@@ -10,7 +10,7 @@ use crate::core::leaf::Fingerprint;
 use crate::core::list::List;
 use crate::core::name::{IssuerId, LineageId, SubjectName};
 use crate::core::record::{GenerationNumber, HookNote, Issued, Refused};
-use crate::core::spec::{KeyKind, Origin};
+use crate::core::spec::{KeyKind, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 fn now() -> Timestamp {
@@ -82,17 +82,19 @@ fn settled() -> World {
         spec: Some(LineageSpec {
             id,
             names: vec![name("a.example")].into(),
-            issuers: vec![IssuerId::parse("ca").unwrap()].into(),
-            profile: None,
-            key: KeyKind::EcdsaP256,
-            reuse_key: false,
-            solvers: List::default(),
-            hooks: vec![nginx].into(),
             endpoints: endpoints.into(),
-            observe_timeout: Span::secs(30),
-            rights: Arc::default(),
             outputs: List::default(),
             origin: Origin { file: "nolapse.toml".into(), line: 1 },
+            terms: Arc::new(Terms {
+                issuers: vec![IssuerId::parse("ca").unwrap()],
+                profile: None,
+                key: KeyKind::EcdsaP256,
+                reuse_key: false,
+                solvers: Vec::new(),
+                hooks: vec![nginx],
+                observe_timeout: Span::secs(30),
+                rights: Arc::default(),
+            }),
         }),
         record,
         installed,
@@ -108,6 +110,10 @@ impl World {
 
     fn spec(&mut self) -> &mut LineageSpec {
         self.spec.as_mut().unwrap()
+    }
+
+    fn terms(&mut self) -> &mut Terms {
+        Arc::make_mut(&mut self.spec().terms)
     }
 
     fn see(&mut self, host: &str, sight: Sight, generation: GenerationNumber, reached: bool) {
@@ -226,7 +232,7 @@ fn anything_short_of_observed_is_owed() {
         ),
         (
             "nobody to tell",
-            settled().with(|w| w.spec().hooks = List::default()),
+            settled().with(|w| w.terms().hooks.clear()),
             "issued installed reloaded observed paid",
         ),
         (

@@ -38,16 +38,16 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
             }),
             "hold not-due",
         ),
-        ("RSA is wanted now", settled().with(|w| w.spec().key = KeyKind::Rsa2048), "renew key-kind-changed"),
+        ("RSA is wanted now", settled().with(|w| w.terms().key = KeyKind::Rsa2048), "renew key-kind-changed"),
         (
             "another CA is wanted now",
-            settled().with(|w| w.spec().issuers = vec![ca("zerossl")].into()),
+            settled().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
         ),
         (
             "a second CA was put first, the old one is still listed",
             settled().with(|w| {
-                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")].into();
+                w.terms().issuers = vec![ca("zerossl"), ca("letsencrypt")];
             }),
             "hold not-due",
         ),
@@ -60,13 +60,13 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
         ),
         (
             "a required profile is new",
-            settled().with(|w| w.spec().profile = profile("shortlived", true)),
+            settled().with(|w| w.terms().profile = profile("shortlived", true)),
             "renew profile-changed",
         ),
         (
             "the required profile is the one we have",
             settled().with(|w| {
-                w.spec().profile = profile("shortlived", true);
+                w.terms().profile = profile("shortlived", true);
                 w.current().profile = Some("shortlived".into());
             }),
             "hold not-due",
@@ -74,14 +74,14 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
         (
             "a preferred profile waits for the next renewal",
             settled().with(|w| {
-                w.spec().profile = profile("shortlived", false);
+                w.terms().profile = profile("shortlived", false);
             }),
             "hold not-due",
         ),
         (
             "issuer and profile are unknown after the record was told anew: not a change",
             settled().with(|w| {
-                w.spec().profile = profile("shortlived", true);
+                w.terms().profile = profile("shortlived", true);
                 w.current().issuer = None;
             }),
             "hold not-due",
@@ -218,20 +218,20 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
         ),
         (
             "the entry wants another key now",
-            open(settled()).with(|w| w.spec().key = KeyKind::Rsa2048),
+            open(settled()).with(|w| w.terms().key = KeyKind::Rsa2048),
             "renew key-kind-changed",
             true,
         ),
         (
             "the entry wants another CA now",
-            open(settled()).with(|w| w.spec().issuers = vec![ca("zerossl")].into()),
+            open(settled()).with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
             true,
         ),
         (
             "the entry demands a profile that was not asked for",
             open(settled()).with(|w| {
-                w.spec().profile = Some(Profile { name: "shortlived".into(), required: true });
+                w.terms().profile = Some(Profile { name: "shortlived".into(), required: true });
             }),
             "renew profile-changed",
             true,
@@ -239,7 +239,7 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
         (
             "the preferred profile was refused and left out",
             open(settled()).with(|w| {
-                w.spec().profile = Some(Profile { name: "shortlived".into(), required: false });
+                w.terms().profile = Some(Profile { name: "shortlived".into(), required: false });
             }),
             "resume",
             false,

@@ -57,19 +57,19 @@ fn our_own_backoff_is_kept_unless_asked_by_hand() {
         ),
         (
             "the CA was changed since it failed",
-            waiting().with(|w| w.spec().issuers = vec![ca("zerossl")].into()),
+            waiting().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
         ),
         (
             "another CA was put first since it failed",
             waiting().with(|w| {
-                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")].into();
+                w.terms().issuers = vec![ca("zerossl"), ca("letsencrypt")];
             }),
             "renew lifetime-window",
         ),
         (
             "a key change is no reason for haste",
-            waiting().with(|w| w.spec().key = KeyKind::Rsa2048),
+            waiting().with(|w| w.terms().key = KeyKind::Rsa2048),
             "suspend backing-off",
         ),
         (
@@ -118,7 +118,7 @@ fn the_cas_own_wait_binds_everybody() {
         ("its time is over", limited(now), "renew last-resort"),
         (
             "another CA is asked now",
-            told().with(|w| w.spec().issuers = vec![ca("zerossl")].into()),
+            told().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
         ),
     ]);
@@ -150,7 +150,7 @@ fn last_resort_shortens_the_daily_wait_but_no_floor() {
         ("expired, a validation failed 15 minutes ago", expired(minutes(15), true), "renew last-resort"),
     ]);
     let before = World::settled().at(day(85)).failed(Class::Refused, 9, day(85), day(86)).with(|w| {
-        w.spec().key = KeyKind::Rsa2048;
+        w.terms().key = KeyKind::Rsa2048;
         w.spec().endpoints = List::default();
     });
     assert_eq!(

@@ -217,13 +217,13 @@ fn f15_a_reload_is_owed_until_done_seen_waived_or_superseded() {
         ),
         (
             "taken out of the entry while owed",
-            hooked(Some(done(1))).with(|w| w.spec().hooks = List::default()),
+            hooked(Some(done(1))).with(|w| w.terms().hooks.clear()),
             "hold",
         ),
         (
             "the first of two waits: the second is told",
             hooked(Some(waiting(now + Span::MINUTE))).with(|w| {
-                w.spec().hooks = vec![hook("nginx"), hook("postfix")].into();
+                w.terms().hooks.push(hook("postfix"));
                 w.installed.hooks.insert(hook("postfix"), done(1));
             }),
             "notify postfix 2",
