@@ -138,20 +138,17 @@ impl Agent {
                 continue;
             }
             let now = self.clock.now();
-            let wake_at = match self.gather(&scene, &id).await {
-                Ok(world) => {
-                    let spec = scene.wanted.lineages.get(&id);
-                    let plan = decide(&world.situation(spec, &request, now));
-                    let (record, installed) = (&world.record.value, &world.installed.value);
-                    let ladder = Ladder::of(spec, record, installed, &world.disk, now);
-                    rows.push(row(spec, &world, &ladder));
-                    if at_rest(&plan) { plan.wake_at } else { now }
-                }
+            let wake_at = if let Ok(world) = self.gather(&scene, &id).await {
+                let spec = scene.wanted.lineages.get(&id);
+                let plan = decide(&world.situation(spec, &request, now));
+                let (record, installed) = (&world.record.value, &world.installed.value);
+                let ladder = Ladder::of(spec, record, installed, &world.disk, now);
+                rows.push(row(spec, &world, &ladder));
+                if at_rest(&plan) { plan.wake_at } else { now }
+            } else {
                 // The tick meets the same trouble and reports it.
-                Err(_) => {
-                    rows.extend(desk.counted.row(&id).cloned());
-                    now
-                }
+                rows.extend(desk.counted.row(&id).cloned());
+                now
             };
             desk.agenda.put(id, wake_at);
         }

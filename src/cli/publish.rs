@@ -52,7 +52,7 @@ async fn judge_rest(
 
 /// A sheet for the public status file, where there is a place for it.
 pub fn sheet(wired: &Wired) -> Sheet {
-    Sheet::below(&wired.settings.run_dir)
+    Sheet::below(&wired.settings.run_dir, wired.agent.scene().wanted.lineages.len())
 }
 
 /// As [`write`], of what is looked at now.

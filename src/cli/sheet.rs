@@ -2,7 +2,6 @@
 //! disk from the start. Ten thousand lines in memory would be more than all the rest.
 
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 
 use crate::cli::report::{Line, Report, Severity, VERSION};
@@ -25,16 +24,18 @@ pub struct Sheet {
 struct Noted {
     severity: Severity,
     name: LineageId,
-    /// The line and the comma behind it.
-    range: Range<u64>,
+    /// Where the line begins.
+    at: u64,
+    /// Of the line and the comma behind it, in bytes.
+    length: u32,
 }
 
 /// Mode of the file: for everybody.
 const MODE: u32 = 0o644;
 
 impl Sheet {
-    /// A sheet for a report below `run_dir`, where that is.
-    pub fn below(run_dir: &Path) -> Self {
+    /// A sheet for a report below `run_dir`, where that is, of about `lines` lines.
+    pub fn below(run_dir: &Path, lines: usize) -> Self {
         let spool = match Spool::new(run_dir) {
             Ok(spool) => Some(spool),
             Err(error) => {
@@ -43,7 +44,8 @@ impl Sheet {
                 None
             }
         };
-        Self { spool, ..Self::default() }
+        let lines = if spool.is_some() { Vec::with_capacity(lines) } else { Vec::new() };
+        Self { spool, lines, ..Self::default() }
     }
 
     /// Whether lines are of any use to it.
@@ -58,7 +60,11 @@ impl Sheet {
         let written = serde_json::to_writer(&mut self.text, line).map_err(io::Error::from);
         self.text.push(b',');
         match written.and_then(|()| spool.add(&self.text)) {
-            Ok(range) => self.lines.push(Noted { severity: line.severity, name, range }),
+            Ok(range) => {
+                // A line has some hundred bytes for each of at most some thousand places.
+                let length = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
+                self.lines.push(Noted { severity: line.severity, name, at: range.start, length });
+            }
             Err(error) => self.failed = Some(error),
         }
     }
@@ -83,9 +89,10 @@ impl Sheet {
         head.truncate(head.len().saturating_sub(LIST_END.len()));
         // No comma behind the last.
         if let Some(last) = self.lines.last_mut() {
-            last.range.end -= 1;
+            last.length -= 1;
         }
-        let lines = self.lines.into_iter().map(|line| Part::Spooled(line.range));
+        let lines = self.lines.into_iter().map(|line| line.at..line.at + u64::from(line.length));
+        let lines = lines.map(Part::Spooled);
         let parts = std::iter::once(Part::Text(head)).chain(lines).chain([Part::Text(LIST_END.to_vec())]);
         spool.replace(path, MODE, parts)
     }
@@ -110,7 +117,7 @@ mod tests {
             Line::broken("a.example", "why"),
         ];
         for count in 0..=lines.len() {
-            let mut sheet = Sheet::below(dir.path());
+            let mut sheet = Sheet::below(dir.path(), 2);
             for line in &lines[..count] {
                 sheet.push(LineageId::parse(&line.name).unwrap(), line);
             }
@@ -124,7 +131,7 @@ mod tests {
     #[test]
     fn without_a_run_directory_nothing_is_written_and_nothing_fails() {
         let dir = tempfile::tempdir().unwrap();
-        let mut sheet = Sheet::below(&dir.path().join("run"));
+        let mut sheet = Sheet::below(&dir.path().join("run"), 1);
         assert!(!sheet.is_wanted());
         sheet.push(LineageId::parse("a").unwrap(), &Line::broken("a", "no"));
         sheet.write(&dir.path().join("run/status.json"), Timestamp::EPOCH).unwrap();

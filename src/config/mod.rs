@@ -2,8 +2,8 @@
 //! problems out. Pure: the caller reads the files and asks the environment.
 //!
 //! ```text
-//! Source ─ syntax ─▶ outline ─▶ issuer, solver, hook, certificate ─▶ Resolved
-//!                      ▲ preset (same grammar, one layer below)   ▲ table (every key)
+//! Source ─ piece ─ syntax ─▶ outline ─▶ issuer, solver, hook ─▶ roster (certificate) ─▶ Resolved
+//!                              ▲ preset (same grammar, one layer below)      ▲ table (every key)
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

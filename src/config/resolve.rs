@@ -134,10 +134,9 @@ fn take_piece(
         take_certificates(Layer { file, base, table }, &mut entries);
     }
     for entry in &entries {
-        if roster.holds_namesake(entry) {
+        if !roster.take(entry, problems) {
             return Err(Crossed);
         }
-        roster.take(entry, problems);
     }
     Ok(())
 }

@@ -23,6 +23,8 @@ pub(super) struct Roster<'a> {
     specs: Vec<LineageSpec>,
     broken: BTreeMap<LineageId, String>,
     heads: Heads,
+    /// How many were named before in their own file.
+    namesakes: usize,
     /// By path of the output.
     writers: BTreeMap<String, Head>,
 }
@@ -45,21 +47,23 @@ impl<'a> Roster<'a> {
             specs: Vec::new(),
             broken: BTreeMap::new(),
             heads: Heads::default(),
+            namesakes: 0,
             writers: BTreeMap::new(),
         }
     }
 
-    /// Whether one of that name was read from the file of `entry`.
-    pub fn holds_namesake(&self, entry: &Entry<'_>) -> bool {
-        let known = domain::lineage(&entry.name).ok().and_then(|id| self.heads.get(&id));
-        known.is_some_and(|head| head.file == Head::of(&entry.head).file)
-    }
-
-    /// Reads one more. Come in the order of files and lines.
-    pub fn take(&mut self, entry: &Entry<'_>, problems: &mut Problems) {
+    /// Reads one more; they come in the order of files and lines. `false`: its file named it
+    /// before.
+    pub fn take(&mut self, entry: &Entry<'_>, problems: &mut Problems) -> bool {
+        let before = self.namesakes;
         problems.enter(&entry.name);
         let spec = self.read(entry, problems);
         let reason = problems.leave();
+        self.file(spec, reason);
+        self.namesakes == before
+    }
+
+    fn file(&mut self, spec: Option<(LineageId, Option<LineageSpec>)>, reason: Option<String>) {
         let Some((id, spec)) = spec else { return };
         match (spec, reason) {
             (Some(spec), None) => self.specs.push(spec),
@@ -84,6 +88,7 @@ impl<'a> Roster<'a> {
         };
         let head = Head::of(&entry.head);
         if let Some(first) = self.heads.get(&id) {
+            self.namesakes += usize::from(first.file == head.file);
             let first = first.place(self.files);
             let words = format!("certificate {id} is configured twice; the first is at {first}");
             problems.error_hint(&entry.head, "duplicate-certificate", words, "merge the two, or rename one");

@@ -144,11 +144,9 @@ mod tests {
         let path = dir.path().join("status.json");
         std::fs::write(&path, "old").unwrap();
         let mut spool = Spool::new(dir.path()).unwrap();
-        let texts: Vec<Vec<u8>> = [5, HELD - 3, 7, 2 * HELD + 1, 0, 9]
-            .iter()
-            .enumerate()
-            .map(|(at, length)| vec![b'a' + at as u8; *length])
-            .collect();
+        let lengths = [5, HELD - 3, 7, 2 * HELD + 1, 0, 9];
+        let texts: Vec<_> =
+            lengths.into_iter().zip(b'a'..).map(|(length, byte)| vec![byte; length]).collect();
         let ranges: Vec<_> = texts.iter().map(|text| spool.add(text).unwrap()).collect();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the spool has no name");
         let order = [3, 0, 1, 2, 5, 4];
