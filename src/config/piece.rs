@@ -17,12 +17,14 @@ pub(super) struct Cut<'s> {
     pub rest: Cow<'s, str>,
     /// In the order of the text.
     pub pieces: Vec<Range<u32>>,
+    /// How many marks stand in the rest.
+    marks: usize,
 }
 
 impl<'s> Cut<'s> {
     /// The text in one piece.
     pub fn none(text: &'s str) -> Self {
-        Self { rest: Cow::Borrowed(text), pieces: Vec::new() }
+        Self { rest: Cow::Borrowed(text), pieces: Vec::new(), marks: 0 }
     }
 
     pub fn new(text: &'s str) -> Self {
@@ -57,7 +59,8 @@ impl<'s> Cut<'s> {
                 piece.end = upto;
             }
         }
-        Self { rest: without(text, &pieces), pieces }
+        let (rest, marks) = without(text, &pieces);
+        Self { rest, pieces, marks }
     }
 }
 
@@ -70,11 +73,18 @@ pub(super) fn read(text: &str) -> Option<DeTable<'_>> {
     (errors.is_empty() && named.len() == 1).then_some(tree)
 }
 
-/// Takes the marks of the cuts out of the tree of the rest; `false` where the rest names
-/// certificates too, as `[certificate]` does.
-pub(super) fn tidy(rest: &mut DeTable<'_>) -> bool {
-    rest.remove(MARK);
-    !rest.contains_key("certificate")
+impl Cut<'_> {
+    /// Takes the marks of the cuts out of the tree of the rest; `false` where somebody else uses
+    /// them too, or the rest names certificates as well, as `[certificate]` does.
+    pub fn tidy(&self, rest: &mut DeTable<'_>) -> bool {
+        if self.marks > 0 {
+            let marks = rest.remove(MARK).map(toml::Spanned::into_inner);
+            if !matches!(marks, Some(DeValue::Array(marks)) if marks.len() == self.marks) {
+                return false;
+            }
+        }
+        !rest.contains_key("certificate")
+    }
 }
 
 /// A table that stands in the rest where pieces were. Only between whole lines of TOML it is one:
@@ -101,24 +111,29 @@ fn header_of(line: &str) -> Option<(&str, bool)> {
     (own || after.starts_with('.')).then_some((name, own))
 }
 
-fn without<'s>(text: &'s str, pieces: &[Range<u32>]) -> Cow<'s, str> {
-    let [Some(first), Some(last)] = [pieces.first(), pieces.last()] else { return Cow::Borrowed(text) };
+/// The text with marks and blanks in place of the pieces, and how many marks.
+fn without<'s>(text: &'s str, pieces: &[Range<u32>]) -> (Cow<'s, str>, usize) {
+    let [Some(first), Some(last)] = [pieces.first(), pieces.last()] else { return (Cow::Borrowed(text), 0) };
     let covered: u32 = pieces.iter().map(|piece| piece.end - piece.start).sum();
     if last.end as usize == text.len() && covered == last.end - first.start {
-        return Cow::Borrowed(&text[..first.start as usize]);
+        return (Cow::Borrowed(&text[..first.start as usize]), 0);
     }
     let mut rest = String::with_capacity(text.len());
+    let mut marks = 0;
     for piece in pieces {
         let (start, end) = (piece.start as usize, piece.end as usize);
         // One mark for pieces that follow each other.
-        let mark = if start == rest.len() && start > 0 { String::new() } else { format!("[[{MARK}]]") };
-        rest.push_str(&text[rest.len()..start]);
-        rest.push_str(&mark);
-        rest.extend(std::iter::repeat_n(' ', end - start - mark.len() - 1));
+        if start > rest.len() || start == 0 {
+            rest.push_str(&text[rest.len()..start]);
+            rest.extend(["[[", MARK, "]]"]);
+            marks += 1;
+        }
+        // A header alone is longer than a mark.
+        rest.extend(std::iter::repeat_n(' ', (end - rest.len()).saturating_sub(1)));
         rest.push('\n');
     }
     rest.push_str(&text[rest.len()..]);
-    Cow::Owned(rest)
+    (Cow::Owned(rest), marks)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::certificate::{self, Known, refuse_unknown_name};
 use super::file::{File, Source, Spot};
 use super::hook;
 use super::issuer;
-use super::outline::{Definition, Named, Outline, take_certificates};
+use super::outline::{Body, Definition, Entry, Named, Outline, take_certificates};
 use super::piece::{self, Cut};
 use super::preset;
 use super::problem::{Problem, Problems};
@@ -83,7 +83,7 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
     for (file, cut) in files.iter().zip(&cuts) {
         let said = problems.noted() + twice.len();
         let mut tree = syntax::parse(file, &cut.rest, &mut twice, &mut problems);
-        if !cut.pieces.is_empty() && (problems.noted() + twice.len() > said || !piece::tidy(&mut tree)) {
+        if !cut.pieces.is_empty() && (problems.noted() + twice.len() > said || !cut.tidy(&mut tree)) {
             return Err(Crossed);
         }
         trees.push(tree);
@@ -133,12 +133,9 @@ fn take_piece(
         let DeValue::Table(table) = value.get_ref() else { return Err(Crossed) };
         take_certificates(Layer { file, base, table }, &mut entries);
     }
-    for entry in &entries {
-        if !roster.take(entry, problems) {
-            return Err(Crossed);
-        }
-    }
-    Ok(())
+    // Names that dots have split could meet those of another piece.
+    let [entry @ Entry { body: Body::Table(_), .. }] = &entries[..] else { return Err(Crossed) };
+    if roster.take(entry, problems) { Ok(()) } else { Err(Crossed) }
 }
 
 fn agent_section<'a>(
@@ -315,7 +312,7 @@ mod tests {
     use super::*;
 
     /// Lines that meet each other in all ways, sensible or not.
-    const LINES: [&str; 26] = [
+    const LINES: [&str; 29] = [
         "[certificate.\"a.example\"]",
         "[certificate.\"b.example\"]  # with a remark",
         "[certificate.\"B.example\"]",
@@ -323,11 +320,14 @@ mod tests {
         "  [certificate.c]",
         "[certificate]",
         "[certificate.c.example]",
+        "[certificate.\"-no.example\"]",
+        "[certificate.\"a.example\".profile]",
         "[[certificate.\"a.example\".outputs]]",
         "[[certificate.c.outputs]]",
         "[defaults]",
         "[issuer.other]",
         "[-]",
+        "[[\"-\"]]",
         "\"d.example\" = [\"d.example\"]",
         "names = [\"a.example\"]",
         "names = [",
@@ -383,6 +383,8 @@ mod tests {
             (false, "[certificate.\"a.example\"]\nkey = \"x\"\nkey = \"y\""),
             (false, "[certificate]\n\"b.example\" = [\"b.example\"]\n[certificate.\"a.example\"]"),
             (false, "x = [\n[certificate.a]\n[1]]"),
+            (false, "[certificate.a]\n[certificate.a.example]\n[certificate.a]"),
+            (false, "[certificate.\"-a\"]\n[certificate.\"-a\"]"),
         ] {
             let read = read(&[Source::new("a.toml", text)], &Facts::default(), true);
             assert_eq!(read.is_ok(), pieces, "{text}");

@@ -23,8 +23,8 @@ pub(super) struct Roster<'a> {
     specs: Vec<LineageSpec>,
     broken: BTreeMap<LineageId, String>,
     heads: Heads,
-    /// How many were named before in their own file.
-    namesakes: usize,
+    /// How many have no name, or one that was taken.
+    nameless: usize,
     /// By path of the output.
     writers: BTreeMap<String, Head>,
 }
@@ -47,20 +47,20 @@ impl<'a> Roster<'a> {
             specs: Vec::new(),
             broken: BTreeMap::new(),
             heads: Heads::default(),
-            namesakes: 0,
+            nameless: 0,
             writers: BTreeMap::new(),
         }
     }
 
-    /// Reads one more; they come in the order of files and lines. `false`: its file named it
-    /// before.
+    /// Reads one more; they come in the order of files and lines. `false`: it has no name of its
+    /// own.
     pub fn take(&mut self, entry: &Entry<'_>, problems: &mut Problems) -> bool {
-        let before = self.namesakes;
+        let before = self.nameless;
         problems.enter(&entry.name);
         let spec = self.read(entry, problems);
         let reason = problems.leave();
         self.file(spec, reason);
-        self.namesakes == before
+        self.nameless == before
     }
 
     fn file(&mut self, spec: Option<(LineageId, Option<LineageSpec>)>, reason: Option<String>) {
@@ -82,13 +82,14 @@ impl<'a> Roster<'a> {
         let id = match domain::lineage(&entry.name) {
             Ok(id) => id,
             Err(why) => {
+                self.nameless += 1;
                 problems.error(&entry.head, "bad-name", why.0);
                 return None;
             }
         };
         let head = Head::of(&entry.head);
         if let Some(first) = self.heads.get(&id) {
-            self.namesakes += usize::from(first.file == head.file);
+            self.nameless += 1;
             let first = first.place(self.files);
             let words = format!("certificate {id} is configured twice; the first is at {first}");
             problems.error_hint(&entry.head, "duplicate-certificate", words, "merge the two, or rename one");
