@@ -76,7 +76,7 @@ impl Sheet {
         names
     }
 
-    /// Writes the JSON of [`Report::new`] with these lines. Blocks until it is on disk.
+    /// Writes the JSON of [`Report::new`] with these lines. Blocks until it is written.
     pub fn write(mut self, path: &Path, at: Timestamp) -> io::Result<()> {
         let Some(spool) = self.spool.take() else { return Ok(()) };
         if let Some(error) = self.failed {

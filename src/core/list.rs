@@ -22,6 +22,13 @@ impl<T> Deref for List<T> {
     }
 }
 
+/// As a `Vec` is compared.
+impl<T: PartialEq> PartialEq<&[T]> for List<T> {
+    fn eq(&self, other: &&[T]) -> bool {
+        self[..] == **other
+    }
+}
+
 impl<T> Default for List<T> {
     fn default() -> Self {
         Self(Arc::default())

@@ -55,8 +55,8 @@ impl Spool {
         Ok(start..start + text.len() as u64)
     }
 
-    /// Puts a file with `parts` in the place of what lies at `path`: whole, durable, and with
-    /// `mode` before it has its name.
+    /// Puts a file with `parts` in the place of what lies at `path`: whole, and with `mode` before
+    /// it has its name. Not durable, as what grows in a spool is remade after a crash.
     pub fn replace(
         mut self,
         path: &Path,
@@ -64,17 +64,14 @@ impl Spool {
         parts: impl IntoIterator<Item = Part>,
     ) -> io::Result<()> {
         self.settle()?;
-        let (Some(dir), Some(temporary)) = (path.parent(), temporary(path)) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
+        let temporary = temporary(path).ok_or(io::ErrorKind::InvalidInput)?;
         remove(&temporary)?;
         let written = self.write(&temporary, mode, parts).and_then(|()| std::fs::rename(&temporary, path));
         if written.is_err() {
             // What went wrong first is what is told.
             let _ = remove(&temporary);
-            return written;
         }
-        File::open(dir)?.sync_all()
+        written
     }
 
     fn write(self, path: &PathBuf, mode: u32, parts: impl IntoIterator<Item = Part>) -> io::Result<()> {
@@ -104,7 +101,7 @@ impl Spool {
         if let Some(before) = ahead {
             copy(&self.file, before, &mut held, &mut file)?;
         }
-        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+        file.flush()
     }
 
     fn settle(&mut self) -> io::Result<()> {
