@@ -89,7 +89,7 @@ fn bend(effect: Effect, reply: Reply) -> (Reply, Option<Delivery>) {
         Effect::SayTwice { member, value } => {
             let mut text = String::from_utf8_lossy(reply.body()).into_owned();
             text.truncate(text.trim_end_matches('}').len().max(1));
-            text += &format!(",{}:{value}}}", Value::String(member));
+            text.extend([",", &Value::String(member).to_string(), ":", &value.to_string(), "}"]);
             reply.with_other_body(text.into_bytes())
         }
         Effect::Body(body) => reply.with_other_body(body),

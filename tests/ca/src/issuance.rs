@@ -36,7 +36,7 @@ pub(crate) fn issue(
     let stranger;
     let mut key = &csr.key;
     match lie {
-        None => {}
+        None | Some(LeafLie::Authority | LeafLie::StagingRoot) => {}
         Some(LeafLie::OtherKey) => {
             stranger = unrelated_key()?;
             key = &stranger;
@@ -62,10 +62,9 @@ pub(crate) fn issue(
         }
         // 9999-12-31T23:59:59Z.
         Some(LeafLie::Year9999) => {
-            not_after = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(253_402_300_799)
+            not_after = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(253_402_300_799);
         }
         Some(LeafLie::Reversed) => (not_before, not_after) = (now + HOUR, now - HOUR),
-        Some(LeafLie::Authority | LeafLie::StagingRoot) => {}
     }
     let authority = lie == Some(LeafLie::Authority);
     let staged = lie == Some(LeafLie::StagingRoot);

@@ -10,13 +10,13 @@ use test_ca::{Allowance, Ca, Limits};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-fn allowance(most: u32, per: Duration) -> Option<Allowance> {
-    Some(Allowance { most, per })
+fn allowance(most: u32, per: Duration) -> Allowance {
+    Allowance { most, per }
 }
 
 #[tokio::test]
 async fn orders_of_one_account_are_counted_and_forgotten_with_time() {
-    let limits = Limits::lets_encrypt().with(|limits| limits.orders = allowance(3, 3 * HOUR));
+    let limits = Limits::lets_encrypt().with(|limits| limits.orders = Some(allowance(3, 3 * HOUR)));
     let ca = Ca::builder().limits(limits).start().await.unwrap();
     let client = Client::registered(&ca).await;
     let order = async |name: &str| client.try_order(&[name], json!({})).await;
@@ -75,9 +75,9 @@ async fn the_same_set_is_issued_five_times_a_week_and_a_renewal_always() {
 async fn a_domain_an_address_and_a_name_have_their_own_limits() {
     let web = Web::start().await;
     let limits = Limits::lets_encrypt().with(|limits| {
-        limits.domain = allowance(2, 7 * 24 * HOUR);
-        limits.accounts = allowance(2, 3 * HOUR);
-        limits.failures = allowance(1, HOUR);
+        limits.domain = Some(allowance(2, 7 * 24 * HOUR));
+        limits.accounts = Some(allowance(2, 3 * HOUR));
+        limits.failures = Some(allowance(1, HOUR));
     });
     let ca = believing(&web).limits(limits).start().await.unwrap();
     let client = Client::registered(&ca).await;
