@@ -1,0 +1,9 @@
+//! Crashes at every point: plans cut short, power lost, and the real program killed or refused at
+//! each of its calls. What readers see is one whole generation or, before the first, nothing
+//! (F02, F03, F04, F05).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
+mod power;
+mod prefixes;
+mod readers;
+mod story;
