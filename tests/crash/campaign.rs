@@ -1,0 +1,138 @@
+//! Many strikes, one after another, on as many sites as there are cores for.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Instant;
+
+use crate::call::Call;
+use crate::eyes::Before;
+use crate::scene::{SCENES, Scene};
+use crate::site::Site;
+use crate::tracer::{self, Ran, Strike};
+
+/// Sites at work at the same time.
+const SITES: usize = 2;
+/// Strikes on one site before it is made anew: its CA remembers every order.
+const STRIKES_A_SITE: usize = 200;
+/// Failures told in full.
+const TOLD_MOST: usize = 12;
+
+/// A strike in a scene, by its place in [`SCENES`].
+#[derive(Clone, Copy, Debug)]
+pub struct Point {
+    pub scene: usize,
+    pub strike: Strike,
+}
+
+/// What came of all strikes.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// How many ended how.
+    pub ends: BTreeMap<String, usize>,
+    pub failures: Vec<String>,
+}
+
+/// The calls of an undisturbed run, in order.
+pub fn recorded(scene: &Scene, counts: fn(&Call) -> bool) -> Vec<Call> {
+    let site = Site::new();
+    set(&site, scene);
+    let ran = tracer::run(&mut site.command(scene.command), site.dir(), Strike::Watch, counts).unwrap();
+    assert_eq!(ran.code, Some(0), "{}: {}", scene.says, ran.said);
+    ran.calls
+}
+
+/// At most `most` of `0..length`, evenly spread, the first and the last among them.
+pub fn sample(length: usize, most: usize) -> Vec<usize> {
+    if length <= most {
+        return (0..length).collect();
+    }
+    (0..most).map(|step| step * (length - 1) / (most - 1)).collect()
+}
+
+/// Strikes at every point; `judge` looks at what is left, mends it, and says how it ended or what
+/// is wrong.
+pub fn strike(
+    points: &[Point],
+    counts: fn(&Call) -> bool,
+    judge: impl Fn(&Site, &Scene, &Before, &Ran) -> Result<String, String> + Sync,
+) -> Tally {
+    let todo = Mutex::new(points.iter());
+    let tally = Mutex::new(Tally::default());
+    let next = || todo.lock().unwrap().next().copied();
+    let begun = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..SITES {
+            scope.spawn(|| {
+                let mut stage = Stage::new();
+                let mut struck = 0;
+                while let Some(point) = next() {
+                    if struck == STRIKES_A_SITE {
+                        (stage, struck) = (Stage::new(), 0);
+                    }
+                    struck += 1;
+                    let scene = &SCENES[point.scene];
+                    stage.set(scene);
+                    let site = &stage.site;
+                    let before = Before::of(site);
+                    let mut command = site.command(scene.command);
+                    let ran = tracer::run(&mut command, site.dir(), point.strike, counts).unwrap();
+                    let verdict = match &ran.struck {
+                        Some(_) => judge(site, scene, &before, &ran),
+                        None => Ok("ended before that call".into()),
+                    };
+                    let mut tally = tally.lock().unwrap();
+                    match verdict {
+                        Ok(end) => *tally.ends.entry(end).or_default() += 1,
+                        Err(what) => tally.failures.push(told(scene, &point, &ran, &what)),
+                    }
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().unwrap();
+    println!("{} strikes in {} s", points.len(), begun.elapsed().as_secs());
+    for (end, count) in &tally.ends {
+        println!("  {count:6}  {end}");
+    }
+    for failure in tally.failures.iter().take(TOLD_MOST) {
+        println!("{failure}\n");
+    }
+    tally
+}
+
+fn told(scene: &Scene, point: &Point, ran: &Ran, what: &str) -> String {
+    let call = ran.struck.as_ref().map_or_else(String::new, ToString::to_string);
+    format!(
+        "{}, {:?} ({call}): {what}\n    exit code {:?}, said: {}",
+        scene.says, point.strike, ran.code, ran.said
+    )
+}
+
+/// A site that remembers the scenes it was in.
+struct Stage {
+    site: Site,
+    known: Vec<&'static str>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        Self { site: Site::new(), known: Vec::new() }
+    }
+
+    fn set(&mut self, scene: &Scene) {
+        if self.known.contains(&scene.says) {
+            self.site.take_back(scene.says);
+            // The CA asks where this scene's answers are.
+            self.site.asked_at(scene.answers);
+        } else {
+            set(&self.site, scene);
+            self.site.put_aside(scene.says);
+            self.known.push(scene.says);
+        }
+    }
+}
+
+fn set(site: &Site, scene: &Scene) {
+    site.fresh(scene.answers, &[crate::site::NAME]);
+    (scene.stage)(site);
+}

@@ -1,0 +1,115 @@
+//! The real program with its calls refused, once and from then on.
+
+use nix::errno::Errno;
+
+use crate::call::{Call, Sort};
+use crate::campaign::{Point, Tally, recorded, sample, strike};
+use crate::eyes::{self, Before};
+use crate::scene::{RENEWAL, SCENES, Scene};
+use crate::site::{NAME, Site, words};
+use crate::tracer::{self, Ran, Strike};
+
+const ERRNOS: [Errno; 8] = [
+    Errno::ENOSPC,
+    Errno::EIO,
+    Errno::EDQUOT,
+    Errno::EROFS,
+    Errno::EACCES,
+    Errno::EMFILE,
+    Errno::ENOMEM,
+    Errno::EINTR,
+];
+
+/// A call that is interrupted in a row: more often than any signal would.
+const INTERRUPTED: usize = 20;
+
+/// Strikes of the sample for each error.
+const SAMPLE: usize = 16;
+
+/// Everything that can be refused; opening and locking too.
+fn counts(_: &Call) -> bool {
+    true
+}
+
+/// Once, or for good; an interruption ends at some time.
+fn refusal(at: usize, errno: Errno, lasting: bool) -> Strike {
+    let further = match (lasting, errno) {
+        (false, _) => 0,
+        (true, Errno::EINTR) => INTERRUPTED,
+        (true, _) => usize::MAX,
+    };
+    Strike::Refuse { at, errno, further }
+}
+
+#[test]
+fn f01_f05_refused_a_sample_of_its_calls_it_says_so_and_the_next_run_mends_everything() {
+    if let Some(why) = tracer::disabled() {
+        println!("SKIPPED: refusing the program its calls: {why}");
+        return;
+    }
+    let calls = recorded(&SCENES[RENEWAL], counts).len();
+    let mut points = Vec::new();
+    for (shift, errno) in ERRNOS.into_iter().enumerate() {
+        for (turn, at) in sample(calls - ERRNOS.len(), SAMPLE).into_iter().enumerate() {
+            // Each error meets other calls.
+            points.push(Point { scene: RENEWAL, strike: refusal(at + shift, errno, turn % 2 == 1) });
+        }
+    }
+    println!("{}: {} of {calls} calls", SCENES[RENEWAL].says, SAMPLE * ERRNOS.len());
+    passed(&strike(&points, counts, judge));
+}
+
+#[test]
+#[ignore = "all of them: an hour or more (docs/reliability.md)"]
+fn f01_f05_refused_any_call_it_says_so_and_the_next_run_mends_everything() {
+    let mut points = Vec::new();
+    for (scene, calls) in SCENES.iter().map(|scene| recorded(scene, counts)).enumerate() {
+        for (at, errno) in (0..calls.len()).flat_map(|at| ERRNOS.map(|errno| (at, errno))) {
+            points.push(Point { scene, strike: refusal(at, errno, false) });
+            points.push(Point { scene, strike: refusal(at, errno, true) });
+        }
+    }
+    passed(&strike(&points, counts, judge));
+}
+
+fn passed(tally: &Tally) {
+    assert!(tally.failures.is_empty(), "{} failures", tally.failures.len());
+}
+
+fn judge(site: &Site, scene: &Scene, before: &Before, ran: &Ran) -> Result<String, String> {
+    let code = ran.code.ok_or("it did not end by itself")?;
+    if ran.said.contains("panicked") {
+        return Err("it panicked".into());
+    }
+    let open = eyes::after(site, before)?;
+    match code {
+        0 => {}
+        1 | 3 if !ran.said.trim().is_empty() => {}
+        _ => return Err("that is no way to end".into()),
+    }
+    let interrupted = ran.refused == Some(Errno::EINTR);
+    let file = ran.struck.as_ref().is_some_and(|call| call.sort != Sort::Socket);
+    if interrupted && file && code != 0 {
+        return Err("an interrupted call was not made again".into());
+    }
+    let mut how = "the next run";
+    for command in scene.mend {
+        let output = site.run(command);
+        if String::from_utf8_lossy(&output.stderr).contains("panicked") {
+            return Err(format!("{command:?} afterwards panicked: {}", words(&output)));
+        }
+        if output.status.success() {
+            continue;
+        }
+        // What failed waits for its next try; by hand there is no waiting.
+        how = "by hand";
+        for by_hand in [&["deploy"][..], &["renew", NAME]] {
+            let output = site.run(by_hand);
+            if !output.status.success() && by_hand.len() > 1 {
+                return Err(format!("{by_hand:?} afterwards: {}", words(&output)));
+            }
+        }
+    }
+    eyes::mended(site, before, if how == "by hand" { &None } else { &open })?;
+    Ok(format!("exit code {code}, mended by {how}"))
+}

@@ -1,0 +1,75 @@
+//! What the program is doing when it is struck.
+
+use crate::site::{Answers, NAME, Site};
+
+/// One command on a host in a known state.
+pub struct Scene {
+    pub says: &'static str,
+    pub answers: Answers,
+    /// Makes the state, with undisturbed runs only.
+    pub stage: fn(&Site),
+    pub command: &'static [&'static str],
+    /// What an operator's timer and the operator do afterwards.
+    pub mend: &'static [&'static [&'static str]],
+}
+
+/// Everything that writes: issue, renew, install, record, mend.
+pub const SCENES: &[Scene] = &[
+    Scene {
+        says: "a first certificate",
+        answers: Answers::Files,
+        stage: |_| {},
+        command: &["renew"],
+        mend: &[&["renew"]],
+    },
+    Scene {
+        says: "a renewal",
+        answers: Answers::Files,
+        stage: |site| {
+            site.well(&["renew"]);
+            site.well(&["renew", "--force"]);
+        },
+        command: &["renew", "--force"],
+        mend: &[&["renew"]],
+    },
+    Scene {
+        says: "a first certificate by an own listener",
+        answers: Answers::Listener,
+        stage: |_| {},
+        command: &["renew"],
+        mend: &[&["renew"]],
+    },
+    Scene {
+        says: "installing again what was deleted",
+        answers: Answers::Files,
+        stage: |site| {
+            site.well(&["renew"]);
+            std::fs::remove_dir_all(site.path("state/live").join(NAME)).unwrap();
+            std::fs::remove_file(site.path("out/combined.pem")).unwrap();
+        },
+        command: &["renew"],
+        mend: &[&["renew"]],
+    },
+    Scene {
+        says: "a change of the record by hand",
+        answers: Answers::Files,
+        stage: |site| site.well(&["renew"]),
+        command: &["pause", NAME, "--until", "1h", "--reason", "work on the cellar"],
+        mend: &[&["pause", NAME, "--until", "0s", "--reason", "over"], &["renew"]],
+    },
+    Scene {
+        says: "mending a damaged record",
+        answers: Answers::Files,
+        stage: |site| {
+            site.well(&["renew"]);
+            let record = site.path("state/lineages").join(NAME);
+            let text = std::fs::read(&record).unwrap();
+            std::fs::write(record, &text[..text.len() / 2]).unwrap();
+        },
+        command: &["renew"],
+        mend: &[&["renew"]],
+    },
+];
+
+/// The scene in which most is written.
+pub const RENEWAL: usize = 1;
