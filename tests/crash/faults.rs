@@ -59,17 +59,52 @@ fn f01_f05_refused_a_sample_of_its_calls_it_says_so_and_the_next_run_mends_every
     passed(&strike(&points, counts, judge));
 }
 
-#[test]
-#[ignore = "all of them: an hour or more (docs/reliability.md)"]
-fn f01_f05_refused_any_call_it_says_so_and_the_next_run_mends_everything() {
+/// Every call of one scene, with every error.
+fn all(scene: usize) {
+    let calls = recorded(&SCENES[scene], counts).len();
+    println!("{}: {calls} calls", SCENES[scene].says);
     let mut points = Vec::new();
-    for (scene, calls) in SCENES.iter().map(|scene| recorded(scene, counts)).enumerate() {
-        for (at, errno) in (0..calls.len()).flat_map(|at| ERRNOS.map(|errno| (at, errno))) {
-            points.push(Point { scene, strike: refusal(at, errno, false) });
-            points.push(Point { scene, strike: refusal(at, errno, true) });
-        }
+    for (at, errno) in (0..calls).flat_map(|at| ERRNOS.map(|errno| (at, errno))) {
+        points.push(Point { scene, strike: refusal(at, errno, false) });
+        points.push(Point { scene, strike: refusal(at, errno, true) });
     }
     passed(&strike(&points, counts, judge));
+}
+
+#[test]
+#[ignore = "every call and error: many minutes (docs/reliability.md)"]
+fn f01_f05_refused_any_call_of_a_first_certificate_it_says_so_and_is_mended() {
+    all(0);
+}
+
+#[test]
+#[ignore = "every call and error: many minutes (docs/reliability.md)"]
+fn f01_f05_refused_any_call_of_a_renewal_it_says_so_and_is_mended() {
+    all(1);
+}
+
+#[test]
+#[ignore = "every call and error: many minutes (docs/reliability.md)"]
+fn f01_f05_refused_any_call_of_a_first_certificate_by_listener_it_says_so_and_is_mended() {
+    all(2);
+}
+
+#[test]
+#[ignore = "every call and error: many minutes (docs/reliability.md)"]
+fn f01_f05_refused_any_call_of_installing_again_it_says_so_and_is_mended() {
+    all(3);
+}
+
+#[test]
+#[ignore = "every call and error: many minutes (docs/reliability.md)"]
+fn f01_f05_refused_any_call_of_a_change_by_hand_it_says_so_and_is_mended() {
+    all(4);
+}
+
+#[test]
+#[ignore = "every call and error: many minutes (docs/reliability.md)"]
+fn f01_f05_refused_any_call_of_mending_a_record_it_says_so_and_is_mended() {
+    all(5);
 }
 
 fn passed(tally: &Tally) {
@@ -85,6 +120,8 @@ fn judge(site: &Site, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
     match code {
         0 => {}
         1 | 3 if !ran.said.trim().is_empty() => {}
+        // A configuration that can't be read is as bad as none.
+        5 if ran.said.contains("[configuration-unreadable]") => {}
         _ => return Err("that is no way to end".into()),
     }
     let interrupted = ran.refused == Some(Errno::EINTR);

@@ -158,9 +158,8 @@ combined = {combined:?}
 
     /// Orders that the CA took; one that it refused, as a `replaces` that was used up, is none.
     pub fn orders(&self) -> usize {
-        let made = |request: &&RequestRecord| {
-            request.endpoint == Endpoint::NewOrder && request.status == Some(201)
-        };
+        let made =
+            |request: &&RequestRecord| request.endpoint == Endpoint::NewOrder && request.status == Some(201);
         self.ca.requests().iter().filter(made).count()
     }
 

@@ -1,5 +1,6 @@
 //! The host's disk. Every step works on a descriptor of the parent directory, and none follows a
-//! link at the end of its path.
+//! link at the end of its path. Every call is made again when a signal interrupts it: local disks
+//! never do that, but FUSE and network file systems may with any of them.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, TryLockError};
@@ -21,11 +22,11 @@ pub fn perform(root: Option<&Path>, op: &FsOp) -> io::Result<()> {
         FsOp::Copy { from, to } => Place::of(root, from)?.copy(&Place::of(root, to)?),
         FsOp::Link { path, target } => {
             let place = Place::of(root, path)?;
-            Ok(fs::symlinkat(target, &place.dir, &place.name)?)
+            Ok(retry_on_intr(|| fs::symlinkat(target, &place.dir, &place.name))?)
         }
         FsOp::Rename { from, to } => {
             let (from, to) = (Place::of(root, from)?, Place::of(root, to)?);
-            Ok(fs::renameat(&from.dir, &from.name, &to.dir, &to.name)?)
+            Ok(retry_on_intr(|| fs::renameat(&from.dir, &from.name, &to.dir, &to.name))?)
         }
         FsOp::SyncDir { path } => sync_dir(root, path),
         FsOp::Discard { path } => discard(root, path, AtFlags::empty()),
@@ -58,7 +59,8 @@ impl Place {
     }
 
     fn make_dir(&self, rights: &FileRights) -> io::Result<()> {
-        match fs::mkdirat(&self.dir, &self.name, Mode::from_raw_mode(rights.mode & 0o777)) {
+        let mode = Mode::from_raw_mode(rights.mode & 0o777);
+        match retry_on_intr(|| fs::mkdirat(&self.dir, &self.name, mode)) {
             Ok(()) => {
                 let dir = self.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
                 give(&File::from(dir), &Ids::of(rights)?, rights.mode)
@@ -86,13 +88,14 @@ impl Place {
             .and_then(|()| file.sync_all());
         if written.is_err() {
             // What went wrong first is what is told.
-            let _ = fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
+            let _ = retry_on_intr(|| fs::unlinkat(&self.dir, &self.name, AtFlags::empty()));
         }
         written
     }
 
     fn copy(&self, to: &Self) -> io::Result<()> {
-        match fs::linkat(&self.dir, &self.name, &to.dir, &to.name, AtFlags::empty()) {
+        let link = || fs::linkat(&self.dir, &self.name, &to.dir, &to.name, AtFlags::empty());
+        match retry_on_intr(link) {
             // No hard links here, or none for us.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS) => {
                 let (mut file, _) = regular(self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)?;
@@ -152,7 +155,8 @@ fn sync_dir(root: Option<&Path>, path: &Path) -> io::Result<()> {
 }
 
 fn discard(root: Option<&Path>, path: &Path, flags: AtFlags) -> io::Result<()> {
-    let done = Place::of(root, path).and_then(|place| Ok(fs::unlinkat(&place.dir, &place.name, flags)?));
+    let done = Place::of(root, path)
+        .and_then(|place| Ok(retry_on_intr(|| fs::unlinkat(&place.dir, &place.name, flags))?));
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
