@@ -1,4 +1,4 @@
-//! Many strikes, one after another, on as many sites as there are cores for.
+//! Many strikes, one after another, on as many hosts as there are cores for.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -6,14 +6,14 @@ use std::time::Instant;
 
 use crate::call::Call;
 use crate::eyes::Before;
+use crate::host::Host;
 use crate::scene::{SCENES, Scene};
-use crate::site::Site;
 use crate::tracer::{self, Ran, Strike};
 
 /// Sites at work at the same time.
-const SITES: usize = 2;
-/// Strikes on one site before it is made anew: its CA remembers every order.
-const STRIKES_A_SITE: usize = 200;
+const HOSTS: usize = 2;
+/// Strikes on one host before it is made anew: its CA remembers every order.
+const STRIKES_A_HOST: usize = 200;
 /// Failures told in full.
 const TOLD_MOST: usize = 12;
 
@@ -34,9 +34,9 @@ pub struct Tally {
 
 /// The calls of an undisturbed run, in order.
 pub fn recorded(scene: &Scene, counts: fn(&Call) -> bool) -> Vec<Call> {
-    let site = Site::new();
-    set(&site, scene);
-    let ran = tracer::run(&mut site.command(scene.command), site.dir(), Strike::Watch, counts).unwrap();
+    let host = Host::new();
+    set(&host, scene);
+    let ran = tracer::run(&mut host.command(scene.command), host.dir(), Strike::Watch, counts).unwrap();
     assert_eq!(ran.code, Some(0), "{}: {}", scene.says, ran.said);
     ran.calls
 }
@@ -54,30 +54,30 @@ pub fn sample(length: usize, most: usize) -> Vec<usize> {
 pub fn strike(
     points: &[Point],
     counts: fn(&Call) -> bool,
-    judge: impl Fn(&Site, &Scene, &Before, &Ran) -> Result<String, String> + Sync,
+    judge: impl Fn(&Host, &Scene, &Before, &Ran) -> Result<String, String> + Sync,
 ) -> Tally {
     let todo = Mutex::new(points.iter());
     let tally = Mutex::new(Tally::default());
     let next = || todo.lock().unwrap().next().copied();
     let begun = Instant::now();
     std::thread::scope(|scope| {
-        for _ in 0..SITES {
+        for _ in 0..HOSTS {
             scope.spawn(|| {
                 let mut stage = Stage::new();
                 let mut struck = 0;
                 while let Some(point) = next() {
-                    if struck == STRIKES_A_SITE {
+                    if struck == STRIKES_A_HOST {
                         (stage, struck) = (Stage::new(), 0);
                     }
                     struck += 1;
                     let scene = &SCENES[point.scene];
                     stage.set(scene);
-                    let site = &stage.site;
-                    let before = Before::of(site);
-                    let mut command = site.command(scene.command);
-                    let ran = tracer::run(&mut command, site.dir(), point.strike, counts).unwrap();
+                    let host = &stage.host;
+                    let before = Before::of(host);
+                    let mut command = host.command(scene.command);
+                    let ran = tracer::run(&mut command, host.dir(), point.strike, counts).unwrap();
                     let verdict = match &ran.struck {
-                        Some(_) => judge(site, scene, &before, &ran),
+                        Some(_) => judge(host, scene, &before, &ran),
                         None => Ok("ended before that call".into()),
                     };
                     let mut tally = tally.lock().unwrap();
@@ -108,31 +108,31 @@ fn told(scene: &Scene, point: &Point, ran: &Ran, what: &str) -> String {
     )
 }
 
-/// A site that remembers the scenes it was in.
+/// A host that remembers the scenes it was in.
 struct Stage {
-    site: Site,
+    host: Host,
     known: Vec<&'static str>,
 }
 
 impl Stage {
     fn new() -> Self {
-        Self { site: Site::new(), known: Vec::new() }
+        Self { host: Host::new(), known: Vec::new() }
     }
 
     fn set(&mut self, scene: &Scene) {
         if self.known.contains(&scene.says) {
-            self.site.take_back(scene.says);
+            self.host.take_back(scene.says);
             // The CA asks where this scene's answers are.
-            self.site.asked_at(scene.answers);
+            self.host.asked_at(scene.answers);
         } else {
-            set(&self.site, scene);
-            self.site.put_aside(scene.says);
+            set(&self.host, scene);
+            self.host.put_aside(scene.says);
             self.known.push(scene.says);
         }
     }
 }
 
-fn set(site: &Site, scene: &Scene) {
-    site.fresh(scene.answers, &[crate::site::NAME]);
-    (scene.stage)(site);
+fn set(host: &Host, scene: &Scene) {
+    host.fresh(scene.answers, &[crate::host::NAME]);
+    (scene.stage)(host);
 }

@@ -5,8 +5,8 @@ use nix::errno::Errno;
 use crate::call::{Call, Sort};
 use crate::campaign::{Point, Tally, recorded, sample, strike};
 use crate::eyes::{self, Before};
+use crate::host::{Host, NAME, words};
 use crate::scene::{RENEWAL, SCENES, Scene};
-use crate::site::{NAME, Site, words};
 use crate::tracer::{self, Ran, Strike};
 
 const ERRNOS: [Errno; 8] = [
@@ -111,12 +111,12 @@ fn passed(tally: &Tally) {
     assert!(tally.failures.is_empty(), "{} failures", tally.failures.len());
 }
 
-fn judge(site: &Site, scene: &Scene, before: &Before, ran: &Ran) -> Result<String, String> {
+fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<String, String> {
     let code = ran.code.ok_or("it did not end by itself")?;
     if ran.said.contains("panicked") {
         return Err("it panicked".into());
     }
-    let open = eyes::after(site, before)?;
+    let open = eyes::after(host, before)?;
     match code {
         0 => {}
         1 | 3 if !ran.said.trim().is_empty() => {}
@@ -131,7 +131,7 @@ fn judge(site: &Site, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
     }
     let mut how = "the next run";
     for command in scene.mend {
-        let output = site.run(command);
+        let output = host.run(command);
         if String::from_utf8_lossy(&output.stderr).contains("panicked") {
             return Err(format!("{command:?} afterwards panicked: {}", words(&output)));
         }
@@ -141,12 +141,12 @@ fn judge(site: &Site, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
         // What failed waits for its next try; by hand there is no waiting.
         how = "by hand";
         for by_hand in [&["deploy"][..], &["renew", NAME]] {
-            let output = site.run(by_hand);
+            let output = host.run(by_hand);
             if !output.status.success() && by_hand.len() > 1 {
                 return Err(format!("{by_hand:?} afterwards: {}", words(&output)));
             }
         }
     }
-    eyes::mended(site, before, if how == "by hand" { &None } else { &open })?;
+    eyes::mended(host, before, if how == "by hand" { &None } else { &open })?;
     Ok(format!("exit code {code}, mended by {how}"))
 }

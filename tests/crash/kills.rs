@@ -3,8 +3,8 @@
 use crate::call::{Call, Sort};
 use crate::campaign::{Point, recorded, sample, strike};
 use crate::eyes::{self, Before};
+use crate::host::{Answers, Host, NAME, words};
 use crate::scene::{SCENES, Scene};
-use crate::site::{Answers, NAME, Site, words};
 use crate::tracer::{self, Ran, Strike};
 
 /// Calls of each scene at which the sample kills, before and after by turns.
@@ -52,30 +52,30 @@ fn f02_f03_killed_before_and_after_every_call_the_next_run_mends_everything() {
     assert!(tally.failures.is_empty(), "{} failures", tally.failures.len());
 }
 
-fn judge(site: &Site, scene: &Scene, before: &Before, ran: &Ran) -> Result<String, String> {
+fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<String, String> {
     if ran.code.is_some() {
         return Err("it was not killed".into());
     }
-    let mut open = eyes::after(site, before)?;
+    let mut open = eyes::after(host, before)?;
     let mut end = "mended by the next run";
     for command in scene.mend {
-        let output = site.run(command);
+        let output = host.run(command);
         if output.status.success() {
             continue;
         }
         let lost = scene.answers == Answers::Listener
-            && site.record()?.and_then(|record| record.trouble).is_some_and(|t| t.failure.reached_validation);
+            && host.record()?.and_then(|record| record.trouble).is_some_and(|t| t.failure.reached_validation);
         if !lost {
             return Err(format!("{command:?} afterwards: {}", words(&output)));
         }
         // The CA asked while nobody was there to answer: that order is over, and the next one
         // waits for its time, unless it is asked for by hand.
-        let by_hand = site.run(&["renew", NAME]);
+        let by_hand = host.run(&["renew", NAME]);
         if !by_hand.status.success() {
             return Err(format!("by hand: {}", words(&by_hand)));
         }
         (open, end) = (None, "the CA had asked a dead listener; mended by hand");
     }
-    eyes::mended(site, before, &open)?;
+    eyes::mended(host, before, &open)?;
     Ok(format!("{}: {end}", scene.says))
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use nolapse::core::layout::{FsOp, discard_generation, generation_dir, install};
 use nolapse::sys::disk::Disk;
 
-use crate::story::{NAME, check, half_written, rights, run, scratch, seen, stories, texts};
+use crate::scratch::scratch;
+use crate::story::{NAME, check, half_written, rights, run, seen, stories, texts};
 
 #[tokio::test]
 async fn f02_f03_every_prefix_of_every_plan_shows_one_whole_generation() {

@@ -6,7 +6,8 @@ use nolapse::core::layout::{CURRENT, discard_generation, install};
 use nolapse::core::spec::Part;
 use nolapse::sys::disk::Disk;
 
-use crate::story::{MOST, NAME, rights, run, scratch, texts};
+use crate::scratch::scratch;
+use crate::story::{MOST, NAME, rights, run, texts};
 
 /// Renewals while others read; the numbers 1 to 4 come round.
 const RENEWALS: u64 = 200;

@@ -1,13 +1,13 @@
 //! What the program is doing when it is struck.
 
-use crate::site::{Answers, NAME, Site};
+use crate::host::{Answers, Host, NAME};
 
 /// One command on a host in a known state.
 pub struct Scene {
     pub says: &'static str,
     pub answers: Answers,
     /// Makes the state, with undisturbed runs only.
-    pub stage: fn(&Site),
+    pub stage: fn(&Host),
     pub command: &'static [&'static str],
     /// What an operator's timer and the operator do afterwards.
     pub mend: &'static [&'static [&'static str]],
@@ -25,9 +25,9 @@ pub const SCENES: &[Scene] = &[
     Scene {
         says: "a renewal",
         answers: Answers::Files,
-        stage: |site| {
-            site.well(&["renew"]);
-            site.well(&["renew", "--force"]);
+        stage: |host| {
+            host.well(&["renew"]);
+            host.well(&["renew", "--force"]);
         },
         command: &["renew", "--force"],
         mend: &[&["renew"]],
@@ -42,10 +42,10 @@ pub const SCENES: &[Scene] = &[
     Scene {
         says: "installing again what was deleted",
         answers: Answers::Files,
-        stage: |site| {
-            site.well(&["renew"]);
-            std::fs::remove_dir_all(site.path("state/live").join(NAME)).unwrap();
-            std::fs::remove_file(site.path("out/combined.pem")).unwrap();
+        stage: |host| {
+            host.well(&["renew"]);
+            std::fs::remove_dir_all(host.path("state/live").join(NAME)).unwrap();
+            std::fs::remove_file(host.path("out/combined.pem")).unwrap();
         },
         command: &["renew"],
         mend: &[&["renew"]],
@@ -53,16 +53,16 @@ pub const SCENES: &[Scene] = &[
     Scene {
         says: "a change of the record by hand",
         answers: Answers::Files,
-        stage: |site| site.well(&["renew"]),
+        stage: |host| host.well(&["renew"]),
         command: &["pause", NAME, "--until", "1h", "--reason", "work on the cellar"],
         mend: &[&["pause", NAME, "--until", "0s", "--reason", "over"], &["renew"]],
     },
     Scene {
         says: "mending a damaged record",
         answers: Answers::Files,
-        stage: |site| {
-            site.well(&["renew"]);
-            let record = site.path("state/lineages").join(NAME);
+        stage: |host| {
+            host.well(&["renew"]);
+            let record = host.path("state/lineages").join(NAME);
             let text = std::fs::read(&record).unwrap();
             std::fs::write(record, &text[..text.len() / 2]).unwrap();
         },

@@ -56,11 +56,6 @@ pub fn half_written(disk: &Disk, dir: &Path) -> Vec<String> {
     found
 }
 
-/// In memory where the host allows: what a reader sees does not depend on what is synced.
-pub fn scratch() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 pub async fn run(disk: &Disk, plan: &[FsOp]) {
     disk.run(plan.to_vec()).await.unwrap();
 }

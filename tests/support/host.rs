@@ -20,7 +20,7 @@ use test_ca::{Ca, Endpoint, RequestRecord};
 use tokio::runtime::Runtime;
 
 use crate::ports;
-use crate::story::scratch;
+use crate::scratch::scratch;
 
 pub const NAME: &str = "a.example";
 
@@ -34,7 +34,7 @@ pub enum Answers {
 }
 
 /// One CA and one directory; only one program at a time.
-pub struct Site {
+pub struct Host {
     dir: tempfile::TempDir,
     pub ca: Ca,
     runtime: Runtime,
@@ -44,7 +44,7 @@ pub struct Site {
     aside: tempfile::TempDir,
 }
 
-impl Site {
+impl Host {
     pub fn new() -> Self {
         let dir = scratch();
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
@@ -133,7 +133,12 @@ combined = {combined:?}
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nolapse"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_nolapse")), arguments)
+    }
+
+    /// As [`Self::command`], by a copy of the program.
+    pub fn command_of(&self, program: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

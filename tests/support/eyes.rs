@@ -12,8 +12,8 @@ use nolapse::core::record::LineageRecord;
 use nolapse::core::spec::Part;
 use nolapse::sys::keys::PrivateKey;
 
+use crate::host::{Host, NAME};
 use crate::served;
-use crate::site::{NAME, Site};
 
 /// What was true before the program was struck.
 pub struct Before {
@@ -27,17 +27,17 @@ pub struct Before {
 }
 
 impl Before {
-    pub fn of(site: &Site) -> Self {
+    pub fn of(host: &Host) -> Self {
         Self {
-            orders: site.orders(),
-            issued: site.ca.issued().len(),
-            told: site.told().len(),
-            number: site
+            orders: host.orders(),
+            issued: host.ca.issued().len(),
+            told: host.told().len(),
+            number: host
                 .record()
                 .unwrap()
                 .and_then(|record| record.current)
                 .map_or(0, |current| current.number),
-            shown: shown(site).unwrap_or_else(|what| panic!("before: {what}")),
+            shown: shown(host).unwrap_or_else(|what| panic!("before: {what}")),
         }
     }
 }
@@ -46,42 +46,42 @@ impl Before {
 pub type OpenOrder = Option<String>;
 
 /// At the moment after: whole pairs, readable state, no key lost, no key open to others.
-pub fn after(site: &Site, before: &Before) -> Result<OpenOrder, String> {
-    let now = shown(site)?;
+pub fn after(host: &Host, before: &Before) -> Result<OpenOrder, String> {
+    let now = shown(host)?;
     if now.is_none() && before.shown.is_some() {
         return Err("there was a pair, and now there is none".into());
     }
-    if let Ok(text) = std::fs::read(site.path("out/combined.pem"))
+    if let Ok(text) = std::fs::read(host.path("out/combined.pem"))
         && let Some(unfit) = served::unfit_combined(&text)
     {
         return Err(format!("out/combined.pem: {unfit}"));
     }
-    let (keys, open) = keys(site.dir());
+    let (keys, open) = keys(host.dir());
     if let Some(path) = open.first() {
         return Err(format!("others may read the key in {}", path.display()));
     }
-    for issued in site.ca.issued().iter().skip(before.issued) {
+    for issued in host.ca.issued().iter().skip(before.issued) {
         let key = bundle::leaf_of(issued.chain_pem.as_bytes()).unwrap().key;
         if !keys.contains(&key) {
             return Err(format!("the CA issued {}, and its key is lost", issued.serial));
         }
     }
-    site.installed()?;
-    Ok(site.record()?.and_then(|record| record.attempt).and_then(|attempt| attempt.order))
+    host.installed()?;
+    Ok(host.record()?.and_then(|record| record.attempt).and_then(|attempt| attempt.order))
 }
 
 /// When one more run ended well: the current generation everywhere, nothing owed, open or left
 /// behind.
-pub fn mended(site: &Site, before: &Before, open: &OpenOrder) -> Result<(), String> {
-    let record = site.record()?.ok_or("there is no record")?;
+pub fn mended(host: &Host, before: &Before, open: &OpenOrder) -> Result<(), String> {
+    let record = host.record()?.ok_or("there is no record")?;
     let current = record.current.as_ref().ok_or("nothing was issued")?;
-    let shown = shown(site)?.ok_or("no pair is shown")?;
+    let shown = shown(host)?.ok_or("no pair is shown")?;
     let leaf = bundle::leaf_of(&pem(&shown)).map_err(|error| error.to_string())?;
     if leaf.fingerprint != current.leaf.fingerprint {
         return Err("what is shown is not the current generation".into());
     }
-    let combined = std::fs::read(site.path("out/combined.pem")).map_err(|error| error.to_string())?;
-    if Some(combined) != std::fs::read(live(site, Part::Combined)).ok() {
+    let combined = std::fs::read(host.path("out/combined.pem")).map_err(|error| error.to_string())?;
+    if Some(combined) != std::fs::read(live(host, Part::Combined)).ok() {
         return Err("out/combined.pem is not what live/ shows".into());
     }
     settled(&record)?;
@@ -91,16 +91,16 @@ pub fn mended(site: &Site, before: &Before, open: &OpenOrder) -> Result<(), Stri
         return Err(format!("order {open} was open, and {} was finished", current.order));
     }
     // A crash between the CA's answer and the saving of its URL leaves one order behind.
-    let orders = site.orders() - before.orders;
+    let orders = host.orders() - before.orders;
     if orders > 2 {
         return Err(format!("{orders} orders were placed"));
     }
-    let heard: Vec<_> = site.told().split_off(before.told);
+    let heard: Vec<_> = host.told().split_off(before.told);
     let times = heard.iter().filter(|number| **number == current.number).count();
     if current.number > before.number && (times == 0 || times > 2 || heard.last() != Some(&current.number)) {
         return Err(format!("the hook heard of {heard:?}, the current generation is {}", current.number));
     }
-    match leftovers(site).first() {
+    match leftovers(host).first() {
         Some(path) => Err(format!("{} was left behind", path.display())),
         None => Ok(()),
     }
@@ -119,14 +119,14 @@ fn settled(record: &LineageRecord) -> Result<(), String> {
     }
 }
 
-fn live(site: &Site, part: Part) -> PathBuf {
-    site.path("state/live").join(NAME).join(part.file_name())
+fn live(host: &Host, part: Part) -> PathBuf {
+    host.path("state/live").join(NAME).join(part.file_name())
 }
 
 /// The leaf that a reader of the five well-known names sees, as DER; an error where it sees a
 /// mixture or half of something.
-fn shown(site: &Site) -> Result<Option<Vec<u8>>, String> {
-    let read = |part: Part| match std::fs::read(live(site, part)) {
+fn shown(host: &Host) -> Result<Option<Vec<u8>>, String> {
+    let read = |part: Part| match std::fs::read(live(host, part)) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", part.file_name())),
@@ -187,27 +187,28 @@ fn block(text: &str) -> &str {
 
 /// What a finished program has no business leaving: half files, answers, keys without a
 /// certificate.
-fn leftovers(site: &Site) -> Vec<PathBuf> {
-    let answers = site.path("www/.well-known/acme-challenge");
+fn leftovers(host: &Host) -> Vec<PathBuf> {
+    let answers = host.path("www/.well-known/acme-challenge");
     let mut left: Vec<_> =
-        [answers, site.path("state/challenges")].iter().flat_map(|dir| files(dir)).collect();
-    left.extend(files(site.dir()).into_iter().filter(|path| {
+        [answers, host.path("state/challenges")].iter().flat_map(|dir| files(dir)).collect();
+    left.extend(files(host.dir()).into_iter().filter(|path| {
         let name = path.file_name().unwrap().to_string_lossy();
         name.ends_with(".nolapse-new") || name == ".writable"
     }));
     left
 }
 
-/// Everything below a directory but the directories; links are not followed.
+/// Files and links below a directory; links are not followed.
 pub fn files(dir: &Path) -> Vec<PathBuf> {
     let (mut found, mut todo) = (Vec::new(), vec![dir.to_owned()]);
     while let Some(dir) = todo.pop() {
         let Ok(entries) = std::fs::read_dir(&dir) else { continue };
         for entry in entries {
             let entry = entry.unwrap();
-            if entry.file_type().unwrap().is_dir() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
                 todo.push(entry.path());
-            } else {
+            } else if kind.is_file() || kind.is_symlink() {
                 found.push(entry.path());
             }
         }
