@@ -83,7 +83,13 @@ pub fn strike(
                     let mut tally = tally.lock().unwrap();
                     match verdict {
                         Ok(end) => *tally.ends.entry(end).or_default() += 1,
-                        Err(what) => tally.failures.push(told(scene, &point, &ran, &what)),
+                        Err(what) => {
+                            let failure = told(scene, &point, &ran, &what);
+                            if tally.failures.len() < TOLD_MOST {
+                                println!("{failure}\n");
+                            }
+                            tally.failures.push(failure);
+                        }
                     }
                 }
             });
@@ -93,9 +99,6 @@ pub fn strike(
     println!("{} strikes in {} s", points.len(), begun.elapsed().as_secs());
     for (end, count) in &tally.ends {
         println!("  {count:6}  {end}");
-    }
-    for failure in tally.failures.iter().take(TOLD_MOST) {
-        println!("{failure}\n");
     }
     tally
 }

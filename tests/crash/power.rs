@@ -1,11 +1,13 @@
 //! Power cut, and disks that fail, at every step of every plan. The model disk drops and tears
 //! what was not synced.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use nolapse::core::layout::{FileRights, output, replace};
 use nolapse::core::spec::{Output, Part, Rights};
-use nolapse::sys::disk::{Disk, Fault, Model, Trouble};
+use nolapse::sys::disk::{Disk, Fault, FileKind, Model, Trouble};
 
 use crate::story::{MOST, NAME, Story, check, rights, run, stories, texts};
 
@@ -27,21 +29,54 @@ async fn staged(at: usize) -> (Disk, Model, PathBuf, Story) {
 
 #[tokio::test]
 async fn f04_a_power_cut_at_every_step_leaves_one_whole_generation() {
+    cuts(SEEDS).await;
+}
+
+#[tokio::test]
+#[ignore = "minutes (docs/reliability.md)"]
+async fn f04_a_hundred_thousand_power_cuts_leave_one_whole_generation() {
+    assert!(cuts(420).await >= 100_000);
+}
+
+/// Cuts the power at every step of every plan, `seeds` times with other losses; how often that was.
+async fn cuts(seeds: u64) -> usize {
+    let (mut cuts, mut states) = (0, HashSet::new());
     let count = stories(Path::new("/")).len();
-    for (at, seed) in (0..count).flat_map(|at| (0..SEEDS).map(move |seed| (at, seed))) {
+    for (at, seed) in (0..count).flat_map(|at| (0..seeds).map(move |seed| (at, seed))) {
         for skip in 0.. {
             let (disk, model, dir, story) = staged(at).await;
             model.inject(Fault { trouble: Trouble::PowerCut, step: None, skip, lasting: true });
             let done = disk.run(story.plan.clone()).await.is_ok();
-            model.crash(seed);
+            // Each step draws its own losses.
+            model.crash(if seed < 2 { seed } else { seed * 1000 + u64::from(skip) });
             let when = format!("power cut after {skip} steps, seed {seed}");
             check(&story, &when, &disk, &dir, done);
+            cuts += 1;
+            let mut state = DefaultHasher::new();
+            (at, skip).hash(&mut state);
+            look(&disk, &dir, &mut state);
+            states.insert(state.finish());
             run(&disk, &story.plan).await;
             model.crash(0);
             check(&story, &format!("{when}, and run again"), &disk, &dir, true);
             if done {
                 break;
             }
+        }
+    }
+    println!("{cuts} power cuts left {} different states", states.len());
+    cuts
+}
+
+/// Everything below a directory, into one number.
+fn look(disk: &Disk, dir: &Path, state: &mut DefaultHasher) {
+    for name in disk.list(dir).unwrap_or_default() {
+        let path = dir.join(&name);
+        name.hash(state);
+        match disk.stat(&path).unwrap().kind {
+            FileKind::Dir => look(disk, &path, state),
+            FileKind::Link => disk.read_link(&path).unwrap().hash(state),
+            _ => disk.read(&path, MOST).unwrap().bytes().hash(state),
         }
     }
 }

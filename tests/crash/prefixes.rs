@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use nolapse::core::layout::{FsOp, discard_generation, generation_dir, install};
+use nolapse::core::layout::{FsOp, discard_generation, generation_dir, install, output};
+use nolapse::core::spec::{Output, Part, Rights};
 use nolapse::sys::disk::Disk;
 
 use crate::scratch::scratch;
-use crate::story::{NAME, check, half_written, rights, run, seen, stories, texts};
+use crate::story::{MOST, NAME, check, half_written, rights, run, seen, stories, texts};
 
 #[tokio::test]
 async fn f02_f03_every_prefix_of_every_plan_shows_one_whole_generation() {
@@ -27,6 +28,41 @@ async fn f02_f03_every_prefix_of_every_plan_shows_one_whole_generation() {
             run(&disk, &story.plan).await;
             check(story, &format!("ended after {prefix} and run again"), &disk, &dir, true);
             assert_eq!(half_written(&disk, &dir), [""; 0], "{}", story.says);
+        }
+    }
+}
+
+#[tokio::test]
+async fn f02_every_prefix_of_an_output_leaves_the_old_or_the_new_file_with_its_rights() {
+    let disk = Disk::real();
+    for there in [false, true] {
+        for prefix in 0.. {
+            let place = scratch();
+            let path = place.path().join("shop.pem");
+            let wanted = Output {
+                part: Part::Combined,
+                path: path.display().to_string(),
+                rights: Rights { key_mode: 0o600, ..rights() },
+            };
+            if there {
+                run(&disk, &output(&wanted, &texts(1))).await;
+            }
+            let plan = output(&wanted, &texts(2));
+            let done = prefix == plan.len();
+            run(&disk, &plan[..prefix]).await;
+            let found = disk.read(&path, MOST).ok();
+            let old = there.then(|| texts(1)[&Part::Combined].clone());
+            let new = Some(texts(2)[&Part::Combined].clone());
+            assert!(found == new || (!done && found == old), "after {prefix} steps");
+            for name in disk.list(place.path()).unwrap() {
+                assert_eq!(disk.stat(&place.path().join(&name)).unwrap().mode, 0o600, "{name}");
+            }
+            run(&disk, &plan).await;
+            assert_eq!(disk.read(&path, MOST).ok(), new);
+            assert_eq!(half_written(&disk, place.path()), [""; 0]);
+            if done {
+                break;
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use nolapse::core::layout::{Content, FsOp, Rendering, discard_generation, install, show};
+use nolapse::core::layout::{Content, FsOp, PLACEHOLDER, Rendering, discard_generation, install, show};
 use nolapse::core::spec::{Part, Rights};
 use nolapse::sys::disk::{Disk, FileKind};
 
@@ -31,7 +31,7 @@ pub fn seen(disk: &Disk, dir: &Path) -> Result<Option<u64>, String> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(format!("{}: {error}", part.file_name())),
             Ok(content) => {
-                Some((1..=5).find(|number| texts(*number).get(&part) == Some(&content)).ok_or_else(|| {
+                Some((0..=5).find(|number| texts(*number).get(&part) == Some(&content)).ok_or_else(|| {
                     format!("{} is {:?}", part.file_name(), String::from_utf8_lossy(content.bytes()))
                 })?)
             }
@@ -94,6 +94,20 @@ pub fn stories(dir: &Path) -> Vec<Story> {
             plan: show(dir, 1),
             old: Some(2),
             new: Some(1),
+        },
+        Story {
+            says: "the first generation after a placeholder",
+            before: vec![put(PLACEHOLDER)],
+            plan: put(1),
+            old: Some(PLACEHOLDER),
+            new: Some(1),
+        },
+        Story {
+            says: "a renewal and retention in one go",
+            before: vec![put(1), put(2)],
+            plan: [put(3), discard_generation(dir, 1)].concat(),
+            old: Some(2),
+            new: Some(3),
         },
         Story {
             says: "retention",
