@@ -279,7 +279,13 @@ pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<(Content, Stat
 
 pub fn list(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
+    let entries = loop {
+        match std::fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            entries => break entries?,
+        }
+    };
+    for entry in entries {
         names.extend(entry?.file_name().into_string());
     }
     names.sort();
