@@ -12,8 +12,8 @@ use nolapse::core::record::LineageRecord;
 use nolapse::core::spec::Part;
 use nolapse::sys::keys::PrivateKey;
 
-use crate::host::{Host, NAME};
-use crate::served;
+use super::host::{Host, NAME};
+use super::served;
 
 /// What was true before the program was struck.
 pub struct Before {

@@ -19,7 +19,7 @@ use nolapse::sys::disk::Disk;
 use test_ca::{Ca, Endpoint, RequestRecord};
 use tokio::runtime::Runtime;
 
-use crate::ports;
+use super::ports;
 use crate::scratch::scratch;
 
 pub const NAME: &str = "a.example";
@@ -71,6 +71,8 @@ impl Host {
             let _ = std::fs::remove_dir_all(&dir);
             std::fs::create_dir(&dir).unwrap();
         }
+        let closed = PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(self.path("state"), closed).unwrap();
         let _ = std::fs::remove_file(self.path("told"));
         let at = |name: &str| self.path(name).display().to_string();
         let solver = match answers {

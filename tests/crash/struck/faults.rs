@@ -2,12 +2,12 @@
 
 use nix::errno::Errno;
 
-use crate::call::{Call, Sort};
-use crate::campaign::{Point, Tally, recorded, sample, strike};
-use crate::eyes::{self, Before};
-use crate::host::{Host, NAME, words};
-use crate::scene::{RENEWAL, SCENES, Scene};
-use crate::tracer::{self, Ran, Strike};
+use super::call::{Call, Sort};
+use super::campaign::{Point, Tally, recorded, sample, strike};
+use super::eyes::{self, Before};
+use super::host::{Host, NAME, words};
+use super::scene::{FIRST, RENEWAL, SCENES, Scene};
+use super::tracer::{self, Ran, Strike};
 
 const ERRNOS: [Errno; 8] = [
     Errno::ENOSPC,
@@ -23,8 +23,8 @@ const ERRNOS: [Errno; 8] = [
 /// A call that is interrupted in a row: more often than any signal would.
 const INTERRUPTED: usize = 20;
 
-/// Strikes of the sample for each error.
-const SAMPLE: usize = 16;
+/// Strikes of the sample for each scene and error.
+const SAMPLE: usize = 20;
 
 /// Everything that can be refused; opening and locking too.
 fn counts(_: &Call) -> bool {
@@ -47,15 +47,17 @@ fn f01_f05_refused_a_sample_of_its_calls_it_says_so_and_the_next_run_mends_every
         println!("SKIPPED: refusing the program its calls: {why}");
         return;
     }
-    let calls = recorded(&SCENES[RENEWAL], counts).len();
     let mut points = Vec::new();
-    for (shift, errno) in ERRNOS.into_iter().enumerate() {
-        for (turn, at) in sample(calls - ERRNOS.len(), SAMPLE).into_iter().enumerate() {
-            // Each error meets other calls.
-            points.push(Point { scene: RENEWAL, strike: refusal(at + shift, errno, turn % 2 == 1) });
+    for scene in [FIRST, RENEWAL] {
+        let calls = recorded(&SCENES[scene], counts).len();
+        for (shift, errno) in ERRNOS.into_iter().enumerate() {
+            for (turn, at) in sample(calls - ERRNOS.len(), SAMPLE).into_iter().enumerate() {
+                // Each error meets other calls.
+                points.push(Point { scene, strike: refusal(at + shift, errno, turn % 2 == 1) });
+            }
         }
+        println!("{}: {} of {calls} calls", SCENES[scene].says, SAMPLE * ERRNOS.len());
     }
-    println!("{}: {} of {calls} calls", SCENES[RENEWAL].says, SAMPLE * ERRNOS.len());
     passed(&strike(&points, counts, judge));
 }
 

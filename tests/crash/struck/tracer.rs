@@ -16,7 +16,7 @@ use nix::sys::ptrace::{self, Event, Options};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::call::{Call, Raw, Sort};
+use super::call::{Call, Raw, Sort};
 
 /// Longest run; a program that takes longer is killed, and its run has no exit code.
 const RUN_MOST: Duration = Duration::from_secs(60);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use crate::call::Call;
-use crate::eyes::Before;
-use crate::host::Host;
-use crate::scene::{SCENES, Scene};
-use crate::tracer::{self, Ran, Strike};
+use super::call::Call;
+use super::eyes::Before;
+use super::host::Host;
+use super::scene::{SCENES, Scene};
+use super::tracer::{self, Ran, Strike};
 
 /// Sites at work at the same time.
 const HOSTS: usize = 2;
@@ -136,6 +136,6 @@ impl Stage {
 }
 
 fn set(host: &Host, scene: &Scene) {
-    host.fresh(scene.answers, &[crate::host::NAME]);
+    host.fresh(scene.answers, &[super::host::NAME]);
     (scene.stage)(host);
 }

@@ -1,14 +1,11 @@
 //! The real program killed before and after its calls, then run once more as a timer would.
 
-use crate::call::{Call, Sort};
-use crate::campaign::{Point, recorded, sample, strike};
-use crate::eyes::{self, Before};
-use crate::host::{Answers, Host, NAME, words};
-use crate::scene::{SCENES, Scene};
-use crate::tracer::{self, Ran, Strike};
-
-/// Calls of each scene at which the sample kills, before and after by turns.
-const SAMPLE: usize = 26;
+use super::call::{Call, Sort};
+use super::campaign::{Point, recorded, strike};
+use super::eyes::{self, Before};
+use super::host::{Answers, Host, NAME, words};
+use super::scene::{SCENES, Scene};
+use super::tracer::{self, Ran, Strike};
 
 /// What a kill before or after can tell apart: what was made so far, and what others heard.
 fn counts(call: &Call) -> bool {
@@ -20,26 +17,11 @@ fn counts(call: &Call) -> bool {
 }
 
 #[test]
-fn f02_f03_killed_at_a_sample_of_its_calls_the_next_run_mends_everything() {
+fn f02_f03_killed_before_and_after_every_call_the_next_run_mends_everything() {
     if let Some(why) = tracer::disabled() {
         println!("SKIPPED: killing the program at its calls: {why}");
         return;
     }
-    let mut points = Vec::new();
-    for (scene, calls) in SCENES.iter().map(|scene| recorded(scene, counts).len()).enumerate() {
-        for (turn, at) in sample(calls, SAMPLE).into_iter().enumerate() {
-            let strike = if turn % 2 == 0 { Strike::KillBefore(at) } else { Strike::KillAfter(at) };
-            points.push(Point { scene, strike });
-        }
-        println!("{}: {SAMPLE} of {calls} calls", SCENES[scene].says);
-    }
-    let tally = strike(&points, counts, judge);
-    assert!(tally.failures.is_empty(), "{} failures", tally.failures.len());
-}
-
-#[test]
-#[ignore = "all of them: many minutes (docs/reliability.md)"]
-fn f02_f03_killed_before_and_after_every_call_the_next_run_mends_everything() {
     let mut points = Vec::new();
     for (scene, calls) in SCENES.iter().map(|scene| recorded(scene, counts).len()).enumerate() {
         for at in 0..calls {

@@ -1,6 +1,6 @@
 //! What the program is doing when it is struck.
 
-use crate::host::{Answers, Host, NAME};
+use super::host::{Answers, Host, NAME};
 
 /// One command on a host in a known state.
 pub struct Scene {
@@ -71,5 +71,6 @@ pub const SCENES: &[Scene] = &[
     },
 ];
 
-/// The scene in which most is written.
+/// The two scenes in which most is written, by their places.
+pub const FIRST: usize = 0;
 pub const RENEWAL: usize = 1;
