@@ -14,6 +14,8 @@ use super::tracer::{self, Ran, Strike};
 const HOSTS: usize = 2;
 /// Strikes on one host before it is made anew: its CA remembers every order.
 const STRIKES_A_HOST: usize = 200;
+/// Strikes between two words of how far it has come.
+const WORD_EVERY: usize = 500;
 /// Failures told in full.
 const TOLD_MOST: usize = 12;
 
@@ -27,8 +29,9 @@ pub struct Point {
 /// What came of all strikes.
 #[derive(Debug, Default)]
 pub struct Tally {
+    struck: usize,
     /// How many ended how.
-    pub ends: BTreeMap<String, usize>,
+    ends: BTreeMap<String, usize>,
     pub failures: Vec<String>,
 }
 
@@ -47,6 +50,14 @@ pub fn sample(length: usize, most: usize) -> Vec<usize> {
         return (0..length).collect();
     }
     (0..most).map(|step| step * (length - 1) / (most - 1)).collect()
+}
+
+/// The same points in an order in which every part of the whole is an even sample of it.
+pub fn spread(points: &[Point]) -> Vec<Point> {
+    // Far from every count of errors and turns, and coprime to any length: it is a prime that a
+    // campaign never reaches.
+    const STRIDE: usize = 1_000_003;
+    (0..points.len()).map(|step| points[step * STRIDE % points.len()]).collect()
 }
 
 /// Strikes at every point; `judge` looks at what is left, mends it, and says how it ended or what
@@ -81,6 +92,14 @@ pub fn strike(
                         None => Ok("ended before that call".into()),
                     };
                     let mut tally = tally.lock().unwrap();
+                    tally.struck += 1;
+                    if tally.struck % WORD_EVERY == 0 {
+                        let (done, all, failed) = (tally.struck, points.len(), tally.failures.len());
+                        println!(
+                            "{done} of {all} strikes, {failed} failures, {} s",
+                            begun.elapsed().as_secs()
+                        );
+                    }
                     match verdict {
                         Ok(end) => *tally.ends.entry(end).or_default() += 1,
                         Err(what) => {

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::call::{Call, Sort};
-use super::campaign::{Point, Tally, recorded, sample, strike};
+use super::campaign::{Point, Tally, recorded, sample, spread, strike};
 use super::eyes::{self, Before};
 use super::host::{Host, NAME, words};
 use super::scene::{FIRST, RENEWAL, SCENES, Scene};
@@ -70,7 +70,7 @@ fn all(scene: usize) {
         points.push(Point { scene, strike: refusal(at, errno, false) });
         points.push(Point { scene, strike: refusal(at, errno, true) });
     }
-    passed(&strike(&points, counts, judge));
+    passed(&strike(&spread(&points), counts, judge));
 }
 
 #[test]

@@ -65,6 +65,7 @@ pub fn disabled() -> Option<String> {
 ///
 /// # Errors
 /// The kernel does not let us trace.
+#[allow(clippy::zombie_processes, reason = "the tracer itself waits for every thread of it")]
 pub fn run(
     command: &mut Command,
     site: &Path,
