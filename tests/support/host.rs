@@ -13,8 +13,10 @@ use nolapse::codec::state;
 use nolapse::core::layout::Content;
 use nolapse::core::name::LineageId;
 use nolapse::core::record::{Installed, LineageRecord};
-use nolapse::ports::{Key, Store};
+use nolapse::core::time::Timestamp;
+use nolapse::ports::{Expect, Key, Store};
 use nolapse::store::DirStore;
+use nolapse::sys::clock::Clock;
 use nolapse::sys::disk::Disk;
 use test_ca::{Ca, Endpoint, RequestRecord};
 use tokio::runtime::Runtime;
@@ -182,6 +184,25 @@ combined = {combined:?}
         content
             .map(|content| state::decode_installed(&content).map_err(|error| error.to_string()))
             .transpose()
+    }
+
+    /// Lets the time come at which answers that could not be removed are tried again; whether
+    /// there are any.
+    pub fn debts_come_due(&self) -> Result<bool, String> {
+        let Some(mut record) = self.record()?.filter(|record| !record.debts.is_empty()) else {
+            return Ok(false);
+        };
+        for debt in &mut record.debts {
+            debt.next_at = Timestamp::from_millis(0);
+        }
+        let content = state::encode_record(&record).map_err(|error| error.to_string())?;
+        let key = Key::Lineage(record.id.clone());
+        self.runtime.block_on(async {
+            let opened = DirStore::open(Disk::real(), Clock::wall(), &self.path("state")).await;
+            let store = opened.map_err(|error| error.to_string())?;
+            let swapped = store.swap(&key, Expect::Anything, content).await;
+            swapped.map(|_| true).map_err(|error| error.to_string())
+        })
     }
 
     fn load(&self, key: &Key) -> Result<Option<Content>, String> {

@@ -149,6 +149,12 @@ fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
             }
         }
     }
+    if host.debts_come_due()? {
+        let output = host.run(&["renew"]);
+        if !output.status.success() {
+            return Err(format!("with its debts due: {}", words(&output)));
+        }
+    }
     eyes::mended(host, before, if how == "by hand" { &None } else { &open })?;
     Ok(format!("exit code {code}, mended by {how}"))
 }
