@@ -16,6 +16,8 @@ const HOSTS: usize = 2;
 const STRIKES_A_HOST: usize = 200;
 /// Strikes between two words of how far it has come.
 const WORD_EVERY: usize = 500;
+/// How a run ends that made fewer calls.
+const MISSED: &str = "ended before that call";
 /// Failures told in full.
 const TOLD_MOST: usize = 12;
 
@@ -32,7 +34,16 @@ pub struct Tally {
     struck: usize,
     /// How many ended how.
     ends: BTreeMap<String, usize>,
-    pub failures: Vec<String>,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    /// Nothing went wrong, and next to all strikes met their call: runs differ by a few.
+    pub fn passed(&self) {
+        let missed = self.ends.get(MISSED).copied().unwrap_or(0);
+        assert!(missed * 10 <= self.struck, "{missed} of {} strikes met nothing", self.struck);
+        assert!(self.failures.is_empty(), "{} failures", self.failures.len());
+    }
 }
 
 /// The calls of an undisturbed run, in order.
@@ -89,7 +100,7 @@ pub fn strike(
                     let ran = tracer::run(&mut command, host.dir(), point.strike, counts).unwrap();
                     let verdict = match &ran.struck {
                         Some(_) => judge(host, scene, &before, &ran),
-                        None => Ok("ended before that call".into()),
+                        None => Ok(MISSED.into()),
                     };
                     let mut tally = tally.lock().unwrap();
                     tally.struck += 1;

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 use super::call::{Call, Sort};
-use super::campaign::{Point, Tally, recorded, sample, spread, strike};
+use super::campaign::{Point, recorded, sample, spread, strike};
 use super::eyes::{self, Before};
 use super::host::{Host, NAME, words};
 use super::scene::{FIRST, RENEWAL, SCENES, Scene};
@@ -58,7 +58,7 @@ fn f01_f05_refused_a_sample_of_its_calls_it_says_so_and_the_next_run_mends_every
         }
         println!("{}: {} of {calls} calls", SCENES[scene].says, SAMPLE * ERRNOS.len());
     }
-    passed(&strike(&points, counts, judge));
+    strike(&points, counts, judge).passed();
 }
 
 /// Every call of one scene, with every error.
@@ -70,7 +70,7 @@ fn all(scene: usize) {
         points.push(Point { scene, strike: refusal(at, errno, false) });
         points.push(Point { scene, strike: refusal(at, errno, true) });
     }
-    passed(&strike(&spread(&points), counts, judge));
+    strike(&spread(&points), counts, judge).passed();
 }
 
 #[test]
@@ -107,10 +107,6 @@ fn f01_f05_refused_any_call_of_a_change_by_hand_it_says_so_and_is_mended() {
 #[ignore = "every call and error: many minutes (docs/reliability.md)"]
 fn f01_f05_refused_any_call_of_mending_a_record_it_says_so_and_is_mended() {
     all(5);
-}
-
-fn passed(tally: &Tally) {
-    assert!(tally.failures.is_empty(), "{} failures", tally.failures.len());
 }
 
 fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<String, String> {

@@ -17,4 +17,5 @@ mod campaign;
 mod faults;
 mod kills;
 mod scene;
+mod sight;
 mod tracer;
