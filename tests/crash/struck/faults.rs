@@ -137,7 +137,7 @@ fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
             continue;
         }
         // What failed waits for its next try; by hand there is no waiting.
-        how = "by hand";
+        how = "hand";
         for by_hand in [&["deploy"][..], &["renew", NAME]] {
             let output = host.run(by_hand);
             if !output.status.success() && by_hand.len() > 1 {
@@ -151,6 +151,6 @@ fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
             return Err(format!("with its debts due: {}", words(&output)));
         }
     }
-    eyes::mended(host, before, if how == "by hand" { &None } else { &open })?;
+    eyes::mended(host, before, if how == "hand" { &None } else { &open })?;
     Ok(format!("exit code {code}, mended by {how}"))
 }
