@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use super::eyes::{self, Before};
 use super::host::{Answers, Host, NAME};
 
+type Damage = fn(&Host);
+
 #[test]
 fn damage_of_each_kind_is_seen() {
     let host = Host::new();
@@ -21,7 +23,6 @@ fn damage_of_each_kind_is_seen() {
     };
     assert_eq!(sees(&host), None);
     host.put_aside("well");
-    type Damage = fn(&Host);
     let table: [(&str, Damage); 9] = [
         ("the key is not the leaf's", |host| put(host, "privkey.pem")),
         ("not of one generation", |host| put(host, "combined.pem")),
