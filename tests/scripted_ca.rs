@@ -154,7 +154,7 @@ async fn nulls_where_members_could_be_left_out_do_no_harm() {
 }
 
 #[tokio::test]
-async fn t08_an_answer_without_end_is_cut_off() {
+async fn t07_an_answer_without_end_is_cut_off() {
     for endless in [
         Answer::text(201, "application/json", vec![b' '; 4096]).without_end(),
         Answer::text(201, "application/pem-certificate-chain", vec![b'x'; 4096]).without_end(),
