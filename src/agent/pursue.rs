@@ -286,7 +286,7 @@ impl Agent {
         attempt: &Attempt,
         bundle: Bundle,
     ) -> Result<(), Failure> {
-        let number = self.keep(&world.record.value, &bundle).await?;
+        let number = self.keep(world, &bundle).await?;
         let now = self.clock.now();
         let leaf = bundle.leaf().clone();
         let record = &mut world.record.value;
@@ -324,9 +324,14 @@ impl Agent {
         Ok(())
     }
 
-    /// Stores the generation under the next free number.
-    async fn keep(&self, record: &LineageRecord, bundle: &Bundle) -> Result<u64, Failure> {
-        for number in (record.last_number + 1)..=(record.last_number + NUMBER_TRIES) {
+    /// Stores the generation under the next free number. After a state was restored or lost in
+    /// part, `live/` may show a higher one than the record knows: written over that, readers would
+    /// see old and new files side by side (F60).
+    async fn keep(&self, world: &World, bundle: &Bundle) -> Result<u64, Failure> {
+        let record = &world.record.value;
+        let shown = world.disk.kept.last().copied().unwrap_or(0);
+        let last = record.last_number.max(shown);
+        for number in last.saturating_add(1)..=last.saturating_add(NUMBER_TRIES) {
             let key = Key::Generation(record.id.clone(), number);
             match self.store.swap(&key, Expect::Absent, bundle.to_content()).await {
                 Ok(_) => return Ok(number),
