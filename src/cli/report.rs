@@ -334,9 +334,28 @@ fn severity(survey: &Survey) -> Severity {
     let foreign = matches!(survey.world.disk.live, Placement::Foreign(_))
         || survey.world.disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)));
     let paused = record.pause.as_ref().is_some_and(|pause| pause.until > survey.at);
-    let uneasy =
-        !survey.ladder.paid() || record.trouble.is_some() || installed.refused.is_some() || foreign || paused;
+    let uneasy = !survey.ladder.paid()
+        || record.trouble.is_some()
+        || installed.refused.is_some()
+        || foreign
+        || paused
+        || overdue(survey).is_some();
     if uneasy { Severity::Warning } else { Severity::Ok }
+}
+
+/// Share of a life, and the most of it, that a renewal which is due may wait for the next pass of
+/// a timer.
+const OVERDUE_SHARE: i64 = 40;
+const OVERDUE_MOST: Span = Span::DAY;
+
+/// Since when a renewal is due that nothing has tried: neither daemon nor timer runs (F23).
+fn overdue(survey: &Survey) -> Option<Timestamp> {
+    let record = &survey.world.record.value;
+    let due = survey.spec().and(renewal_point(record))?.at;
+    let lifetime = record.leaf()?.lifetime();
+    let waits = !matches!(survey.plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. });
+    let grace = lifetime.over(OVERDUE_SHARE).min(OVERDUE_MOST);
+    (waits && record.trouble.is_none() && survey.at.since(due) > grace).then_some(due)
 }
 
 fn notes(survey: &Survey) -> Vec<String> {
@@ -357,6 +376,9 @@ fn notes(survey: &Survey) -> Vec<String> {
             trouble.since.brief(),
             trouble.failure.words
         ));
+    }
+    if let Some(due) = overdue(survey) {
+        notes.push(format!("due since {}, and nothing tried to renew it", due.brief()));
     }
     if let Some(refused) = &installed.refused {
         notes.push(format!(
@@ -415,6 +437,9 @@ fn advice(survey: &Survey) -> Option<String> {
     }
     if let Some(hook) = survey.ladder.hooks_owed.first() {
         return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));
+    }
+    if overdue(survey).is_some() {
+        return Some("see that the daemon or the timer runs:  systemctl status nolapse".into());
     }
     let trouble = record.trouble.as_ref()?;
     match (trouble.failure.class, &survey.plan.issuance) {
