@@ -346,3 +346,41 @@ fn going_back_needs_a_sound_generation_with_a_sixth_of_life_left() {
         assert_eq!(worth_returning_to(&issued, now), expected, "{row}");
     }
 }
+
+#[test]
+fn f60_a_restored_state_does_not_reload_a_server_back_to_an_older_certificate() {
+    let served = |bend: fn(&mut crate::core::leaf::Leaf)| {
+        World::settled().with(|w| {
+            // Notes of this host are lost; a look has shown what is served.
+            w.installed.hooks.clear();
+            let mut other = leaf(day(8), Span::days(90), 77);
+            bend(&mut other);
+            let mut note = note(Sight::OtherValid, 2, w.now, w.now + Span::MINUTE);
+            note.leaf = Some(other);
+            w.installed.endpoints.insert(endpoint(), note);
+        })
+    };
+    upkeep_table(vec![
+        ("a younger one of the same CA", served(|_| {}), "hold"),
+        ("deploy --take-back", served(|_| {}).with(|w| w.request.take_back = true), "notify nginx 2"),
+        ("nothing was looked at yet", served(|_| {}).with(|w| w.installed.endpoints.clear()), "observe 2 1"),
+        (
+            "a note without a success counts as none, days after the issuance",
+            served(|_| {}).with(|w| drop(w.installed.hooks.insert(hook("nginx"), HookNote::never()))),
+            "hold",
+        ),
+        (
+            "just issued: the hook is told at once",
+            served(|_| {}).with(|w| {
+                w.installed.hooks.insert(hook("nginx"), HookNote::never());
+                let now = w.now;
+                w.current().at = now;
+            }),
+            "notify nginx 2",
+        ),
+        ("an older one of the same CA", served(|leaf| leaf.not_before = day(-5)), "notify nginx 2"),
+        ("one of another CA", served(|leaf| leaf.issuer = "Another CA".into()), "notify nginx 2"),
+        ("one that has expired", served(|leaf| leaf.not_after = day(9)), "notify nginx 2"),
+        ("one for other names", served(|leaf| leaf.names = names(&["b.example"])), "notify nginx 2"),
+    ]);
+}
