@@ -6,6 +6,7 @@ use crate::desk::{Desk, free_port, orders};
 use crate::files::copy;
 use crate::served;
 use crate::server::Server;
+use crate::time::{can_be_later, later};
 
 /// A certificate that is issued, served, renewed and served anew; the state of before lies by.
 struct Past {
@@ -56,6 +57,9 @@ impl Past {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f60_a_restored_state_never_brings_back_a_certificate_older_than_the_one_served() {
+    if !can_be_later() {
+        return;
+    }
     for (row, keep, lost) in [
         ("all but what servers read", &["live"][..], &[][..]),
         ("all of it, notes included", &[], &[]),
@@ -70,8 +74,9 @@ async fn f60_a_restored_state_never_brings_back_a_certificate_older_than_the_one
         }
         let mut said = String::new();
         for arguments in [&["renew"][..], &["deploy"], &["renew"], &["once"]] {
-            let told = past.desk.run(arguments);
-            said += &format!("{arguments:?} {told:?}\n");
+            // Hours after the restore, as it is in life: what was issued this minute is told at once.
+            let told = later("+3h", &past.desk.command(arguments)).output().unwrap();
+            said += &format!("{arguments:?} {}", String::from_utf8_lossy(&told.stdout));
             let seen = served::leaf(past.server.port, "a.example").unwrap();
             let older = {
                 let of = |der: &[u8]| nolapse::codec::x509::leaf(der).unwrap().not_after;

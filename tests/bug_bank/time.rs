@@ -14,8 +14,7 @@ use crate::desk::{Desk, exists};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f23_when_nothing_runs_status_says_so() {
-    if Command::new("faketime").arg("--version").output().is_err() {
-        println!("SKIPPED: faketime is not installed (Debian: apt install faketime)");
+    if !can_be_later() {
         return;
     }
     let desk = Desk::new();
@@ -29,11 +28,7 @@ async fn f23_when_nothing_runs_status_says_so() {
         (63, 1, "nothing tried to renew it"),
         (89, 2, "nothing tried to renew it"),
     ] {
-        let plain = desk.command(&["status"]);
-        let mut later = Command::new("faketime");
-        later.arg("-f").arg(format!("+{days}d")).arg(plain.get_program()).args(plain.get_args());
-        later.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let output = later.output().unwrap();
+        let output = later(&format!("+{days}d"), &desk.command(&["status"])).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(output.status.code(), Some(code), "after {days} days: {said}");
         assert!(said.contains(word), "after {days} days: {said}");
@@ -107,6 +102,22 @@ async fn f31_a_ca_that_never_answers_delays_nobody_elses_certificate() {
     daemon.wait().unwrap();
     assert!(all, "they waited for the silent CA");
     assert!(held, "the silent CA was still being waited for: {:?}", silent.requests());
+}
+
+/// The same program on a host whose clock is ahead by so much.
+pub fn later(by: &str, plain: &Command) -> Command {
+    let mut command = Command::new("faketime");
+    command.arg("-f").arg(by).arg(plain.get_program()).args(plain.get_args());
+    command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command
+}
+
+pub fn can_be_later() -> bool {
+    let there = Command::new("faketime").arg("--version").output().is_ok();
+    if !there {
+        println!("SKIPPED: faketime is not installed (Debian: apt install faketime)");
+    }
+    there
 }
 
 fn leaf(start: Timestamp, lifetime: Span, fingerprint: Fingerprint) -> Leaf {
