@@ -44,6 +44,7 @@ impl<'a> Book<'a> {
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
+            Err(StateError::Strange(why)) => Err(strange(&key, &why)),
             Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
                 Ok(Held { value: self.retell(id).await?, revision: Some(entry.revision) })
             }
@@ -65,6 +66,7 @@ impl<'a> Book<'a> {
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
+            Err(StateError::Strange(why)) => Err(strange(&key, &why)),
             // A lost note owes nothing that a look at the endpoints would not tell.
             Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
                 Ok(Held { value: Installed::default(), revision: Some(entry.revision) })
@@ -136,6 +138,15 @@ impl<'a> Book<'a> {
         }
         Ok(record)
     }
+}
+
+/// Not told anew: what another release wrote may be a pause, and is not ours to undo.
+fn strange(key: &Key, why: &str) -> Failure {
+    let words = format!(
+        "{key} was written by another nolapse ({why}); use that release, or move the entry out of the state \
+         directory and it is told anew; nothing was changed"
+    );
+    Failure::refused(Fault::Config, "state-newer", words)
 }
 
 fn encoded(content: Result<Content, StateError>) -> Result<Content, Failure> {

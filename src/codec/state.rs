@@ -5,9 +5,10 @@
 //! - A release that adds, removes or changes the meaning of any field raises [`SCHEMA`]. It reads
 //!   all older schemas (a field that was not there yet has a default) and writes its own.
 //! - A higher number than ours is [`StateError::Newer`]: the caller touches nothing.
-//! - Within a schema an unknown field is damage, not something to pass over: no release wrote it,
-//!   and since most fields have defaults, passing over a `pause` with one letter flipped would
-//!   silently undo the pause. So every struct of a record denies unknown fields.
+//! - Within a schema an unknown field or word is [`StateError::Strange`], not something to pass over:
+//!   this release never writes it, and since most fields have defaults, passing over it could
+//!   silently undo a pause. So every struct of a record denies unknown fields, and the caller
+//!   touches nothing: what a disk does to a file the store's checksum has told before.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub enum StateError {
     Newer { found: u32, known: u32 },
     #[error("damaged: {0}")]
     Damaged(String),
+    /// Whole and well formed, with a field or word that this release does not know.
+    #[error("written by another release: {0}")]
+    Strange(String),
     /// Refused when writing, as it could not be read again.
     #[error("cannot be written: {0}")]
     Unwritable(String),
@@ -102,7 +106,13 @@ fn decode<T: DeserializeOwned>(kind: Kind, content: &Content) -> Result<T, State
         Ok(Envelope { schema, .. }) => Err(unknown_schema(schema)),
         Err(why) => Err(match serde_json::from_slice::<Head>(text) {
             Ok(Head { schema }) if schema != SCHEMA => unknown_schema(schema),
-            _ => StateError::Damaged(plain(&why.to_string(), WORDS_MAX)),
+            head => {
+                let words = why.to_string();
+                let strange =
+                    ["unknown field", "unknown variant"].iter().any(|start| words.starts_with(start));
+                let words = plain(&words, WORDS_MAX);
+                if head.is_ok() && strange { StateError::Strange(words) } else { StateError::Damaged(words) }
+            }
         }),
     }
 }
@@ -181,8 +191,6 @@ mod tests {
             ("zeroes, as a lost write leaves them", "\0".repeat(512)),
             ("half a file", v1[..v1.len() / 2].to_owned()),
             ("two files in one", format!("{v1}{v1}")),
-            ("a letter flipped in a field with a default", v1.replacen("\"pause\"", "\"paure\"", 1)),
-            ("the same deeper down", v1.replacen("\"digests\"", "\"dihests\"", 1)),
             ("another kind of record", INSTALLED_V1.to_owned()),
             ("no schema", v1.replacen("\"schema\":1,", "", 1)),
             ("a schema that never was", v1.replacen("\"schema\":1", "\"schema\":0", 1)),
@@ -195,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_no_release_wrote_is_damage_wherever_it_stands() {
+    fn a_field_of_another_release_is_not_passed_over_wherever_it_stands() {
         for (row, text) in [("lineage", LINEAGE_V1), ("installed", INSTALLED_V1)] {
             for (at, _) in text.match_indices('{') {
                 // A failure's class without values of its own passes over what else stands there.
@@ -209,8 +217,15 @@ mod tests {
                     "lineage" => decode_record(&content(more)).map(drop),
                     _ => decode_installed(&content(more)).map(drop),
                 };
-                assert!(matches!(decoded, Err(StateError::Damaged(_))), "{row}: {}", &text[at..]);
+                assert!(matches!(decoded, Err(StateError::Strange(_))), "{row}: {}", &text[at..]);
             }
+        }
+        for (row, text) in [
+            ("another name for a field with a default", LINEAGE_V1.replacen("\"pause\"", "\"paure\"", 1)),
+            ("the same deeper down", LINEAGE_V1.replacen("\"digests\"", "\"dihests\"", 1)),
+            ("another kind of key", LINEAGE_V1.replacen("\"key-kind\":\"", "\"key-kind\":\"x", 1)),
+        ] {
+            assert!(matches!(decode_record(&content(text)), Err(StateError::Strange(_))), "{row}");
         }
     }
 
