@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -414,7 +415,8 @@ impl Rig {
                         [hook.app]\nrun = [\"/bin/true\"]\n"
                 .to_owned();
         for name in names {
-            text += &format!(
+            let _ = write!(
+                text,
                 "[certificate.\"{name}\"]\nissuer = \"ca\"\nsolver = \"way\"\nhooks = [\"app\"]\n\
                  observe = [\"{name}@127.0.0.1:443\"]\n"
             );

@@ -219,7 +219,9 @@ fn mutate(lines: &mut Vec<String>, range: &Range<usize>, headers: bool, dice: &m
 
 fn without_origins(wanted: &Wanted) -> BTreeMap<LineageId, LineageSpec> {
     let mut lineages = wanted.lineages.clone();
-    lineages.values_mut().for_each(|spec| spec.origin.clear());
+    for spec in lineages.values_mut() {
+        spec.origin.clear();
+    }
     lineages
 }
 

@@ -15,8 +15,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use desk::{Desk, orders};
+use nolapse::codec::digest::sha256;
 use serde_json::Value;
 use test_ca::{Ca, Effect, Endpoint, Fault};
 
@@ -175,6 +175,9 @@ async fn f32_the_state_of_the_last_release_is_read_and_gone_on_with() {
     assert!(keys.clone().count() > 0 && keys.clone().all(|key| accounts.contains(key)), "an account is lost");
 }
 
+/// What another release does to a state.
+type Change = Box<dyn Fn(&Desk)>;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn f32_a_newer_state_is_refused_before_any_write() {
     let record = |from: &'static str, to: &'static str| {
@@ -184,7 +187,7 @@ async fn f32_a_newer_state_is_refused_before_any_write() {
         move |desk: &Desk| reseal(desk, "installed", SETTLED, |body| replaced(&body, from, to))
     };
     // What is changed, the exit code of a renewal, and the words.
-    let rows: Vec<(&str, Box<dyn Fn(&Desk)>, i32, &str)> = vec![
+    let rows: Vec<(&str, Change, i32, &str)> = vec![
         (
             "the whole state is newer",
             Box::new(|desk| std::fs::write(desk.path("state/version"), "2\n").unwrap()),
@@ -298,7 +301,8 @@ fn daemon_touches_nothing(row: &str, desk: &Desk, before: &BTreeMap<PathBuf, (u3
     for (path, file) in before {
         assert!(
             path.starts_with("locks") || after.get(path) == Some(file),
-            "{row}: the daemon touched {path:?}"
+            "{row}: the daemon touched {}",
+            path.display()
         );
     }
 }
@@ -317,7 +321,6 @@ fn reseal(desk: &Desk, shelf: &str, id: &str, change: impl Fn(String) -> String)
     let (magic, stamp) = (fields.next().unwrap(), fields.next().unwrap());
     let body = change(body.to_owned());
     let head = format!("{magic} {stamp} {} ", body.len());
-    let sum = digest(&SHA256, format!("{shelf}/{id}\n{head}{body}").as_bytes());
-    let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sum = sha256(format!("{shelf}/{id}\n{head}{body}").as_bytes());
     std::fs::write(path, format!("{head}{sum}\n{body}")).unwrap();
 }

@@ -1,5 +1,6 @@
 //! Hooks, and a run that nobody watches.
 
+use std::fmt::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -17,9 +18,9 @@ async fn f21_of_five_targets_only_the_missing_ones_are_told_again() {
         let mut config = desk.around(&ca);
         for name in TARGETS {
             let run = format!("echo x >> {0}.told; test ! -e {0}.down", desk.show(name));
-            config += &format!("[hook.{name}]\nrun = [\"sh\", \"-c\", \"{run}\"]\n");
+            let _ = writeln!(config, "[hook.{name}]\nrun = [\"sh\", \"-c\", \"{run}\"]");
         }
-        config += &format!("[certificate.\"a.example\"]\nhooks = {TARGETS:?}\n");
+        let _ = writeln!(config, "[certificate.\"a.example\"]\nhooks = {TARGETS:?}");
         desk.configure(&config);
         for index in &down {
             desk.write(&format!("{}.down", TARGETS[*index]), "");

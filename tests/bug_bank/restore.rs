@@ -1,5 +1,7 @@
 //! A state that is put back to what it was.
 
+use std::fmt::Write as _;
+
 use test_ca::Ca;
 
 use crate::desk::{Desk, free_port, orders};
@@ -76,7 +78,7 @@ async fn f60_a_restored_state_never_brings_back_a_certificate_older_than_the_one
         for arguments in [&["renew"][..], &["deploy"], &["renew"], &["once"]] {
             // Hours after the restore, as it is in life: what was issued this minute is told at once.
             let told = later("+3h", &past.desk.command(arguments)).output().unwrap();
-            said += &format!("{arguments:?} {}", String::from_utf8_lossy(&told.stdout));
+            let _ = write!(said, "{arguments:?} {}", String::from_utf8_lossy(&told.stdout));
             let seen = served::leaf(past.server.port, "a.example").unwrap();
             let older = {
                 let of = |der: &[u8]| nolapse::codec::x509::leaf(der).unwrap().not_after;

@@ -1,5 +1,6 @@
 //! Too late, too early, all at once, or not at all.
 
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -82,12 +83,13 @@ async fn f31_a_ca_that_never_answers_delays_nobody_elses_certificate() {
     let silent = test_ca::Ca::builder().plain_http().start().await.unwrap();
     silent.set_fault(Fault::new(Effect::Stall));
     let mut config = desk.around(&good);
-    config += &format!("[issuer.silent]\ndirectory = \"{}\"\ninsecure-http = true\n", silent.directory_url());
+    let _ =
+        write!(config, "[issuer.silent]\ndirectory = \"{}\"\ninsecure-http = true\n", silent.directory_url());
     for index in 0..6 {
-        config += &format!("[certificate.\"a{index}.example\"]\nissuer = \"silent\"\n");
+        let _ = writeln!(config, "[certificate.\"a{index}.example\"]\nissuer = \"silent\"");
     }
     for index in 0..3 {
-        config += &format!("[certificate.\"z{index}.example\"]\n");
+        let _ = writeln!(config, "[certificate.\"z{index}.example\"]");
     }
     desk.configure(&config);
     let mut daemon = desk.command(&["run"]).spawn().unwrap();
