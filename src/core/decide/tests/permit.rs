@@ -132,9 +132,9 @@ fn last_resort_shortens_the_daily_wait_but_no_floor() {
             w.record.trouble.as_mut().unwrap().failure.reached_validation = reached;
         })
     };
-    let expired = |ago: Span, reached| {
+    let expired = |since: Span, ago: Span, reached| {
         failed(ago, reached).with(|w| {
-            let shift = Span::days(10);
+            let shift = Span::days(4) + since;
             w.now = w.now + shift;
             let trouble = w.record.trouble.as_mut().unwrap();
             trouble.last_at = trouble.last_at + shift;
@@ -144,10 +144,36 @@ fn last_resort_shortens_the_daily_wait_but_no_floor() {
     table(vec![
         ("failed an hour ago", failed(minutes(60), false), "renew last-resort"),
         ("failed half an hour ago", failed(minutes(30), false), "suspend backing-off"),
-        ("expired, failed half a minute ago", expired(Span::secs(30), false), "suspend backing-off"),
-        ("expired, failed a minute ago", expired(Span::secs(60), false), "renew last-resort"),
-        ("expired, a validation failed 14 minutes ago", expired(minutes(14), true), "suspend backing-off"),
-        ("expired, a validation failed 15 minutes ago", expired(minutes(15), true), "renew last-resort"),
+        (
+            "just expired, failed half a minute ago",
+            expired(minutes(5), Span::secs(30), false),
+            "suspend backing-off",
+        ),
+        (
+            "just expired, failed a minute ago",
+            expired(minutes(5), Span::secs(60), false),
+            "renew last-resort",
+        ),
+        (
+            "just expired, a validation failed 14 minutes ago",
+            expired(minutes(5), minutes(14), true),
+            "suspend backing-off",
+        ),
+        (
+            "just expired, a validation failed 15 minutes ago",
+            expired(minutes(5), minutes(15), true),
+            "renew last-resort",
+        ),
+        (
+            "expired a week ago, failed 59 minutes ago",
+            expired(Span::days(7), minutes(59), false),
+            "suspend backing-off",
+        ),
+        (
+            "expired a week ago, failed an hour ago",
+            expired(Span::days(7), minutes(60), false),
+            "renew last-resort",
+        ),
     ]);
     let before = World::settled().at(day(85)).failed(Class::Refused, 9, day(85), day(86)).with(|w| {
         w.spec().key = KeyKind::Rsa2048;
