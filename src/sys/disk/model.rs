@@ -61,6 +61,9 @@ pub enum Trouble {
     ReadOnly,
     /// EACCES
     Denied,
+    /// A sync is answered as done and nothing is made durable, as by a drive that only caches;
+    /// what is no sync goes well.
+    Pretends,
     /// Nothing works any more, until [`Model::crash`].
     PowerCut,
 }

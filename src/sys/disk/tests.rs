@@ -391,3 +391,15 @@ fn torn_files_happen() {
     }
     assert_eq!(shapes.len(), 5, "{shapes:?}");
 }
+
+#[test]
+fn a_drive_that_only_says_that_it_synced_loses_what_it_said() {
+    let (disk, model) = Disk::model();
+    let plan = |name: &str| vec![create(format!("/{name}"), "1"), FsOp::SyncDir { path: "/".into() }];
+    run(&disk, plan("before")).unwrap();
+    model.inject(Fault { trouble: Trouble::Pretends, step: Some(Step::SyncDir), skip: 0, lasting: true });
+    run(&disk, plan("after")).expect("it says that all is well");
+    assert_eq!(text(&disk, "/after").as_deref(), Some("1"));
+    model.crash(0);
+    assert_eq!(disk.list(Path::new("/")).unwrap(), ["before"]);
+}

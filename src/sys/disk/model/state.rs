@@ -95,7 +95,7 @@ impl State {
             fault.lasting
         });
         match hit {
-            None => Ok(()),
+            None | Some(Trouble::Pretends) => Ok(()),
             Some(Trouble::PowerCut) => {
                 self.powered = false;
                 Err(dark())
@@ -105,6 +105,16 @@ impl State {
             Some(Trouble::ReadOnly) => Err(Errno::ROFS.into()),
             Some(Trouble::Denied) => Err(Errno::ACCESS.into()),
         }
+    }
+
+    /// Whether the next sync of this kind is only said to be done.
+    fn pretends(&self, step: Step) -> bool {
+        let applies = |fault: &Fault| {
+            fault.trouble == Trouble::Pretends
+                && fault.skip == 0
+                && fault.step.is_none_or(|only| only == step)
+        };
+        self.faults.iter().any(applies)
     }
 
     pub fn make_dir(&mut self, root: Option<&Path>, path: &Path, rights: &FileRights) -> io::Result<()> {
@@ -147,8 +157,9 @@ impl State {
         let reached = if write.is_ok() { content.len() } else { content.len() / 2 };
         self.set_file(id, content[..reached].to_vec(), false);
         write?;
+        let synced = !self.pretends(Step::Sync);
         self.step(Step::Sync)?;
-        self.set_file(id, content.to_vec(), true);
+        self.set_file(id, content.to_vec(), synced);
         Ok(())
     }
 
@@ -180,7 +191,11 @@ impl State {
         if !matches!(self.node(dir)?.body, Body::Dir(_)) {
             return Err(Errno::NOTDIR.into());
         }
+        let pretends = self.pretends(Step::SyncDir);
         self.step(Step::SyncDir)?;
+        if pretends {
+            return Ok(());
+        }
         let (settled, open): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|change| change.dir == dir);
         self.pending = open;
