@@ -4,16 +4,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod board;
+mod bug;
 mod ca;
 mod crash;
+mod desk;
 mod hook;
+mod journal;
 mod keys;
 mod laws;
+mod limits;
 mod mint;
 mod node;
+mod peek;
 mod probe;
 mod script;
 mod server;
+mod shared;
+mod sky;
 mod solver;
+mod store;
 mod stories;
 mod world;

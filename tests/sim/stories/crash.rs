@@ -12,12 +12,12 @@ async fn f02_killed_at_any_call_an_issuance_goes_on_with_the_same_order() {
     let mut world = World::new(50, LIFE);
     world.start().await;
     world.settle(Span::MINUTE).await;
-    let points = world.node.points.passed();
+    let points = world.node().points.passed();
     drop(world);
     let mut orphans = 0;
     for point in 0..points {
         let mut world = World::new(50, LIFE);
-        world.node.points.die_at(point);
+        world.node().points.die_at(point);
         world.start().await;
         world.settle(Span::minutes(10)).await;
         orphans += orphaned(&world, &format!("killed at call {point}"));
@@ -30,7 +30,7 @@ async fn f04_power_cut_at_any_step_of_the_disk_an_issuance_goes_on_with_the_same
     let mut world = World::new(51, LIFE);
     world.start().await;
     world.settle(Span::MINUTE).await;
-    let steps = world.node.model.steps();
+    let steps = world.node().model.steps();
     drop(world);
     let mut orphans = 0;
     for step in 0..steps {
@@ -48,9 +48,9 @@ async fn f04_power_cut_at_any_step_of_the_disk_an_issuance_goes_on_with_the_same
 async fn f04_power_cut_at_any_step_of_a_renewal_readers_see_one_generation() {
     let mut world = World::observed(52, LIFE).await;
     world.doze_to_renewal().await;
-    let before = world.node.model.steps();
+    let before = world.node().model.steps();
     world.run_for(Span::minutes(10)).await;
-    let steps = world.node.model.steps() - before;
+    let steps = world.node().model.steps() - before;
     drop(world);
     // Every third, as the plans are the same each time.
     for step in (0..steps).step_by(3) {
@@ -66,7 +66,7 @@ async fn f04_power_cut_at_any_step_of_a_renewal_readers_see_one_generation() {
 
 fn cut_at(world: &World, step: u64) {
     let skip = u32::try_from(step).unwrap();
-    world.node.model.inject(Fault { trouble: DiskTrouble::PowerCut, step: None, skip, lasting: false });
+    world.node().model.inject(Fault { trouble: DiskTrouble::PowerCut, step: None, skip, lasting: false });
 }
 
 /// Orders lost in the crash: at most one, and all others were finished.
