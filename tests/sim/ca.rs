@@ -24,6 +24,8 @@ use crate::script::{Script, Trouble};
 pub const THUMBPRINT: &str = "CanaryThumbprintOfTheAccount";
 /// How long an order lives.
 const ORDER_LIVES: Span = Span::days(7);
+/// When the loser of a race for an order has given it up.
+const RACE_ENDS: Span = Span::MINUTE;
 /// How long the CA takes to validate and to issue.
 const VALIDATES: Span = Span::from_millis(1500);
 const ISSUES: Span = Span::from_millis(700);
@@ -51,6 +53,8 @@ pub struct Books {
     said_now: Option<Timestamp>,
     /// Requests for an order in the last day, whether they were heard or not.
     asked: VecDeque<Timestamp>,
+    /// Questions for renewal information in the last day, likewise.
+    wondered: VecDeque<Timestamp>,
     /// What no agent should do to a CA.
     pub breaches: Vec<String>,
 }
@@ -105,6 +109,7 @@ impl Authority {
             limited_until: None,
             said_now: None,
             asked: VecDeque::new(),
+            wondered: VecDeque::new(),
             breaches: Vec::new(),
         });
         Self { seed, truth, script, board, mint, books }
@@ -114,7 +119,8 @@ impl Authority {
         self.books().orders.iter().map(|(url, order)| (url.clone(), order.clone())).collect()
     }
 
-    /// Orders that an agent knows of and that are neither finished nor given up.
+    /// Orders that an agent knows of and that are neither finished nor given up. One that was
+    /// placed in a race may live until the loser has noticed.
     pub fn open(&self) -> Vec<String> {
         let now = self.truth.now();
         let mut books = self.books();
@@ -123,7 +129,8 @@ impl Authority {
             let order = &orders[url];
             !order.abandoned && order.downloads == 0 && now < order.placed + ORDER_LIVES && !order.failed()
         });
-        unfinished.iter().filter(|url| orders[*url].told).cloned().collect()
+        let settled = |url: &&String| orders[*url].told && orders[*url].placed + RACE_ENDS <= now;
+        unfinished.iter().filter(settled).cloned().collect()
     }
 
     /// The agent died before it could save these: it can't know of them.
@@ -175,14 +182,22 @@ impl Authority {
         self.books().asked.push_back(self.truth.now());
     }
 
-    /// Requests for an order in the day up to now.
-    pub fn asked_today(&self) -> usize {
+    /// Somebody asks for renewal information.
+    pub fn wondered(&self) {
+        self.books().wondered.push_back(self.truth.now());
+    }
+
+    /// Requests for an order in the day up to now, and questions for renewal information.
+    pub fn asked_today(&self) -> (usize, usize) {
         let from = self.truth.now() - Span::DAY;
-        let asked = &mut self.books().asked;
-        while asked.front().is_some_and(|at| *at <= from) {
-            asked.pop_front();
+        let mut books = self.books();
+        let Books { asked, wondered, .. } = &mut *books;
+        for asked in [&mut *asked, &mut *wondered] {
+            while asked.front().is_some_and(|at| *at <= from) {
+                asked.pop_front();
+            }
         }
-        asked.len()
+        (asked.len(), wondered.len())
     }
 
     /// Certificates issued in the day up to now.

@@ -113,9 +113,14 @@ impl Points {
         self.dead.load(Ordering::SeqCst) || self.dark()
     }
 
-    pub fn revive(&self) {
-        self.dead.store(false, Ordering::SeqCst);
+    /// What was chosen and not reached does not happen.
+    pub fn spare(&self) {
         self.calls.choose(None);
         self.store.choose(None);
+    }
+
+    pub fn revive(&self) {
+        self.dead.store(false, Ordering::SeqCst);
+        self.spare();
     }
 }

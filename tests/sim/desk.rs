@@ -60,6 +60,7 @@ impl Desk {
         let answer = effect(authority, &mut authority.books(), authority.truth.now());
         self.points.pass().await;
         if script.strikes(&Trouble::ReplyLost) {
+            authority.forgive();
             return Err(down("the connection broke"));
         }
         answer
@@ -189,6 +190,7 @@ impl Ca for Desk {
     }
 
     fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>> {
+        self.authority.wondered();
         Box::pin(self.ask(move |authority, books, now| {
             let window = authority.window(books, ari_id, now);
             Ok(Some(RenewalInfo { window, explanation: None, retry_after: ARI_AGAIN }))

@@ -49,6 +49,8 @@ pub struct Common {
     pub board: Board,
     pub authority: Arc<Authority>,
     pub journal: Journal,
+    /// Agents on each host.
+    pub agents: usize,
     pub shared: Option<SharedStore>,
     pub bug: Option<Planted>,
     /// Told when an agent did something or died.
@@ -158,6 +160,10 @@ impl Node {
         !self.running.is_empty()
     }
 
+    pub fn lacks_agents(&self) -> bool {
+        self.running.len() < self.common.agents
+    }
+
     /// Starts the daemon as a process does: it opens its state, or fails.
     pub async fn start(&mut self) -> Result<(), String> {
         let local = DirStore::open(self.disk.clone(), self.clock.clone(), Path::new(STATE))
@@ -204,6 +210,14 @@ impl Node {
         self.model.crash(seed);
         Bug::on_disk(self.common.bug, &self.model);
         self.server.boot();
+    }
+
+    /// As an operator does it: the server reads its files anew, if it can.
+    pub fn restart_server(&self) {
+        match self.server.reload(self.common.authority.truth.now()) {
+            Ok(()) => self.laws.note("somebody restarts the server"),
+            Err(why) => self.laws.note(&format!("somebody can't restart the server: {why}")),
+        }
     }
 
     /// All that was wrong with the disk ends.

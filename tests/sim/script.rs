@@ -88,6 +88,8 @@ impl Trouble {
             Self::RateLimit(span) => *span,
             // A refused generation is not reinstalled before its own backoff, at most a day.
             Self::CheckRefusesNew => Span::hours(25),
+            // Until somebody restarts the server, however often it lied.
+            Self::ReloadLies => Span::secs(1),
             _ => Span::ZERO,
         }
     }
@@ -217,6 +219,16 @@ impl Script {
                     && now < beat.during.end + beat.trouble.aftermath()
         };
         !self.state.lock().unwrap().beats.iter().any(harms)
+    }
+
+    /// What an agent is told now may not reach its store.
+    pub fn forgets(&self) -> bool {
+        let now = self.truth.now();
+        let forgets = |beat: &Beat| {
+            let trouble = format!("{:?}", beat.trouble);
+            beat.during.contains(now) && (trouble.starts_with("Store") || trouble.starts_with("Disk"))
+        };
+        self.state.lock().unwrap().beats.iter().any(forgets)
     }
 
     /// The next date at which something begins or ends.

@@ -60,6 +60,8 @@ pub struct Cast {
     pub seed: u64,
     pub lifetime: Span,
     pub nodes: usize,
+    /// Agents on each host.
+    pub agents: usize,
     /// The nodes share a made-up store; else each has its own directory.
     pub shared: bool,
     pub bug: Option<Planted>,
@@ -68,11 +70,11 @@ pub struct Cast {
 impl World {
     /// A world whose CA issues for `lifetime`, with one node. Nothing runs yet.
     pub fn new(seed: u64, lifetime: Span) -> Self {
-        Self::with(Cast { seed, lifetime, nodes: 1, shared: false, bug: None })
+        Self::with(Cast { seed, lifetime, nodes: 1, agents: 1, shared: false, bug: None })
     }
 
     pub fn with(cast: Cast) -> Self {
-        let Cast { seed, lifetime, nodes, shared, bug } = cast;
+        let Cast { seed, lifetime, nodes, agents, shared, bug } = cast;
         let epoch: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let truth = Clock::starting_at(epoch);
         let script = Script::new(truth.clone());
@@ -85,6 +87,7 @@ impl World {
             board: board.clone(),
             authority: ca.clone(),
             journal: journal.clone(),
+            agents,
             shared: shared.then(|| SharedStore::new(seed, truth.clone(), script.clone())),
             bug,
             stir: stir.clone(),
@@ -130,8 +133,11 @@ impl World {
     }
 
     async fn start_node(&mut self, number: usize) {
-        if let Err(why) = self.nodes[number].start().await {
-            self.nodes[number].laws.note(&format!("the daemon can't start: {why}"));
+        while self.nodes[number].lacks_agents() {
+            if let Err(why) = self.nodes[number].start().await {
+                self.nodes[number].laws.note(&format!("the daemon can't start: {why}"));
+                return;
+            }
         }
     }
 
@@ -237,6 +243,9 @@ impl World {
     /// All laws, now.
     async fn look(&mut self) {
         self.steps += 1;
+        if self.script.forgets() {
+            self.ca.forgive();
+        }
         let (now, quiet) = (self.now(), self.script.quiet() && !self.ca.limited());
         let mut near_the_end = false;
         for node in &self.nodes {
@@ -263,7 +272,11 @@ impl World {
             }
         }
         let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
-        let asked = self.ca.asked_today();
+        let (asked, wondered) = self.ca.asked_today();
+        if wondered > ASKS_A_DAY {
+            let words = format!("{wondered} questions for renewal information within a day");
+            self.journal.breach(Law::Hammer, &words);
+        }
         // What was asked for in the last days of the old one is still in the day of the new one.
         if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today() == 0) {
             self.journal.breach(Law::Hammer, &format!("{asked} requests for an order within a day"));
@@ -289,12 +302,10 @@ impl World {
                 }
             }
         }
-        if self.nodes.iter().any(|node| !node.is_running() && !node.points.frozen()) {
+        if self.nodes.iter().any(|node| node.lacks_agents() && !node.points.frozen()) {
             self.truth.sleep(COMES_BACK).await;
             for number in 0..self.nodes.len() {
-                if !self.nodes[number].is_running() {
-                    self.start_node(number).await;
-                }
+                self.start_node(number).await;
             }
         }
     }
@@ -347,6 +358,8 @@ impl World {
 
     /// An order whose URL did not reach the store is an orphan, which stories count.
     fn forget_lost_orders(&self) {
+        // Nor did what the CA said of when to come back, perhaps.
+        self.ca.forgive();
         let known: Vec<_> = self.nodes.iter().filter_map(|node| node.laws.shelves.records()).collect();
         self.ca.lost(|url| {
             known.iter().any(|(record, _): &(LineageRecord, Installed)| {
@@ -379,6 +392,12 @@ impl World {
         let point = self.survey().and_then(|survey| survey.world.record.value.point);
         let point = point.unwrap_or_else(|| self.fail("no renewal point was chosen"));
         self.doze_until(point.at - Span::minutes(5)).await;
+    }
+
+    /// One host sleeps, the others do not.
+    pub fn freeze(&self, number: usize, span: Span) {
+        self.nodes[number].laws.note(&format!("asleep for {span}"));
+        self.nodes[number].points.freeze(span);
     }
 
     /// One host's clock alone is set.

@@ -3,6 +3,7 @@
 use nolapse::core::time::Span;
 use nolapse::sys::disk::{Fault, Trouble as DiskTrouble};
 
+use crate::script::Trouble;
 use crate::world::World;
 
 const LIFE: Span = Span::days(90);
@@ -76,4 +77,31 @@ fn orphaned(world: &World, row: &str) -> u64 {
     world.expect(finished == 1, &format!("{row}: one order is finished"));
     world.expect(orders.len() <= 2, &format!("{row}: {} orders", orders.len()));
     orders.len() as u64 - 1
+}
+
+#[tokio::test(start_paused = true)]
+async fn f06_a_disk_that_fills_up_in_the_middle_of_an_issuance_costs_one_order_and_not_one_a_minute() {
+    // An issuance takes some three seconds.
+    for begins in (0..3000).step_by(120) {
+        let mut world = World::new(53, LIFE);
+        world.start().await;
+        world.run_for(Span::from_millis(begins)).await;
+        world.script.for_span(Span::hours(5), Trouble::DiskFull);
+        world.run_for(Span::hours(5)).await;
+        let orders = world.orders().len();
+        world.expect(orders <= 1, &format!("full after {begins} ms: {orders} orders"));
+        world.settle(Span::HOUR).await;
+        world.expect(world.orders().len() <= 2, "one order, and one orphan at most");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_a_disk_that_is_full_for_days_has_the_ca_asked_no_more_often_than_a_good_one() {
+    let mut world = World::observed(54, LIFE).await;
+    world.run_for(Span::days(3)).await;
+    world.script.for_span(Span::days(2), Trouble::DiskFull);
+    world.run_for(Span::days(2)).await;
+    let (orders, questions) = world.ca.asked_today();
+    world.expect(orders == 0 && questions <= 50, &format!("{orders} orders and {questions} questions in a day"));
+    world.settle(Span::HOUR).await;
 }

@@ -7,3 +7,4 @@ mod deployment;
 mod issuance;
 mod renewal;
 mod replay;
+mod search;
