@@ -38,8 +38,7 @@ impl Agent {
     ) -> Result<(), Failure> {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
-        // No order is placed whose result could not be stored (F01, F12).
-        self.store.writable().await.map_err(|error| store_failure(&error))?;
+        self.storable().await?;
         self.provable(scene, spec, world).await?;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::agent::book::Book;
+use crate::agent::book::{Book, store_failure};
 use crate::agent::gather::World;
 use crate::agent::survey::Survey;
 use crate::agent::{Agent, Scene};
@@ -192,9 +192,15 @@ impl Agent {
     ) -> Result<bool, Failure> {
         match issuance {
             Issuance::Hold(_) | Issuance::Suspend { .. } => Ok(false),
-            Issuance::Refresh => self.refresh(scene, spec, world).await.map(|()| false),
+            Issuance::Refresh => {
+                self.storable().await?;
+                self.refresh(scene, spec, world).await.map(|()| false)
+            }
             Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
-            Issuance::Resume => self.pursue(scene, spec, world).await.map(|()| true),
+            Issuance::Resume => {
+                self.storable().await?;
+                self.pursue(scene, spec, world).await.map(|()| true)
+            }
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
                 if let Err(failure) = self.prepare(scene, spec, world, &names).await {
                     return self.fail(scene, spec, world, failure, true).await.map(|()| false);
@@ -202,6 +208,12 @@ impl Agent {
                 self.pursue(scene, spec, world).await.map(|()| true)
             }
         }
+    }
+
+    /// The CA is asked nothing whose answer could not be stored: it would be asked again each time
+    /// that somebody looks (F01, F06, F12).
+    pub(super) async fn storable(&self) -> Result<(), Failure> {
+        self.store.writable().await.map_err(|error| store_failure(&error))
     }
 
     /// `deploy`: what waits for its next try is tried now.
