@@ -134,7 +134,43 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
     ) -> Result<(), Failure> {
-        let Some(attempt) = world.record.value.attempt.clone() else { return Ok(()) };
+        let Some(mut attempt) = world.record.value.attempt.clone() else { return Ok(()) };
+        let done = self.drive(scene, spec, world, &mut attempt).await;
+        if done.as_ref().is_err_and(|failure| failure.code == "state-changed") {
+            self.yield_to_others(scene, &spec.id, attempt).await;
+        }
+        done
+    }
+
+    /// Somebody else went on with the lineage while we worked, as when this host slept for longer
+    /// than its claim lasts. What only we know of, an order or answers, is undone: nobody else will.
+    async fn yield_to_others(&self, scene: &Scene, id: &LineageId, attempt: Attempt) {
+        let Ok(held) = Book::new(&*self.store).record(id).await else { return };
+        let open = held.value.attempt.as_ref().and_then(|open| open.order.as_ref());
+        if open.is_some() && open == attempt.order.as_ref() {
+            return;
+        }
+        for receipt in &attempt.receipts {
+            if let Ok(solver) = scene.solver(&receipt.solver) {
+                let _ = solver.clean_up(receipt).await;
+            }
+        }
+        let finished = held.value.current.as_ref().map(|current| &current.order);
+        if let (Some(order), Ok(ca)) = (&attempt.order, scene.ca(&attempt.issuer))
+            && finished != Some(order)
+        {
+            let _ = ca.abandon(order).await;
+        }
+    }
+
+    /// `attempt` is kept as far as it has come, also where that could not be stored.
+    async fn drive(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        attempt: &mut Attempt,
+    ) -> Result<(), Failure> {
         let ca = match scene.ca(&attempt.issuer) {
             Ok(ca) => ca.clone(),
             Err(failure) => return self.fail(scene, spec, world, failure, true).await,
@@ -152,52 +188,45 @@ impl Agent {
         };
         let offers = offers(scene, spec);
         let scale = backoff(&world.record.value);
-        let mut attempt = attempt;
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
             let (next, action) = step(attempt.clone(), seen, self.clock.now());
-            if next.order != attempt.order
+            let moved = next.order != attempt.order
                 || next.receipts != attempt.receipts
-                || next.replaces != attempt.replaces
-            {
-                let ordered = next.order.clone().filter(|_| attempt.order.is_none());
-                world.record.value.attempt = Some(next.clone());
+                || next.replaces != attempt.replaces;
+            let ordered = next.order.clone().filter(|_| attempt.order.is_none());
+            *attempt = next;
+            if moved {
+                world.record.value.attempt = Some(attempt.clone());
                 Book::new(&*self.store).save_record(&mut world.record).await?;
                 if let Some(order) = ordered {
                     self.tell(&Event::Ordered { lineage: spec.id.clone(), order });
                 }
             }
-            attempt = next;
             seen = match action {
                 Action::Park(failure) => {
-                    world.record.value.attempt = Some(attempt);
+                    world.record.value.attempt = Some(attempt.clone());
                     return self.fail(scene, spec, world, failure, false).await;
                 }
                 Action::GiveUp(failure) => {
-                    world.record.value.attempt = Some(attempt);
+                    world.record.value.attempt = Some(attempt.clone());
                     return self.fail(scene, spec, world, failure, true).await;
                 }
                 Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
-                    Ok(chain) => match receive(&chain, &attempt, &key, self.clock.now()) {
-                        Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                    Ok(chain) => match receive(&chain, attempt, &key, self.clock.now()) {
+                        Ok(bundle) => return self.accept(spec, world, attempt, bundle).await,
                         Err(failure) => {
                             // The same order delivers the same again. Only time mends a date.
                             let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
-                            world.record.value.attempt = Some(attempt);
+                            world.record.value.attempt = Some(attempt.clone());
                             return self.fail(scene, spec, world, failure, over).await;
                         }
                     },
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => {
-                    let hand = Hand {
-                        ca: &*ca,
-                        attempt: &attempt,
-                        key: &key,
-                        offers: &offers,
-                        scale,
-                        lineage: &spec.id,
-                    };
+                    let hand =
+                        Hand { ca: &*ca, attempt, key: &key, offers: &offers, scale, lineage: &spec.id };
                     self.act(scene, &hand, action).await
                 }
             };
