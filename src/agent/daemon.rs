@@ -68,12 +68,13 @@ impl Agent {
         self.judge_all(&mut desk).await?;
         let mut ticks: JoinSet<Outcome> = JoinSet::new();
         loop {
-            let now = self.clock.now();
-            if desk.clock_was_set(now, self.clock.monotonic()) {
+            if desk.clock_was_set(self.clock.now(), self.clock.monotonic()) {
                 // Dates on the agenda were reckoned by another clock (F25).
                 self.judge_all(&mut desk).await?;
             }
             self.start_due(&mut desk, &mut ticks);
+            // Judging may have taken weeks: the host slept meanwhile, or its store was slow.
+            let now = self.clock.now();
             let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
             desk.census(now);
             // With all hands busy the next step is the end of a tick, and a hook may take its time.
