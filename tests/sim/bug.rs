@@ -27,16 +27,6 @@ pub enum Planted {
     WindowRedrawn,
 }
 
-impl Planted {
-    pub const ALL: [Self; 5] = [
-        Self::SyncRemoved,
-        Self::FloorRemoved,
-        Self::HookDebtDropped,
-        Self::BackoffOverflows,
-        Self::WindowRedrawn,
-    ];
-}
-
 pub struct Bug {
     pub planted: Planted,
     draws: AtomicU64,

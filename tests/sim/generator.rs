@@ -105,7 +105,9 @@ impl Plot {
     fn date(&self, dice: &mut Dice) -> Span {
         let life = self.lifetime;
         let minutes = |dice: &mut Dice, span: Span| {
-            Span::minutes(i64::try_from(dice.draw(u64::try_from(span.whole_secs() / 60 + 1).unwrap())).unwrap())
+            Span::minutes(
+                i64::try_from(dice.draw(u64::try_from(span.whole_secs() / 60 + 1).unwrap())).unwrap(),
+            )
         };
         if dice.one_in(3) {
             return minutes(dice, life.times(i64::from(self.lives)));

@@ -13,7 +13,7 @@ use nolapse::codec::digest::sha256;
 use nolapse::core::event::Event;
 use nolapse::core::layout::{CURRENT, Content, PLACEHOLDER, generation_of};
 use nolapse::core::leaf::{Fingerprint, Leaf};
-use nolapse::core::record::{GenerationNumber, Installed, LineageRecord};
+use nolapse::core::record::{GenerationNumber, LineageRecord};
 use nolapse::core::time::{Interval, Timestamp};
 use nolapse::ports::Sink;
 use nolapse::sys::clock::Clock;
@@ -56,7 +56,7 @@ struct State {
     verified: BTreeMap<Fingerprint, Leaf>,
     turns: (Option<Timestamp>, u32),
     records: Option<Fingerprint>,
-    known: Option<(LineageRecord, Installed)>,
+    known: Option<LineageRecord>,
     /// The instant to renew, by leaf and window.
     points: BTreeMap<(Fingerprint, Timestamp, Timestamp), Timestamp>,
     steps: Option<u64>,
@@ -126,15 +126,10 @@ impl Laws {
         self.check();
     }
 
-    /// What the store said when it was last looked at.
-    pub fn known(&self) -> Option<(LineageRecord, Installed)> {
-        self.state.lock().unwrap().known.clone()
-    }
-
     /// The instant chosen for the next renewal, and for which certificate.
     pub fn point(&self) -> Option<(Fingerprint, Timestamp)> {
         let state = self.state.lock().unwrap();
-        let (record, _) = state.known.as_ref()?;
+        let record = state.known.as_ref()?;
         Some((record.leaf()?.fingerprint, record.point?.at))
     }
 
@@ -218,7 +213,7 @@ impl Laws {
             }
         }
         self.drawn_once(&record);
-        self.state.lock().unwrap().known = Some((record, installed));
+        self.state.lock().unwrap().known = Some(record);
     }
 
     /// The instant to renew is the same whenever it is chosen for one leaf and one window.

@@ -96,8 +96,14 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
             world.journal.keep_all();
         }
         let begun = world.now();
-        let mut life =
-            Life { world, dice: Dice::new(seed), begun, restless_until: begun, looks: 0, struck: BTreeMap::new() };
+        let mut life = Life {
+            world,
+            dice: Dice::new(seed),
+            begun,
+            restless_until: begun,
+            looks: 0,
+            struck: BTreeMap::new(),
+        };
         life.world.start().await;
         life.play(plot).await;
         if life.world.journal.broken().is_none() {
@@ -173,7 +179,10 @@ impl Life {
                 world.set_clock(*node, Span::ZERO - *by);
             }
             // Somebody restarts the server: a reload that said it was done is not asked for again.
-            Beat::Ends(Fault { what: What::For(_, Trouble::ReloadLies) | What::Next(_, Trouble::ReloadLies), .. }) => {
+            Beat::Ends(Fault {
+                what: What::For(_, Trouble::ReloadLies) | What::Next(_, Trouble::ReloadLies),
+                ..
+            }) => {
                 for node in &world.nodes {
                     node.restart_server();
                 }
@@ -271,7 +280,9 @@ impl Life {
             self.world.journal.breach(Law::Orders, &words);
         }
         if plot.modest() && self.world.ca.limits_reached() > 0 {
-            self.world.journal.breach(Law::Limits, "a limit of the CA was reached although no order was lost");
+            self.world
+                .journal
+                .breach(Law::Limits, "a limit of the CA was reached although no order was lost");
         }
     }
 

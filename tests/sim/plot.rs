@@ -36,17 +36,33 @@ pub enum What {
     /// The next so many occasions within a lifetime.
     Next(u32, Trouble),
     /// A host's clock is off by `by`, and is put right after `stays`.
-    Clock { node: usize, by: Span, stays: Span },
+    Clock {
+        node: usize,
+        by: Span,
+        stays: Span,
+    },
     /// All hosts sleep.
     Suspend(Span),
     /// One host sleeps.
-    Freeze { node: usize, span: Span },
+    Freeze {
+        node: usize,
+        span: Span,
+    },
     /// The agents of a host die at its `point`th call to the outside from then on.
-    Crash { node: usize, point: u64 },
+    Crash {
+        node: usize,
+        point: u64,
+    },
     /// The same, counted in calls of the store.
-    CrashAtStore { node: usize, point: u64 },
+    CrashAtStore {
+        node: usize,
+        point: u64,
+    },
     /// The power of a host goes at its `step`th step of the disk from then on.
-    PowerCut { node: usize, step: u32 },
+    PowerCut {
+        node: usize,
+        step: u32,
+    },
     /// All certificates so far are revoked.
     Revoke,
 }

@@ -182,6 +182,13 @@ impl Script {
         self.find(|active| (active == trouble).then_some(())).is_some()
     }
 
+    /// Whether this strikes at present, as a state of things and not an occasion.
+    pub fn holds(&self, trouble: &Trouble) -> bool {
+        let now = self.truth.now();
+        let state = self.state.lock().unwrap();
+        state.beats.iter().any(|beat| beat.during.contains(now) && beat.trouble == *trouble)
+    }
+
     /// The first trouble that `pick` makes something of.
     pub fn find<T>(&self, pick: impl Fn(&Trouble) -> Option<T>) -> Option<T> {
         let mut state = self.state.lock().unwrap();
@@ -234,11 +241,6 @@ impl Script {
     /// The next date at which something begins or ends.
     pub fn next_edge(&self) -> Option<Timestamp> {
         self.edges().filter(|at| *at > self.truth.now()).min()
-    }
-
-    /// The last date at which something began or ended.
-    pub fn last_edge(&self) -> Option<Timestamp> {
-        self.edges().filter(|at| *at <= self.truth.now()).max()
     }
 
     fn edges(&self) -> impl Iterator<Item = Timestamp> + use<> {

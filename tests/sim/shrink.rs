@@ -3,20 +3,22 @@
 use nolapse::core::time::Span;
 
 use crate::bug::Planted;
+use crate::campaign::from_environment;
 use crate::journal::Law;
 use crate::life::live;
 use crate::plot::{Fault, Plot, What};
 
-/// Lives tried before the smallest one so far is good enough.
-const TRIES_MAX: u32 = 400;
+/// Lives tried before the smallest one so far is good enough, where `NOLAPSE_SIM_TRIES` says nothing.
+const TRIES_MAX: u64 = 400;
 
 /// The smallest plot found that breaks the same law.
 pub fn shrink(plot: &Plot, law: Law, bug: Option<Planted>) -> Plot {
     let mut smallest = plot.clone();
+    let most = from_environment("NOLAPSE_SIM_TRIES", TRIES_MAX);
     let mut tries = 0;
     'again: loop {
         for smaller in candidates(&smallest) {
-            if tries == TRIES_MAX {
+            if tries >= most {
                 return smallest;
             }
             tries += 1;
@@ -94,9 +96,8 @@ fn simpler_faults(fault: &Fault) -> Vec<Fault> {
             simpler.extend(shorter(*span).into_iter().map(|span| What::For(span, trouble.clone())));
         }
         What::Next(times, trouble) if *times > 1 => simpler.push(What::Next(times - 1, trouble.clone())),
-        What::Clock { node, by, stays } => simpler.extend(
-            shorter(*stays).into_iter().map(|stays| What::Clock { node: *node, by: *by, stays }),
-        ),
+        What::Clock { node, by, stays } => simpler
+            .extend(shorter(*stays).into_iter().map(|stays| What::Clock { node: *node, by: *by, stays })),
         What::Suspend(span) => simpler.extend(shorter(*span).into_iter().map(What::Suspend)),
         What::Freeze { node, span } => {
             simpler.extend(shorter(*span).into_iter().map(|span| What::Freeze { node: *node, span }));

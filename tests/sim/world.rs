@@ -311,9 +311,9 @@ impl World {
     }
 
     fn follow_the_script(&mut self) {
-        let is = if self.script.strikes(&Trouble::DiskFull) {
+        let is = if self.script.holds(&Trouble::DiskFull) {
             Some(DiskTrouble::Full)
-        } else if self.script.strikes(&Trouble::DiskReadOnly) {
+        } else if self.script.holds(&Trouble::DiskReadOnly) {
             Some(DiskTrouble::ReadOnly)
         } else {
             None
