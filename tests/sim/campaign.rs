@@ -15,7 +15,7 @@ const LINES: usize = 60;
 /// Plots that broke a law after which a campaign ends: there is enough to look at.
 const FAILURES_MAX: usize = 20;
 /// How often a long campaign says how far it is.
-const TELL_EVERY: Duration = Duration::from_mins(5);
+const TELL_EVERY: Duration = Duration::from_secs(300);
 
 /// Which seeds, and when it is enough.
 pub struct Campaign {

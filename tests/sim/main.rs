@@ -1,7 +1,7 @@
 //! One simulated world: the real agent on a virtual clock and a model disk, among a made-up CA,
 //! solver, server and store that all follow one fault script. `docs/reliability.md` says what is
 //! modelled and what is not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod board;
 mod bug;

@@ -84,10 +84,9 @@ impl Trouble {
     pub const fn aftermath(&self) -> Span {
         match self {
             // Ten failed validations a day: the next may be due only when the first is a day old.
-            Self::NameFails(_) | Self::SolverFails => Span::hours(25),
+            // And a refused generation is not reinstalled before its own backoff, at most a day.
+            Self::NameFails(_) | Self::SolverFails | Self::CheckRefusesNew => Span::hours(25),
             Self::RateLimit(span) => *span,
-            // A refused generation is not reinstalled before its own backoff, at most a day.
-            Self::CheckRefusesNew => Span::hours(25),
             // Until somebody restarts the server, however often it lied.
             Self::ReloadLies => Span::secs(1),
             _ => Span::ZERO,

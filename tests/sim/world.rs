@@ -237,11 +237,11 @@ impl World {
             _ = self.truth.sleep_until(until) => {}
         }
         self.tend().await;
-        self.look().await;
+        self.look();
     }
 
     /// All laws, now.
-    async fn look(&mut self) {
+    fn look(&mut self) {
         self.steps += 1;
         if self.script.forgets() {
             self.ca.forgive();
