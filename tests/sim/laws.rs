@@ -162,7 +162,7 @@ impl Laws {
             Ok(parts) => parts,
             Err(error) => return self.breach(Law::Whole, &format!("a reader of live/ fails: {error}")),
         };
-        let all: Vec<u8> = parts.iter().flat_map(|part| part.bytes().iter().copied()).collect();
+        let all = parts.iter().map(Content::bytes).collect::<Vec<_>>().concat();
         let hash = sha256(&all);
         if self.state.lock().unwrap().verified.contains_key(&hash) {
             return;

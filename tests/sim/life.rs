@@ -151,19 +151,22 @@ impl Life {
     fn beat(&mut self, plot: &Plot, beat: Beat<'_>) {
         let world = &mut self.world;
         match beat {
-            Beat::Begins(Fault { what, .. }) => {
+            Beat::Begins(fault @ Fault { what, .. }) => {
+                // All hosts may have slept through its beginning; it ends when it was to end.
+                let left = (self.begun + fault.end(plot.lifetime)).since(world.now());
                 if let Some(kind) = what.kind() {
                     *self.struck.entry(kind.to_owned()).or_default() += 1;
                 }
                 world.journal.note(&format!("the plot: {what:?}"));
                 match what {
-                    What::For(span, trouble) => world.script.for_span(*span, trouble.clone()),
+                    What::For(_, trouble) => world.script.for_span(left, trouble.clone()),
                     What::Next(times, trouble) => {
-                        world.script.next_within(plot.lifetime, *times, trouble.clone());
+                        world.script.next_within(left, *times, trouble.clone());
                     }
                     What::Clock { node, by, .. } => world.set_clock(*node, *by),
-                    What::Suspend(span) => world.suspend(*span),
-                    What::Freeze { node, span } => world.freeze(*node, *span),
+                    What::Suspend(_) if left <= Span::ZERO => {}
+                    What::Suspend(_) => world.suspend(left),
+                    What::Freeze { node, .. } => world.freeze(*node, left),
                     What::Crash { node, point } => world.nodes[*node].points.die_at(*point),
                     What::CrashAtStore { node, point } => world.nodes[*node].points.die_at_store(*point),
                     What::PowerCut { node, step } => world.nodes[*node].model.inject(DiskFault {

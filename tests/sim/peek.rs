@@ -55,8 +55,11 @@ impl Shelves {
             Some(shared) => shared.peek(&Key::Lineage(self.id.clone())),
             None => file("lineages"),
         };
-        let both = [record, file("installed")].into_iter().flatten();
-        both.flat_map(|content| content.bytes().to_vec()).collect()
+        let mut both = Vec::new();
+        for content in [record, file("installed")].into_iter().flatten() {
+            both.extend_from_slice(content.bytes());
+        }
+        both
     }
 }
 
