@@ -12,7 +12,7 @@ use crate::script::Trouble;
 use crate::shrink::shrink;
 
 /// Seeds that every run lives.
-const FIXED: u64 = 30;
+const FIXED: u64 = 40;
 /// How long random seeds are begun, in seconds, where `NOLAPSE_SIM_BOX_SECS` says nothing.
 const BOX_SECS: u64 = 20;
 /// Certificate-years of a night, where `NOLAPSE_SIM_YEARS` says nothing.
