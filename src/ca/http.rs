@@ -348,8 +348,7 @@ impl Transport {
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(CONNECT_MOST)
-            .pool_idle_timeout(IDLE_MOST)
-            .http2_max_header_list_size(u32::try_from(HEADERS_MOST).unwrap_or(u32::MAX));
+            .pool_idle_timeout(IDLE_MOST);
         if let Some(proxy) = &self.proxy {
             builder = builder.no_proxy().proxy(proxy.clone());
         } else if is_loopback(&self.directory_url) {
