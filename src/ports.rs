@@ -160,6 +160,12 @@ pub trait Ca: Send + Sync {
     /// When the CA would like the certificate renewed; `None` where it has no such service.
     fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>>;
 
+    /// False where the directory, as read for what came before, names no such service. Asks
+    /// nothing of the network.
+    fn has_renewal_info(&self) -> Reply<'_, bool> {
+        Box::pin(async { true })
+    }
+
     /// A free look: does the directory answer?
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>>;
 

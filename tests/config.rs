@@ -11,7 +11,7 @@ mod isolation;
 mod pages;
 
 use nolapse::config::{Facts, Resolved, Source, resolve};
-use nolapse::core::spec::Wanted;
+use nolapse::core::spec::{Origin, Wanted};
 
 fn read(text: &str) -> Resolved {
     resolve(&[Source::new("nolapse.toml", text)], &Facts::default())
@@ -29,9 +29,9 @@ fn shown(resolved: &Resolved) -> String {
 /// Where a thing stands is no part of what is wanted.
 fn without_origins(wanted: &Wanted) -> Wanted {
     let mut wanted = wanted.clone();
-    wanted.lineages.values_mut().for_each(|spec| spec.origin.clear());
-    wanted.issuers.values_mut().for_each(|spec| spec.origin.clear());
-    wanted.solvers.values_mut().for_each(|spec| spec.origin.clear());
-    wanted.hooks.values_mut().for_each(|spec| spec.origin.clear());
+    wanted.lineages.values_mut().for_each(|spec| spec.origin = Origin::default());
+    wanted.issuers.values_mut().for_each(|spec| spec.origin = Origin::default());
+    wanted.solvers.values_mut().for_each(|spec| spec.origin = Origin::default());
+    wanted.hooks.values_mut().for_each(|spec| spec.origin = Origin::default());
     wanted
 }

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use nolapse::core::layout::{Content, Rendering, install};
+use nolapse::codec::seen::{Mark, MarkId, SEEN_MAX, encode_seen};
+use nolapse::core::layout::{Content, FileRights, Rendering, install, replace};
 use nolapse::core::leaf::Fingerprint;
 use nolapse::core::name::{IssuerId, LineageId, Token};
 use nolapse::core::spec::{Part, Rights};
@@ -100,6 +101,8 @@ async fn lived_in(disk: &Disk, dir: &Path) -> DirStore {
     }
     store.writable().await.unwrap();
     drop(store.claim(&LineageId::parse(ID).unwrap()).await.unwrap());
+    let seen = encode_seen(&BTreeMap::new());
+    disk.run(replace(&store.seen_file(), seen, FileRights::mode(0o600))).await.unwrap();
     std::fs::write(dir.join("lineages").join(ID), "damaged").unwrap();
     store.load(&keys()[0]).await.unwrap();
     store
@@ -184,6 +187,26 @@ async fn the_envelope_is_what_the_page_says() {
     store.swap(&keys()[0], Expect::Anything, most).await.unwrap();
     let more = Content::new(vec![0; 1_048_577]);
     assert!(store.swap(&keys()[0], Expect::Anything, more).await.is_err());
+}
+
+#[test]
+fn the_file_of_what_was_seen_is_what_the_page_says() {
+    let id = LineageId::parse(ID).unwrap();
+    let taken = Timestamp::from_millis(1_795_000_000_123);
+    let marks = BTreeMap::from([(MarkId::of(&id), Mark { number: 7, taken, print: [0xab; 16] })]);
+    let file = encode_seen(&marks);
+    let (head, body) = file.bytes().split_at("nolapse-seen-1 ".len() + 64 + 1);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
+    let sum = Fingerprint(digest.as_ref().try_into().unwrap());
+    assert_eq!(String::from_utf8_lossy(head), format!("nolapse-seen-1 {sum}\n"));
+    assert_eq!(body.len(), 40);
+    assert_eq!(body[8..16], 7u64.to_le_bytes());
+    assert_eq!(body[16..24], 1_795_000_000_123u64.to_le_bytes());
+    assert_eq!(body[24..], [0xab; 16]);
+    assert_eq!(SEEN_MAX, 16 << 20);
+    for said in ["nolapse-seen-1 SHA256\\n", "entries of 40 bytes", "longer than 16 MiB"] {
+        assert!(PAGE.contains(said), "the page does not say {said:?}");
+    }
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ async fn nulls_where_members_could_be_left_out_do_no_harm() {
 }
 
 #[tokio::test]
-async fn t08_an_answer_without_end_is_cut_off() {
+async fn t07_an_answer_without_end_is_cut_off() {
     for endless in [
         Answer::text(201, "application/json", vec![b' '; 4096]).without_end(),
         Answer::text(201, "application/pem-certificate-chain", vec![b'x'; 4096]).without_end(),
@@ -651,6 +651,44 @@ async fn f49_a_forgotten_account_is_restored_within_the_order_that_found_out() {
         .collect();
     assert_eq!(jwks.len(), 2);
     assert_eq!(jwks[0], jwks[1], "a second account is never made");
+}
+
+#[tokio::test]
+async fn t07_an_order_with_more_authorizations_than_names_can_be_is_not_followed() {
+    let ca = Scripted::start(|seen| {
+        let places: Vec<_> = (0..101).map(|_| format!("{}/authz/0", seen.base)).collect();
+        let order =
+            json!({ "status": "pending", "authorizations": places, "finalize": format!("{}/f", seen.base) });
+        (seen.path == "/order").then(|| Answer::json(201, &order).with("Location", "/order/0"))
+    });
+    let client = fresh(&ca);
+    let url = client.order(&request(&NAMES)).await.unwrap().url;
+    let failure = client.authorizations(&url).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.fault), ("ca-answer", Fault::Ca), "{failure}");
+    assert!(client.abandon(&url).await.is_err());
+    assert_eq!(ca.count("POST", "/authz/0"), 0);
+}
+
+#[tokio::test]
+async fn a_directory_that_asks_too_much_is_read_again() {
+    // Each is mended at the CA; nobody waits for the day that a directory is kept.
+    for meta in
+        [json!({ "externalAccountRequired": true }), json!({ "profiles": { "other": "not the wanted one" } })]
+    {
+        let ca = Scripted::start(move |seen| {
+            let mut dir = directory(&seen.base);
+            dir["meta"] =
+                if seen.nth == 0 { meta.clone() } else { json!({ "profiles": { "wanted": "it is there" } }) };
+            (seen.path == "/dir").then(|| Answer::json(200, &dir))
+        });
+        let profile = Some(Profile { name: "wanted".to_owned(), required: true });
+        let spec = IssuerSpec { profile, ..spec(&ca.directory()) };
+        let client = client(spec, &Arc::new(MemoryStore::default()), None);
+        let failure = client.order(&request(&NAMES)).await.unwrap_err();
+        assert!(["eab-required", "profile-unavailable"].contains(&failure.code.as_str()), "{failure}");
+        client.order(&request(&NAMES)).await.unwrap();
+        assert_eq!(ca.count("GET", "/dir"), 2);
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,8 @@ pub struct Book<'a> {
 /// A value with the mark it is swapped by.
 #[derive(Clone, Debug)]
 pub struct Held<T> {
-    pub value: T,
+    /// Apart, as a record is two thousand bytes and goes from hand to hand in each look.
+    pub value: Box<T>,
     revision: Option<Revision>,
 }
 
@@ -37,15 +38,16 @@ impl<'a> Book<'a> {
             Err(error) => return Err(store_failure(&error)),
         };
         let Some(entry) = entry else {
-            return Ok(Held { value: self.retell(id).await?, revision: None });
+            return Ok(Held { value: Box::new(self.retell(id).await?), revision: None });
         };
         match state::decode_record(&entry.content) {
-            Ok(value) => Ok(Held { value, revision: Some(entry.revision) }),
+            Ok(value) => Ok(Held { value: Box::new(value), revision: Some(entry.revision) }),
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
+            Err(StateError::Strange(why)) => Err(strange(&key, &why)),
             Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
-                Ok(Held { value: self.retell(id).await?, revision: Some(entry.revision) })
+                Ok(Held { value: Box::new(self.retell(id).await?), revision: Some(entry.revision) })
             }
         }
     }
@@ -58,16 +60,17 @@ impl<'a> Book<'a> {
             Err(error) => return Err(store_failure(&error)),
         };
         let Some(entry) = entry else {
-            return Ok(Held { value: Installed::default(), revision: None });
+            return Ok(Held { value: Box::default(), revision: None });
         };
         match state::decode_installed(&entry.content) {
-            Ok(value) => Ok(Held { value, revision: Some(entry.revision) }),
+            Ok(value) => Ok(Held { value: Box::new(value), revision: Some(entry.revision) }),
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
+            Err(StateError::Strange(why)) => Err(strange(&key, &why)),
             // A lost note owes nothing that a look at the endpoints would not tell.
             Err(StateError::Damaged(_) | StateError::Unwritable(_)) => {
-                Ok(Held { value: Installed::default(), revision: Some(entry.revision) })
+                Ok(Held { value: Box::default(), revision: Some(entry.revision) })
             }
         }
     }
@@ -136,6 +139,15 @@ impl<'a> Book<'a> {
         }
         Ok(record)
     }
+}
+
+/// Not told anew: what another release wrote may be a pause, and is not ours to undo.
+fn strange(key: &Key, why: &str) -> Failure {
+    let words = format!(
+        "{key} was written by another nolapse ({why}); use that release, or move the entry out of the state \
+         directory and it is told anew; nothing was changed"
+    );
+    Failure::refused(Fault::Config, "state-newer", words)
 }
 
 fn encoded(content: Result<Content, StateError>) -> Result<Content, Failure> {

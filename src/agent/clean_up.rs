@@ -2,11 +2,12 @@
 
 use crate::agent::book::Book;
 use crate::agent::gather::World;
+use crate::agent::pursue::SOLVE_TIMEOUT;
 use crate::agent::{Agent, Scene};
 use crate::core::decide::{abandoned, backoff, tried_again};
 use crate::core::event::Event;
-use crate::core::failure::Failure;
-use crate::core::record::Debt;
+use crate::core::failure::{Failure, Fault};
+use crate::core::record::{Debt, LineageRecord, Receipt};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 
@@ -24,7 +25,15 @@ impl Agent {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let dropped = if abandoned(&world.record.value, spec, now) { self.drop_attempt(world) } else { None };
-        let record = &mut world.record.value;
+        self.pay_debts(scene, &mut world.record.value).await;
+        Book::new(&*self.store).save_record(&mut world.record).await?;
+        self.let_go(scene, dropped).await;
+        Ok(())
+    }
+
+    /// Tries every debt of the record that is due; the caller saves what is left.
+    pub(super) async fn pay_debts(&self, scene: &Scene, record: &mut LineageRecord) {
+        let now = self.clock.now();
         let scale = backoff(record);
         let mut left = Vec::new();
         for mut debt in std::mem::take(&mut record.debts) {
@@ -32,11 +41,7 @@ impl Agent {
                 left.push(debt);
                 continue;
             }
-            let undone = match scene.solver(&debt.receipt.solver) {
-                Ok(solver) => solver.clean_up(&debt.receipt).await,
-                Err(failure) => Err(failure),
-            };
-            if let Err(failure) = undone {
+            if let Err(failure) = self.undo(scene, &debt.receipt).await {
                 self.tell(&Event::CleanUpFailed {
                     lineage: record.id.clone(),
                     place: debt.receipt.place.clone(),
@@ -49,14 +54,22 @@ impl Agent {
             }
         }
         record.debts = left;
-        Book::new(&*self.store).save_record(&mut world.record).await?;
-        self.let_go(scene, dropped).await;
-        Ok(())
+    }
+
+    async fn undo(&self, scene: &Scene, receipt: &Receipt) -> Result<(), Failure> {
+        let solver = scene.solver(&receipt.solver)?;
+        self.clock.timeout(SOLVE_TIMEOUT, solver.clean_up(receipt)).await.unwrap_or_else(|| {
+            let words = format!(
+                "solver {} did not take away the answer for {} within {SOLVE_TIMEOUT}",
+                receipt.solver, receipt.name
+            );
+            Err(Failure::transient(Fault::Host, "solver-slow", words))
+        })
     }
 }
 
 /// Receipts of an attempt that ended, due at once.
-pub fn owe(debts: &mut Vec<Debt>, receipts: Vec<crate::core::record::Receipt>, now: Timestamp) {
+pub fn owe(debts: &mut Vec<Debt>, receipts: Vec<Receipt>, now: Timestamp) {
     for receipt in receipts {
         if !debts.iter().any(|debt| debt.receipt == receipt) {
             debts.push(Debt { receipt, failures: 0, next_at: now });

@@ -33,13 +33,17 @@ pub fn row(spec: Option<&LineageSpec>, world: &World, ladder: &Ladder) -> Row {
         },
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let current = record.current.as_ref().and_then(|current| current.issuer.as_ref());
+    // A row is kept for as long as the agent runs: its names are those of the configuration, not
+    // the same once more.
+    let issuer = match (spec, current) {
+        (Some(spec), Some(issuer)) => spec.issuers.iter().find(|known| *known == issuer).or(current),
+        (Some(spec), None) => spec.issuer(),
+        (None, current) => current,
+    };
     Row {
-        lineage: record.id.clone(),
-        issuer: record
-            .current
-            .as_ref()
-            .and_then(|current| current.issuer.clone())
-            .or_else(|| spec.and_then(|spec| spec.issuer().cloned())),
+        lineage: spec.map_or(&record.id, |spec| &spec.id).clone(),
+        issuer: issuer.cloned(),
         not_after: shown,
         served_until,
         owed: count(ladder.hooks_owed.len()),

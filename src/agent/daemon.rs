@@ -1,6 +1,6 @@
 //! The loop that sleeps until the earliest date on the agenda.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -68,14 +68,14 @@ impl Agent {
         self.judge_all(&mut desk).await?;
         let mut ticks: JoinSet<Outcome> = JoinSet::new();
         loop {
-            let now = self.clock.now();
-            if desk.clock_was_set(now, self.clock.monotonic()) {
+            if desk.clock_was_set(self.clock.now(), self.clock.monotonic()) {
                 // Dates on the agenda were reckoned by another clock (F25).
                 self.judge_all(&mut desk).await?;
             }
             self.start_due(&mut desk, &mut ticks);
+            // Judging may have taken weeks: the host slept meanwhile, or its store was slow.
+            let now = self.clock.now();
             let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
-            desk.census(now);
             // With all hands busy the next step is the end of a tick, and a hook may take its time.
             let heard_by =
                 if ticks.len() < SIDE_BY_SIDE { next_wake } else { next_wake.max(now + BUSY_MOST) };
@@ -105,48 +105,57 @@ impl Agent {
     /// Reads and judges every lineage without acting: cheap, local, and what readiness means.
     async fn judge_all(self: &Arc<Self>, desk: &mut Desk) -> Result<(), Failure> {
         let scene = self.scene();
-        let mut ids: BTreeSet<LineageId> = scene.wanted.lineages.keys().cloned().collect();
+        let mut ids: Vec<LineageId> = scene.wanted.lineages.keys().cloned().collect();
         let listed = match self.store.list(Shelf::Lineages).await {
             Ok(keys) => keys,
             // Only a start may fail by it: a daemon goes on with what it knew.
-            Err(_) if !desk.rows.is_empty() => desk.rows.keys().cloned().map(Key::Lineage).collect(),
+            Err(_) if !desk.counted.rows.is_empty() => {
+                desk.counted.rows.iter().map(|row| Key::Lineage(row.lineage.clone())).collect()
+            }
             Err(error) => return Err(store_failure(&error)),
         };
         for key in listed {
-            if let Key::Lineage(id) = key
-                && ids.insert(id.clone())
-                && !scene.wanted.broken.contains_key(&id)
-            {
+            let Key::Lineage(id) = key else { continue };
+            if scene.wanted.lineages.contains_key(&id) {
+                continue;
+            }
+            ids.push(id.clone());
+            if !scene.wanted.broken.contains_key(&id) {
                 self.tell(&Event::Retired { lineage: id });
             }
         }
-        desk.keep_only(&ids);
+        ids.sort_unstable();
+        desk.agenda.keep_only(&ids);
         let request = Request::default();
+        let mut rows = Vec::with_capacity(ids.len());
         for (count, id) in ids.into_iter().enumerate() {
             if count % JUDGED_AT_ONCE == JUDGED_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
             if desk.running.contains(&id) {
                 // Its tick keeps the scene that it began with.
+                rows.extend(desk.counted.row(&id).cloned());
                 desk.again.insert(id);
                 continue;
             }
             let now = self.clock.now();
-            let wake_at = match self.gather(&scene, &id).await {
-                Ok(world) => {
-                    let spec = scene.wanted.lineages.get(&id);
-                    let plan = decide(&world.situation(spec, &request, now));
-                    let (record, installed) = (&world.record.value, &world.installed.value);
-                    let ladder = Ladder::of(spec, record, installed, &world.disk, now);
-                    desk.rows.insert(id.clone(), row(spec, &world, &ladder));
-                    if at_rest(&plan) { plan.wake_at } else { now }
-                }
+            let wake_at = if let Ok(world) = self.gather(&scene, &id).await {
+                let spec = scene.wanted.lineages.get(&id);
+                let plan = decide(&world.situation(spec, &request, now));
+                let (record, installed) = (&world.record.value, &world.installed.value);
+                let ladder = Ladder::of(spec, record, installed, &world.disk, now);
+                rows.push(row(spec, &world, &ladder));
+                if at_rest(&plan) { plan.wake_at } else { now }
+            } else {
                 // The tick meets the same trouble and reports it.
-                Err(_) => now,
+                rows.extend(desk.counted.row(&id).cloned());
+                now
             };
             desk.agenda.put(id, wake_at);
         }
-        desk.moved = true;
+        self.seen.save(&self.disk, self.clock.now()).await;
+        rows.shrink_to_fit();
+        desk.counted = Arc::new(Census { at: self.clock.now(), rows });
         Ok(())
     }
 
@@ -169,10 +178,11 @@ impl Agent {
             Ok(outcome) => {
                 desk.running.remove(&outcome.id);
                 if let Some(row) = outcome.row {
-                    let same = desk.rows.get(&outcome.id) == Some(&row);
+                    let same = desk.counted.row(&outcome.id) == Some(&row);
                     // What was counted keeps its date for a while, though all is as it was.
-                    desk.moved |= !same || now.since(desk.counted.at) >= COUNT_AGE_MOST;
-                    desk.rows.insert(outcome.id.clone(), row);
+                    if !same || now.since(desk.counted.at) >= COUNT_AGE_MOST {
+                        desk.count(row, now);
+                    }
                 }
                 let at = if desk.again.remove(&outcome.id) { now } else { outcome.wake_at };
                 desk.agenda.put(outcome.id, at.max(now + LOOK_LEAST));
@@ -194,9 +204,8 @@ struct Desk {
     running: BTreeSet<LineageId>,
     /// Judged by what no longer holds while it was running: looked at once more.
     again: BTreeSet<LineageId>,
-    rows: BTreeMap<LineageId, Row>,
+    /// Made anew only when something moved: a wake for one lineage is no work for all.
     counted: Arc<Census>,
-    moved: bool,
     /// By how much the wall clock is ahead of the time since the start.
     ahead: Option<Span>,
 }
@@ -207,9 +216,7 @@ impl Desk {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
             again: BTreeSet::new(),
-            rows: BTreeMap::new(),
             counted: Arc::new(Census { at: Timestamp::EPOCH, rows: Vec::new() }),
-            moved: true,
             ahead: None,
         }
     }
@@ -222,18 +229,10 @@ impl Desk {
         (ahead - before).max(before - ahead) > CORRECTION_MOST
     }
 
-    fn keep_only(&mut self, ids: &BTreeSet<LineageId>) {
-        let gone: Vec<_> = self.rows.keys().filter(|id| !ids.contains(id)).cloned().collect();
-        for id in gone {
-            self.rows.remove(&id);
-            self.agenda.forget(&id);
-        }
-    }
-
-    /// Counted again only when something moved: a wake for one lineage is no work for all.
-    fn census(&mut self, now: Timestamp) {
-        if std::mem::take(&mut self.moved) {
-            self.counted = Arc::new(Census { at: now, rows: self.rows.values().cloned().collect() });
-        }
+    /// Puts one row into a new count. The old one may still be read by others.
+    fn count(&mut self, row: Row, now: Timestamp) {
+        let census = Arc::make_mut(&mut self.counted);
+        census.at = now;
+        census.put(row);
     }
 }

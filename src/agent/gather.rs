@@ -1,12 +1,13 @@
 //! Reading the world of one lineage: the store, this node's note, and what lies on disk. No
 //! network.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::agent::book::{Book, Held};
+use crate::agent::seen::{Look, Seen};
 use crate::agent::{Agent, Scene};
+use crate::codec::bundle::Bundle;
 use crate::codec::{bundle, digest};
 use crate::core::decide::{self, OnDisk, Placement, Request, Situation};
 use crate::core::failure::{Failure, Fault};
@@ -25,6 +26,8 @@ pub struct World {
     pub disk: OnDisk,
     /// The bytes of the generation to show are in the store, whole.
     pub generation_kept: bool,
+    /// Those bytes, where they had to be read.
+    pub generation: Option<Bundle>,
 }
 
 /// Largest file read in place of one of ours, in bytes; real ones are under 64 KiB.
@@ -60,16 +63,17 @@ impl Agent {
         let now = self.clock.now();
         let spec = scene.wanted.lineages.get(id);
         let disk = self.look_at_disk(scene, id, spec, &record.value, &installed.value, now);
+        let mut generation = None;
         let generation_kept = match decide::target(&record.value, &installed.value, now) {
             None => true,
             // Shown whole and by digest: nothing is lost, and nothing needs to be read twice.
             Some(target) if disk.live == Placement::Shows(target.number) => true,
-            Some(target) => book
-                .generation(id, target.number)
-                .await?
-                .is_some_and(|bundle| bundle.leaf().fingerprint == target.leaf.fingerprint),
+            Some(target) => {
+                generation = book.generation(id, target.number).await?.filter(|it| it.is_of(&target.leaf));
+                generation.is_some()
+            }
         };
-        Ok(World { record, installed, disk, generation_kept })
+        Ok(World { record, installed, disk, generation_kept, generation })
     }
 
     fn look_at_disk(
@@ -85,20 +89,21 @@ impl Agent {
         let default = Rights::default();
         let rights = spec.map_or(&default, |spec| &spec.rights);
         let target = decide::target(record, installed, now);
-        let eye = Eye { disk: &self.disk, record, target, now };
+        let eye = Eye { disk: &self.disk, seen: &self.seen, record, target, now };
         let outputs = spec
             .map(|spec| &spec.outputs[..])
             .unwrap_or_default()
             .iter()
             .map(|output| (PathBuf::from(&output.path), eye.output(output)))
             .collect();
-        OnDisk { live: eye.live(&dir, rights, spec.is_some()), outputs, kept: kept(&self.disk, &dir) }
+        OnDisk { live: eye.live(&dir, rights, spec.is_some()), outputs }
     }
 }
 
 /// Looks at files as a reader would, and says whose they are.
 struct Eye<'a> {
     disk: &'a Disk,
+    seen: &'a Seen,
     record: &'a LineageRecord,
     target: Option<&'a Issued>,
     now: Timestamp,
@@ -106,6 +111,17 @@ struct Eye<'a> {
 
 impl Eye<'_> {
     fn live(&self, dir: &Path, rights: &Rights, check_rights: bool) -> Placement {
+        let owners = Owners::of(self.disk, rights);
+        let look = |issued: &Issued| {
+            let fits = |part, stat: &Stat| !check_rights || owners.fit(stat, part_mode(part, rights));
+            Look::at(self.disk, &self.record.id, dir, issued, self.now, fits)
+        };
+        if let Some(mark) = self.seen.mark(self.disk, &self.record.id, self.now)
+            && let Some(issued) = self.record.issued(mark.number)
+            && look(issued).is_some_and(|look| look.is_of(&mark))
+        {
+            return Placement::Shows(issued.number);
+        }
         let shown = match self.disk.read_link(&dir.join(CURRENT)) {
             Ok(target) => target.to_str().and_then(generation_of),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -128,7 +144,8 @@ impl Eye<'_> {
                 .unwrap_or_else(|| Placement::Drifted("shows a generation that is not known".into()));
         };
         let generation = dir.join(layout::generation_dir(issued.number));
-        let owners = Owners::of(self.disk, rights);
+        // Before anything is read: what is changed from now on has another date.
+        let before = look(issued);
         for (part, digest) in &issued.digests {
             let link = dir.join(part.file_name());
             let expected = Path::new(CURRENT).join(part.file_name());
@@ -153,6 +170,9 @@ impl Eye<'_> {
                 let drifted = || Placement::Drifted(format!("{} {what}", part.file_name()));
                 return self.stranger(dir).unwrap_or_else(drifted);
             }
+        }
+        if let Some(look) = before {
+            self.seen.keep(self.disk, &self.record.id, &look);
         }
         Placement::Shows(issued.number)
     }
@@ -219,6 +239,12 @@ impl Owners {
         }
     }
 
+    fn fit(&self, stat: &Stat, mode: u32) -> bool {
+        stat.mode == mode
+            && self.uid.is_none_or(|uid| uid == stat.uid)
+            && self.gid.is_none_or(|gid| gid == stat.gid)
+    }
+
     fn differ(&self, stat: &Stat, mode: u32) -> Option<String> {
         if stat.mode != mode {
             return Some(format!("has mode {:04o} instead of {mode:04o}", stat.mode));
@@ -254,7 +280,5 @@ impl Agent {
     }
 }
 
-/// Generations with a directory under `live/NAME`.
-fn kept(disk: &Disk, dir: &Path) -> BTreeSet<u64> {
-    disk.list(dir).unwrap_or_default().iter().filter_map(|name| generation_of(name)).collect()
-}
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Showing a generation on this node: under `live/`, then at the extra places.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::agent::book::Book;
@@ -33,8 +34,12 @@ impl Agent {
             return Ok(());
         };
         let number = target.number;
-        let book = Book::new(&*self.store);
-        let Some(bundle) = book.generation(&spec.id, number).await? else {
+        let in_hand = world.generation.take().filter(|bundle| bundle.is_of(&target.leaf));
+        let bundle = match in_hand {
+            Some(bundle) => Some(bundle),
+            None => Book::new(&*self.store).generation(&spec.id, number).await?,
+        };
+        let Some(bundle) = bundle else {
             return Err(Failure::broken(
                 "generation-lost",
                 format!("generation {number} of {} is no longer in the store; a new one is ordered", spec.id),
@@ -45,7 +50,10 @@ impl Agent {
         self.prepare_hooks(scene, spec, world, &target, flips).await?;
         if flips {
             let dir = scene.live_dir.join(spec.id.as_str());
-            let ops = layout::install(&dir, number, &texts, &spec.rights);
+            let ops = match world.disk.live {
+                Placement::Shows(_) => layout::install_again(&dir, number, &texts, &spec.rights),
+                _ => layout::install(&dir, number, &texts, &spec.rights),
+            };
             self.write(ops).await?;
             self.tell(&Event::Installed {
                 lineage: spec.id.clone(),
@@ -183,12 +191,18 @@ impl Agent {
             _ => return Ok(()),
         };
         let dir = scene.live_dir.join(record.id.as_str());
-        for number in prunable(record, shown, &world.disk.kept) {
+        for number in prunable(record, shown, &self.generations_in(&dir)) {
             self.write(layout::discard_generation(&dir, number)).await?;
             let key = Key::Generation(record.id.clone(), number);
             self.store.remove(&key).await.map_err(|error| super::book::store_failure(&error))?;
         }
         Ok(())
+    }
+
+    /// Numbers of the generations that lie in `dir`, a lineage's place under `live/`.
+    pub(super) fn generations_in(&self, dir: &Path) -> BTreeSet<u64> {
+        let names = self.disk.list(dir).unwrap_or_default();
+        names.iter().filter_map(|name| layout::generation_of(name)).collect()
     }
 
     async fn write(&self, ops: Vec<layout::FsOp>) -> Result<(), Failure> {

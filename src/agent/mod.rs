@@ -15,6 +15,7 @@ mod placeholder;
 mod pursue;
 mod refresh;
 mod reload;
+mod seen;
 mod skew;
 mod survey;
 mod tick;
@@ -50,8 +51,9 @@ pub struct Agent {
     pub keys: Keys,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
+    seen: seen::Seen,
     /// What was said last of each lineage, by kind of event.
-    told: Mutex<BTreeMap<(LineageId, &'static str), String>>,
+    told: Mutex<BTreeMap<(LineageId, &'static str), tick::Said>>,
     /// A stop was asked for: passes end after the action under way.
     stopping: AtomicBool,
 }
@@ -88,9 +90,17 @@ impl Agent {
             keys: parts.keys,
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
+            seen: seen::Seen::default(),
             told: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps in `file` which files need not be read again; only reads it unless it `writes`.
+    #[must_use]
+    pub fn remembering(mut self, file: PathBuf, writes: bool) -> Self {
+        self.seen = seen::Seen::in_file(file, writes);
+        self
     }
 
     /// What is wanted now. A tick keeps the scene it began with.

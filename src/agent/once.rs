@@ -17,15 +17,18 @@ const SIDE_BY_SIDE: usize = 8;
 /// What one pass came to.
 #[derive(Debug, Default)]
 pub struct Summary {
+    /// Those that the caller kept, by id: all that is known of ten thousand lineages would be much.
     pub outcomes: Vec<Outcome>,
-    /// Passes that ended in a panic of ours.
-    pub panicked: usize,
+    /// Whether any of them was renewed.
+    pub renewed: bool,
+    worst: Readiness,
 }
 
 /// The worst that a pass met, as exit codes know it (see the guide's table).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {
+    #[default]
     Well,
     /// Renewed, but not installed, reloaded or observed.
     Owing,
@@ -35,13 +38,14 @@ pub enum Readiness {
 }
 
 impl Agent {
-    /// Ticks each lineage once, a few side by side, in the order given.
+    /// Ticks each lineage once, a few side by side, in the order given. What `each` gives back is
+    /// kept.
     pub async fn pass_over(
         self: &Arc<Self>,
         ids: Vec<LineageId>,
         request: &Request,
         patience: Span,
-        mut each: impl FnMut(&mut Outcome),
+        mut each: impl FnMut(Outcome) -> Option<Outcome>,
     ) -> Summary {
         let mut waiting = ids.into_iter();
         let mut running = JoinSet::new();
@@ -55,32 +59,25 @@ impl Agent {
             }
             match running.join_next().await {
                 None => break,
-                Some(Ok(mut outcome)) => {
-                    each(&mut outcome);
-                    // All that is known of ten thousand lineages at once would be much.
-                    outcome.survey = None;
-                    summary.outcomes.push(outcome);
+                Some(Ok(outcome)) => {
+                    summary.worst = summary.worst.max(outcome.readiness());
+                    summary.renewed |= outcome.renewed;
+                    summary.outcomes.extend(each(outcome));
                 }
                 // A panic is reported by its hook; the pass goes on and can't call itself well.
-                Some(Err(_)) => summary.panicked += 1,
+                Some(Err(_)) => summary.worst = Readiness::Failed,
             }
         }
+        self.seen.save(&self.disk, self.clock.now()).await;
         summary.outcomes.sort_by(|a, b| a.id.cmp(&b.id));
         summary
     }
 }
 
 impl Summary {
-    pub fn renewed(&self) -> bool {
-        self.outcomes.iter().any(|outcome| outcome.renewed)
-    }
-
-    /// Failures first, then claims, then debts.
-    pub fn readiness(&self) -> Readiness {
-        if self.panicked > 0 {
-            return Readiness::Failed;
-        }
-        self.outcomes.iter().map(Outcome::readiness).max().unwrap_or(Readiness::Well)
+    /// The worst that was met: failures first, then claims, then debts.
+    pub const fn readiness(&self) -> Readiness {
+        self.worst
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::agent::book::{Book, store_failure};
 use crate::agent::clean_up::owe;
 use crate::agent::gather::World;
+use crate::agent::refresh::no_service;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
@@ -20,8 +21,8 @@ use crate::core::window::last_resort;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
-/// Longest that solvers may take to set up or look for one answer.
-const SOLVE_TIMEOUT: Span = Span::secs(120);
+/// Longest that solvers may take to set up, look for or take away one answer.
+pub(super) const SOLVE_TIMEOUT: Span = Span::secs(120);
 /// Moves in one sitting: far above what polling for [`Attempt::SITTING`] needs.
 const MOVES_MAX: u32 = 20_000;
 /// Tries to find a free generation number after crashes left some behind.
@@ -29,17 +30,17 @@ const NUMBER_TRIES: u64 = 16;
 
 impl Agent {
     /// Opens a fresh attempt for `names`: the key is in the store before anything goes outward.
+    /// Answers with that key.
     pub(super) async fn prepare(
         &self,
         scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
         names: &[SubjectName],
-    ) -> Result<(), Failure> {
+    ) -> Result<PrivateKey, Failure> {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
-        // No order is placed whose result could not be stored (F01, F12).
-        self.store.writable().await.map_err(|error| store_failure(&error))?;
+        self.storable().await?;
         self.provable(scene, spec, world).await?;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
@@ -56,7 +57,7 @@ impl Agent {
             .as_ref()
             .filter(|current| current.issuer.as_ref() == Some(&issuer) && current.leaf.valid_at(now))
             .and_then(|current| current.leaf.ari_id.clone());
-        record.names.clone_from(&spec.names);
+        record.names = spec.names.to_vec();
         record.attempt = Some(Attempt {
             started: now,
             deadline: now + scale.scaled(Attempt::LIFE).max(Attempt::LIFE_LEAST),
@@ -78,7 +79,7 @@ impl Agent {
             issuer: issuer.to_string(),
             names: names.iter().map(ToString::to_string).collect(),
         });
-        Ok(())
+        Ok(key)
     }
 
     /// A first certificate whose names can't be proved from here costs no order. A renewal is
@@ -128,24 +129,60 @@ impl Agent {
         let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
     }
 
-    /// Drives the open attempt to its end, or parks it. `Ok`: there is a new generation.
+    /// Drives the open attempt to its end, or parks it; its key is read again where it is not in
+    /// hand. `Ok`: there is a new generation.
     pub(super) async fn pursue(
         &self,
         scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
+        key: Option<PrivateKey>,
     ) -> Result<(), Failure> {
-        let Some(attempt) = world.record.value.attempt.clone() else { return Ok(()) };
+        let Some(mut attempt) = world.record.value.attempt.clone() else { return Ok(()) };
+        let done = self.drive(scene, spec, world, &mut attempt, key).await;
+        if done.as_ref().is_err_and(|failure| failure.code == "state-changed") {
+            self.yield_to_others(scene, &spec.id, attempt).await;
+        }
+        done
+    }
+
+    /// Somebody else went on with the lineage while we worked, as when this host slept for longer
+    /// than its claim lasts. What only we know of, an order or answers, is undone: nobody else will.
+    async fn yield_to_others(&self, scene: &Scene, id: &LineageId, attempt: Attempt) {
+        let Ok(held) = Book::new(&*self.store).record(id).await else { return };
+        let open = held.value.attempt.as_ref().and_then(|open| open.order.as_ref());
+        if open.is_some() && open == attempt.order.as_ref() {
+            return;
+        }
+        for receipt in &attempt.receipts {
+            if let Ok(solver) = scene.solver(&receipt.solver) {
+                let _ = solver.clean_up(receipt).await;
+            }
+        }
+        let finished = held.value.current.as_ref().map(|current| &current.order);
+        if let (Some(order), Ok(ca)) = (&attempt.order, scene.ca(&attempt.issuer))
+            && finished != Some(order)
+        {
+            let _ = ca.abandon(order).await;
+        }
+    }
+
+    /// `attempt` is kept as far as it has come, also where that could not be stored.
+    async fn drive(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        attempt: &mut Attempt,
+        key: Option<PrivateKey>,
+    ) -> Result<(), Failure> {
         let ca = match scene.ca(&attempt.issuer) {
             Ok(ca) => ca.clone(),
             Err(failure) => return self.fail(scene, spec, world, failure, true).await,
         };
-        let key = match self.store.load(&Key::LeafKey(attempt.key)).await {
-            Ok(Some(entry)) => PrivateKey::from_pem(&entry.content),
-            Ok(None) => {
-                Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows"))
-            }
-            Err(error) => Err(store_failure(&error)),
+        let key = match key {
+            Some(key) => Ok(key),
+            None => self.stored_key(attempt).await,
         };
         let key = match key {
             Ok(key) => key,
@@ -153,58 +190,61 @@ impl Agent {
         };
         let offers = offers(scene, spec);
         let scale = backoff(&world.record.value);
-        let mut attempt = attempt;
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
             let (next, action) = step(attempt.clone(), seen, self.clock.now());
-            if next.order != attempt.order
+            let moved = next.order != attempt.order
                 || next.receipts != attempt.receipts
-                || next.replaces != attempt.replaces
-            {
-                let ordered = next.order.clone().filter(|_| attempt.order.is_none());
-                world.record.value.attempt = Some(next.clone());
+                || next.replaces != attempt.replaces;
+            let ordered = next.order.clone().filter(|_| attempt.order.is_none());
+            *attempt = next;
+            if moved {
+                world.record.value.attempt = Some(attempt.clone());
                 Book::new(&*self.store).save_record(&mut world.record).await?;
                 if let Some(order) = ordered {
                     self.tell(&Event::Ordered { lineage: spec.id.clone(), order });
                 }
             }
-            attempt = next;
             seen = match action {
                 Action::Park(failure) => {
-                    world.record.value.attempt = Some(attempt);
+                    world.record.value.attempt = Some(attempt.clone());
                     return self.fail(scene, spec, world, failure, false).await;
                 }
                 Action::GiveUp(failure) => {
-                    world.record.value.attempt = Some(attempt);
+                    world.record.value.attempt = Some(attempt.clone());
                     return self.fail(scene, spec, world, failure, true).await;
                 }
                 Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
-                    Ok(chain) => match receive(&chain, &attempt, &key, self.clock.now()) {
-                        Ok(bundle) => return self.accept(spec, world, &attempt, bundle).await,
+                    Ok(chain) => match receive(&chain, attempt, &key, self.clock.now()) {
+                        Ok(bundle) => return self.accept(scene, spec, world, attempt, bundle).await,
                         Err(failure) => {
                             // The same order delivers the same again. Only time mends a date.
                             let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
-                            world.record.value.attempt = Some(attempt);
+                            world.record.value.attempt = Some(attempt.clone());
                             return self.fail(scene, spec, world, failure, over).await;
                         }
                     },
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => {
-                    let hand = Hand {
-                        ca: &*ca,
-                        attempt: &attempt,
-                        key: &key,
-                        offers: &offers,
-                        scale,
-                        lineage: &spec.id,
-                    };
+                    let hand =
+                        Hand { ca: &*ca, attempt, key: &key, offers: &offers, scale, lineage: &spec.id };
                     self.act(scene, &hand, action).await
                 }
             };
         }
         let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
         self.fail(scene, spec, world, failure, true).await
+    }
+
+    async fn stored_key(&self, attempt: &Attempt) -> Result<PrivateKey, Failure> {
+        match self.store.load(&Key::LeafKey(attempt.key)).await {
+            Ok(Some(entry)) => PrivateKey::from_pem(&entry.content),
+            Ok(None) => {
+                Err(Failure::broken("key-lost", "the key of the open order is gone; a new order follows"))
+            }
+            Err(error) => Err(store_failure(&error)),
+        }
     }
 
     async fn act(&self, scene: &Scene, hand: &Hand<'_>, action: Action) -> Observation {
@@ -281,12 +321,17 @@ impl Agent {
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
     async fn accept(
         &self,
+        scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
         attempt: &Attempt,
         bundle: Bundle,
     ) -> Result<(), Failure> {
-        let number = self.keep(&world.record.value, &bundle).await?;
+        let number = self.keep(scene, &world.record.value, &bundle).await?;
+        let has_renewal_info = match scene.ca(&attempt.issuer) {
+            Ok(ca) => ca.has_renewal_info().await,
+            Err(_) => true,
+        };
         let now = self.clock.now();
         let leaf = bundle.leaf().clone();
         let record = &mut world.record.value;
@@ -309,7 +354,9 @@ impl Agent {
         }
         record.last_number = record.last_number.max(number);
         record.attempt = None;
-        record.reading = None;
+        // Known without a question: one write less than to find it out in the next round.
+        let ari_id = leaf.ari_id.clone().filter(|_| !has_renewal_info);
+        record.reading = ari_id.map(|ari_id| no_service(ari_id, backoff(record), now));
         record.point = None;
         record.point = renewal_point(record);
         // The old name set being renewed does not end the trouble with the new one.
@@ -317,6 +364,9 @@ impl Agent {
             record.trouble = None;
         }
         owe(&mut record.debts, attempt.receipts.clone(), now);
+        // Answers are of no more use, and one write tells of both. Should we die here, the attempt
+        // still has the receipts, and comes back to this place.
+        self.pay_debts(scene, record).await;
         Book::new(&*self.store).save_record(&mut world.record).await?;
         self.tell(&Event::Issued { lineage: spec.id.clone(), generation: number, leaf: Box::new(leaf) });
         // The generation holds the key now; the loose copy is only tidied away.
@@ -324,9 +374,14 @@ impl Agent {
         Ok(())
     }
 
-    /// Stores the generation under the next free number.
-    async fn keep(&self, record: &LineageRecord, bundle: &Bundle) -> Result<u64, Failure> {
-        for number in (record.last_number + 1)..=(record.last_number + NUMBER_TRIES) {
+    /// Stores the generation under the next free number. After a state was restored or lost in
+    /// part, `live/` may show a higher one than the record knows: written over that, readers would
+    /// see old and new files side by side (F60).
+    async fn keep(&self, scene: &Scene, record: &LineageRecord, bundle: &Bundle) -> Result<u64, Failure> {
+        let shown =
+            self.generations_in(&scene.live_dir.join(record.id.as_str())).last().copied().unwrap_or(0);
+        let last = record.last_number.max(shown);
+        for number in last.saturating_add(1)..=last.saturating_add(NUMBER_TRIES) {
             let key = Key::Generation(record.id.clone(), number);
             match self.store.swap(&key, Expect::Absent, bundle.to_content()).await {
                 Ok(_) => return Ok(number),
@@ -360,7 +415,7 @@ impl Agent {
         let dropped = if over { self.drop_attempt(world) } else { None };
         let scale = backoff(&world.record.value);
         let record = &mut world.record.value;
-        let names = attempt.as_ref().map_or_else(|| spec.names.clone(), |attempt| attempt.names.clone());
+        let names = attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone());
         let (count, since) = match &record.trouble {
             Some(trouble) if related(record, trouble, &names, now) => {
                 (trouble.count.saturating_add(1), trouble.since)

@@ -7,7 +7,7 @@ use crate::core::decide::{backoff, may_pull_forward, renewal_point};
 use crate::core::failure::{Backoff, Failure};
 use crate::core::record::Reading;
 use crate::core::spec::LineageSpec;
-use crate::core::time::Span;
+use crate::core::time::{Span, Timestamp};
 
 /// Where the CA has no renewal information, or no usable answer (RFC 9773 §4.3.3).
 const ASK_AGAIN: Span = Span::hours(6);
@@ -42,13 +42,7 @@ impl Agent {
                 at: now,
                 next_at: now + scale.scaled(info.retry_after.between(ASK_LEAST, ASK_MOST)),
             },
-            Ok(None) => Reading {
-                ari_id,
-                window: None,
-                explanation: None,
-                at: now,
-                next_at: now + scale.scaled(NO_SERVICE_AGAIN),
-            },
+            Ok(None) => no_service(ari_id, scale, now),
             // What the CA said before still stands.
             Err(_) => Reading {
                 ari_id,
@@ -99,4 +93,10 @@ impl Agent {
             None => false,
         }
     }
+}
+
+/// The reading where the CA tells nothing of when it would like the certificate renewed.
+pub(super) fn no_service(ari_id: String, scale: Backoff, now: Timestamp) -> Reading {
+    let next_at = now + scale.scaled(NO_SERVICE_AGAIN);
+    Reading { ari_id, window: None, explanation: None, at: now, next_at }
 }

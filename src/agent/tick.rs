@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::agent::book::Book;
+use crate::agent::book::{Book, store_failure};
 use crate::agent::gather::World;
 use crate::agent::survey::Survey;
 use crate::agent::{Agent, Scene};
@@ -12,7 +12,7 @@ use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, de
 use crate::core::event::Event;
 use crate::core::failure::{Class, Failure};
 use crate::core::ladder::Ladder;
-use crate::core::leaf::Leaf;
+use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::LineageId;
 use crate::core::record::Trouble;
 use crate::core::spec::LineageSpec;
@@ -66,7 +66,13 @@ impl Agent {
             reason: Reason::NotDue.code(),
             wake_at: self.clock.now() + AFTER_BREAKAGE,
         };
-        if let Err(failure) = self.pass(&scene, id, request, patience, &mut outcome).await {
+        let done = match self.look_first(&scene, id, &request, &mut outcome).await {
+            Ok(None) => Ok(()),
+            // All that work may need is a large piece of memory, and most ticks have none.
+            Ok(Some(seen)) => Box::pin(self.pass(&scene, id, request, patience, seen, &mut outcome)).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = done {
             if outcome.failure.is_none() {
                 self.tell(&Event::TickFailed { lineage: id.clone(), words: failure.to_string() });
             }
@@ -75,12 +81,35 @@ impl Agent {
         outcome
     }
 
+    /// What is there and what to do about it; `None` where that is nothing, and all is said.
+    async fn look_first(
+        &self,
+        scene: &Arc<Scene>,
+        id: &LineageId,
+        request: &Request,
+        outcome: &mut Outcome,
+    ) -> Result<Option<(World, Plan)>, Failure> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let world = self.gather(scene, id).await?;
+        let now = self.clock.now();
+        let plan = decide(&world.situation(scene.wanted.lineages.get(id), request, now));
+        if !at_rest(&plan) || request.hurry || is_stale(world.record.value.trouble.as_ref(), &plan, now) {
+            return Ok(Some((world, plan)));
+        }
+        self.report(id, &plan, outcome);
+        self.conclude(scene, world, plan, outcome);
+        Ok(None)
+    }
+
     async fn pass(
         &self,
         scene: &Arc<Scene>,
         id: &LineageId,
         mut request: Request,
         patience: Span,
+        seen: (World, Plan),
         outcome: &mut Outcome,
     ) -> Result<(), Failure> {
         let spec = scene.wanted.lineages.get(id);
@@ -91,17 +120,24 @@ impl Agent {
         let mut coming = None;
         // One pass tries once, whatever the next decision would allow.
         let mut tried = false;
+        let mut seen = Some(seen);
         for _ in 0..ROUNDS_MAX {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let mut world = self.gather(scene, id).await?;
-            let plan = decide(&world.situation(spec, &request, self.clock.now()));
+            let (mut world, plan) = if let Some(seen) = seen.take() {
+                seen
+            } else {
+                let world = self.gather(scene, id).await?;
+                let plan = decide(&world.situation(spec, &request, self.clock.now()));
+                (world, plan)
+            };
             self.report(id, &plan, outcome);
             let spent = tried && plan.upkeep == Upkeep::Hold;
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
-                return self.close(scene, world, plan, guard.is_some(), outcome).await;
+                let survey = self.conclude(scene, world, plan, outcome);
+                return if guard.is_some() { self.prune(scene, &survey.world).await } else { Ok(()) };
             }
             if guard.is_none() {
                 match self.claim(id, deadline).await? {
@@ -192,16 +228,28 @@ impl Agent {
     ) -> Result<bool, Failure> {
         match issuance {
             Issuance::Hold(_) | Issuance::Suspend { .. } => Ok(false),
-            Issuance::Refresh => self.refresh(scene, spec, world).await.map(|()| false),
+            Issuance::Refresh => {
+                self.storable().await?;
+                self.refresh(scene, spec, world).await.map(|()| false)
+            }
             Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
-            Issuance::Resume => self.pursue(scene, spec, world).await.map(|()| true),
+            Issuance::Resume => {
+                self.storable().await?;
+                self.pursue(scene, spec, world, None).await.map(|()| true)
+            }
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
-                if let Err(failure) = self.prepare(scene, spec, world, &names).await {
-                    return self.fail(scene, spec, world, failure, true).await.map(|()| false);
+                match self.prepare(scene, spec, world, &names).await {
+                    Ok(key) => self.pursue(scene, spec, world, Some(key)).await.map(|()| true),
+                    Err(failure) => self.fail(scene, spec, world, failure, true).await.map(|()| false),
                 }
-                self.pursue(scene, spec, world).await.map(|()| true)
             }
         }
+    }
+
+    /// The CA is asked nothing whose answer could not be stored: it would be asked again each time
+    /// that somebody looks (F01, F06, F12).
+    pub(super) async fn storable(&self) -> Result<(), Failure> {
+        self.store.writable().await.map_err(|error| store_failure(&error))
     }
 
     /// `deploy`: what waits for its next try is tried now.
@@ -220,14 +268,13 @@ impl Agent {
         Book::new(&*self.store).save_installed(id, &mut world.installed).await
     }
 
-    async fn close(
+    fn conclude<'a>(
         &self,
         scene: &Arc<Scene>,
         world: World,
         plan: Plan,
-        held: bool,
-        outcome: &mut Outcome,
-    ) -> Result<(), Failure> {
+        outcome: &'a mut Outcome,
+    ) -> &'a Survey {
         let survey = Survey::of(scene.clone(), world, plan, self.clock.now());
         let record = &survey.world.record.value;
         outcome.ladder = Some(survey.ladder.clone());
@@ -239,14 +286,13 @@ impl Agent {
             outcome.failure = Some(trouble.failure.clone());
         }
         if let Placement::Foreign(leaf) = &survey.world.disk.live {
-            self.tell_once(outcome, "foreign", &leaf.fingerprint.to_string(), || Event::ForeignFound {
+            self.tell_once(outcome, "foreign", Said::Found(leaf.fingerprint), || Event::ForeignFound {
                 lineage: record.id.clone(),
                 path: scene.live_dir.join(record.id.as_str()).display().to_string(),
                 leaf: leaf.clone(),
             });
         }
-        let survey = outcome.survey.insert(Box::new(survey));
-        if held { self.prune(scene, &survey.world).await } else { Ok(()) }
+        outcome.survey.insert(Box::new(survey))
     }
 
     fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {
@@ -257,7 +303,7 @@ impl Agent {
         if is_routine(plan) {
             return;
         }
-        self.tell_once(outcome, "decided", &format!("{verdict} {reason}"), || Event::Decided {
+        self.tell_once(outcome, "decided", Said::Decided(verdict, reason), || Event::Decided {
             lineage: id.clone(),
             verdict,
             reason: reason.to_owned(),
@@ -266,15 +312,22 @@ impl Agent {
     }
 
     /// Repeats are silent until something moves.
-    fn tell_once(&self, outcome: &Outcome, kind: &'static str, what: &str, event: impl FnOnce() -> Event) {
+    fn tell_once(&self, outcome: &Outcome, kind: &'static str, what: Said, event: impl FnOnce() -> Event) {
         let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let last = told.entry((outcome.id.clone(), kind)).or_default();
-        if last != what {
-            what.clone_into(last);
+        if told.insert((outcome.id.clone(), kind), what) != Some(what) {
             drop(told);
             self.tell(&event());
         }
     }
+}
+
+/// What was told last of a lineage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A verdict and its reason.
+    Decided(&'static str, &'static str),
+    /// Somebody else's certificate.
+    Found(Fingerprint),
 }
 
 /// Nothing to do before the wake.

@@ -1,7 +1,9 @@
 //! Orders and what belongs to them, kept by `instant-acme`, watched by us.
 
+use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use instant_acme::{
     Account, AuthorizationHandle, AuthorizationStatus as TheirAuthorization, Authorizations,
@@ -49,6 +51,11 @@ struct Session {
 
 /// Rounds of one call against `badNonce`; `instant-acme` makes three tries in each.
 const NONCE_ROUNDS: usize = NONCE_TRIES / 3;
+/// Authorizations of one order that are read: as many as a certificate may have names.
+const AUTHORIZATIONS_MOST: usize = 100;
+/// Longest that one call of the port may take, whatever number of requests it needs; waiting for
+/// a turn included.
+const CALL_MOST: Duration = Duration::from_mins(10);
 /// Between two readings of renewal information, whatever the CA says (RFC 9773 §4.3.2).
 const RENEWAL_INFO_LEAST: Span = Span::MINUTE;
 const RENEWAL_INFO_MOST: Span = Span::DAY;
@@ -107,7 +114,12 @@ impl AcmeCa {
             directory: &directory,
         };
         let lost = self.lost.load(Ordering::Acquire);
-        let registered = registrar.open(lost).await?;
+        let registered = registrar.open(lost).await.inspect_err(|failure| {
+            // It may be the directory that is wrong: what it asks for, or where it sends us.
+            if !matches!(failure.code.as_str(), "ca-down" | "rate-limited") {
+                directory.distrust();
+            }
+        })?;
         if lost {
             self.orders().forget_all();
             self.lost.store(false, Ordering::Release);
@@ -204,7 +216,8 @@ impl AcmeCa {
         let session = self.session().await?;
         let identifiers: Vec<_> = request.names.iter().map(identifier).collect();
         let mut new_order = NewOrder::new(&identifiers);
-        let profile = self.profile(profile, &session.directory)?;
+        let profile =
+            self.profile(profile, &session.directory).inspect_err(|_| session.directory.distrust())?;
         if let Some(profile) = profile {
             new_order = new_order.profile(profile);
         }
@@ -295,6 +308,7 @@ impl AcmeCa {
         let session = self.session().await?;
         let (handle, _, _) = self.handle(&session, url).await?;
         let mut order = handle.lock().await;
+        places(&mut order)?;
         let known: Vec<_> = order.state().authorizations.iter().map(|a| a.state.is_some()).collect();
         let mut views = Vec::with_capacity(known.len());
         for (place, known) in known.into_iter().enumerate() {
@@ -376,7 +390,7 @@ impl AcmeCa {
         order: &mut Order,
         challenge: &str,
     ) -> Result<Option<usize>, Failure> {
-        for place in 0..order.state().authorizations.len() {
+        for place in 0..places(order)? {
             let (here, _) = ask!(self, session, Call::Authorization, {
                 let mut stream = order.authorizations();
                 match nth(&mut stream, place).await {
@@ -459,7 +473,7 @@ impl AcmeCa {
             return Ok(());
         }
         let mut first = Ok(());
-        for place in 0..order.state().authorizations.len() {
+        for place in 0..places(&mut order)? {
             let done = ask!(self, &session, Call::Authorization, {
                 let mut stream = order.authorizations();
                 match nth(&mut stream, place).await {
@@ -483,7 +497,7 @@ impl AcmeCa {
 
 impl Ca for AcmeCa {
     fn order<'a>(&'a self, request: &'a OrderRequest) -> Reply<'a, Result<OrderView, Failure>> {
-        Box::pin(async move {
+        Box::pin(in_time(async move {
             match self.place_with_profile(request).await {
                 // Nothing was ordered; with the account opened again it may be.
                 Err(failure) if failure.code == "account-missing" && self.lost.load(Ordering::Acquire) => {
@@ -491,7 +505,7 @@ impl Ca for AcmeCa {
                 }
                 placed => placed,
             }
-        })
+        }))
     }
 
     fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
@@ -499,27 +513,34 @@ impl Ca for AcmeCa {
     }
 
     fn view<'a>(&'a self, order: &'a str) -> Reply<'a, Result<OrderView, Failure>> {
-        Box::pin(self.look(order))
+        Box::pin(in_time(self.look(order)))
     }
 
     fn authorizations<'a>(&'a self, order: &'a str) -> Reply<'a, Result<Vec<AuthorizationView>, Failure>> {
-        Box::pin(self.read_authorizations(order))
+        Box::pin(in_time(self.read_authorizations(order)))
     }
 
     fn ready<'a>(&'a self, order: &'a str, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
-        Box::pin(self.tell(order, task))
+        Box::pin(in_time(self.tell(order, task)))
     }
 
     fn finalize<'a>(&'a self, order: &'a str, csr: &'a [u8]) -> Reply<'a, Result<OrderView, Failure>> {
-        Box::pin(self.send_csr(order, csr))
+        Box::pin(in_time(self.send_csr(order, csr)))
     }
 
     fn download<'a>(&'a self, order: &'a str) -> Reply<'a, Result<String, Failure>> {
-        Box::pin(self.fetch(order))
+        Box::pin(in_time(self.fetch(order)))
     }
 
     fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>> {
-        Box::pin(self.read_renewal_info(ari_id))
+        Box::pin(in_time(self.read_renewal_info(ari_id)))
+    }
+
+    fn has_renewal_info(&self) -> Reply<'_, bool> {
+        Box::pin(async {
+            let directory = self.transport.directory_in_hand().await;
+            directory.is_none_or(|directory| directory.renewal_info.is_some())
+        })
     }
 
     fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {
@@ -530,12 +551,31 @@ impl Ca for AcmeCa {
     }
 
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>> {
-        Box::pin(self.give_up(order))
+        Box::pin(in_time(self.give_up(order)))
     }
 
     fn account(&self) -> Reply<'_, Result<String, Failure>> {
         Box::pin(async move { Ok(self.session().await?.account.id().to_owned()) })
     }
+}
+
+/// How many authorizations the order has, if they are not too many to ask for.
+fn places(order: &mut Order) -> Result<usize, Failure> {
+    let count = order.state().authorizations.len();
+    if count <= AUTHORIZATIONS_MOST {
+        return Ok(count);
+    }
+    let words =
+        format!("the CA's order has {count} authorizations; more than {AUTHORIZATIONS_MOST} are not read");
+    Err(Failure::transient(Fault::Ca, "ca-answer", words))
+}
+
+/// The call's end, or its deadline's: a CA may answer each of many requests just in time.
+async fn in_time<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::time::timeout(CALL_MOST, call).await.unwrap_or_else(|_| {
+        let words = format!("the CA takes more than {} min to answer", CALL_MOST.as_secs() / 60);
+        Err(Failure::transient(Fault::Ca, "ca-down", words))
+    })
 }
 
 /// The authorization at `place`; those before it must have been read, else they are now.

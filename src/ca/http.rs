@@ -88,17 +88,12 @@ impl Answer {
 
     /// The body as JSON, put right; `None` where it is none.
     pub(super) fn json(&self) -> Option<Value> {
-        let mut value: Value = serde_json::from_slice(&self.body).ok()?;
-        tidy(&mut value);
-        Some(value)
+        json(&self.body)
     }
 
     /// The problem document of a refusal, made up where the server sent none.
     pub(super) fn problem(&self) -> Document {
-        match serde_json::from_slice::<Value>(&self.body) {
-            Ok(value @ Value::Object(_)) => Document::read(&value, self.status),
-            _ => Document::synthetic(self.status, &self.body),
-        }
+        Document::of(self.status, &self.body)
     }
 
     pub(super) fn failure(&self, call: Call, now: Timestamp) -> Failure {
@@ -348,8 +343,7 @@ impl Transport {
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(CONNECT_MOST)
-            .pool_idle_timeout(IDLE_MOST)
-            .http2_max_header_list_size(u32::try_from(HEADERS_MOST).unwrap_or(u32::MAX));
+            .pool_idle_timeout(IDLE_MOST);
         if let Some(proxy) = &self.proxy {
             builder = builder.no_proxy().proxy(proxy.clone());
         } else if is_loopback(&self.directory_url) {
@@ -420,6 +414,12 @@ fn describe(error: &reqwest::Error) -> String {
     plain(&innermost.to_string(), URL_SHOWN)
 }
 
+pub(super) fn json(body: &[u8]) -> Option<Value> {
+    let mut value: Value = serde_json::from_slice(body).ok()?;
+    tidy(&mut value);
+    Some(value)
+}
+
 /// RFC 9110 §5.6.7.
 fn http_date(text: &str) -> Option<Timestamp> {
     let at = httpdate::parse_http_date(text).ok()?;
@@ -428,7 +428,7 @@ fn http_date(text: &str) -> Option<Timestamp> {
 }
 
 /// RFC 9110 §10.2.3: seconds, or a date, which is read against the server's own clock.
-fn retry_after(text: &str, server_now: Timestamp) -> Option<Span> {
+pub(super) fn retry_after(text: &str, server_now: Timestamp) -> Option<Span> {
     let text = text.trim();
     let wish = if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         text.parse().map_or(Span::MAX, Span::secs)

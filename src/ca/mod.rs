@@ -13,6 +13,8 @@ mod jws;
 mod nonce;
 mod orders;
 mod problem;
+#[doc(hidden)]
+pub mod readers;
 mod shared;
 mod tidy;
 mod trust;

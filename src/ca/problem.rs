@@ -78,6 +78,14 @@ const LIMIT_MOST: Span = Span::days(7);
 const DOWN_MOST: Span = Span::HOUR;
 
 impl Document {
+    /// What a refusal with this body says; made up where it holds no problem document.
+    pub(super) fn of(http_status: u16, body: &[u8]) -> Self {
+        match serde_json::from_slice::<Value>(body) {
+            Ok(value @ Value::Object(_)) => Self::read(&value, http_status),
+            _ => Self::synthetic(http_status, body),
+        }
+    }
+
     /// Reads any JSON object. Wrong shapes lose the member, never the document.
     pub(super) fn read(value: &Value, http_status: u16) -> Self {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -181,8 +189,9 @@ impl Document {
                     format!("{asked}: the CA refused one nonce after another; asked again later"),
                 );
             }
-            "alreadyReplaced" => return replaces_refused(&said),
-            "invalidProfile" => return profile_refused(&said),
+            // Only of what was asked: as an answer to anything else it is one more odd refusal.
+            "alreadyReplaced" if replaces => return replaces_refused(&said),
+            "invalidProfile" if profile => return profile_refused(&said),
             "accountDoesNotExist" => {
                 return transient(
                     Fault::Ca,

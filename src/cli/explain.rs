@@ -16,7 +16,9 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
         let id = select::one(&wired.agent.scene().wanted, &known, &explain.name)?;
         let (survey, checks) = wired.agent.explain(&id).await?;
         let record = &survey.world.record.value;
-        let origin = survey.spec().map_or("not in the configuration", |spec| &spec.origin);
+        let origin = survey
+            .spec()
+            .map_or_else(|| "not in the configuration".to_owned(), |spec| spec.origin.to_string());
         let generation = record.current.as_ref().map_or_else(
             || "nothing issued".to_owned(),
             |current| {

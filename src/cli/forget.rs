@@ -62,7 +62,7 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
         store.remove(&Key::Installed(id.clone())).await.map_err(failed)?;
         store.remove(&Key::Lineage(id.clone())).await.map_err(failed)?;
         print::line(&format!("{id} is forgotten"));
-        publish::write(&wired, crate::cli::report::Sheet::default()).await;
+        publish::write_anew(&wired).await;
         Ok(Exit::Fine)
     })
 }

@@ -23,6 +23,7 @@ mod renew;
 pub mod report;
 mod run;
 mod select;
+mod sheet;
 mod skew;
 mod status;
 mod unit;

@@ -16,11 +16,9 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
         let clock = wired.agent.clock.clone();
         let deadline = clock.now() + once.deadline;
         let request = Request::default();
-        let pass = wired.agent.pass_over(ids.clone(), &request, once.deadline, |outcome| {
-            if !once.json {
-                renew::tell(outcome);
-            }
-        });
+        let pass = wired
+            .agent
+            .pass_over(ids.clone(), &request, once.deadline, |outcome| renew::told(outcome, once.json));
         let summary = clock.timeout(once.deadline, pass).await;
         if summary.is_none() {
             print::note("the deadline has come; what is under way is resumed by the next start");
@@ -36,7 +34,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
                 unusable.push(id.to_string());
             }
         }
-        publish::write(&wired, crate::cli::report::Sheet::default()).await;
+        publish::write_anew(&wired).await;
         if once.json {
             print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
         }

@@ -1,12 +1,11 @@
 //! What `status` shows and the daemon publishes for everybody.
 
-use std::collections::BTreeSet;
-
-use crate::cli::report::{Line, Report, Sheet};
+use crate::cli::report::{Line, Report};
+use crate::cli::sheet::Sheet;
 use crate::cli::status::is_stale;
 use crate::config::AgentSettings;
 use crate::core::failure::Failure;
-use crate::core::layout::{self, Content, FileRights};
+use crate::core::name::LineageId;
 use crate::core::time::Span;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
@@ -22,44 +21,56 @@ const STATUS_MAX: usize = 64 << 20;
 /// How everything stands.
 pub async fn report(wired: &Wired) -> Result<Report, Failure> {
     let mut lines = Vec::new();
-    judge_rest(wired, &BTreeSet::new(), |line| lines.push(line)).await?;
+    judge_rest(wired, &[], |_, line| lines.push(line)).await?;
     Ok(Report::new(wired.agent.clock.now(), lines))
 }
 
-/// Looks at every lineage that is not among `judged`.
+/// Looks at every lineage that is not among `judged`, which are sorted.
 async fn judge_rest(
     wired: &Wired,
-    judged: &BTreeSet<String>,
-    mut take: impl FnMut(Line),
+    judged: &[LineageId],
+    mut take: impl FnMut(LineageId, Line),
 ) -> Result<(), Failure> {
     let scene = wired.agent.scene();
-    let mut ids: BTreeSet<_> = scene.wanted.lineages.keys().cloned().collect();
-    ids.extend(wired.known().await?);
-    ids.extend(scene.wanted.broken.keys().cloned());
-    for id in ids.into_iter().filter(|id| !judged.contains(id.as_str())) {
-        take(if let Some(why) = scene.wanted.broken.get(&id) {
+    let mut ids: Vec<_> = scene.wanted.lineages.keys().chain(scene.wanted.broken.keys()).cloned().collect();
+    ids.extend(wired.known().await?.into_iter().filter(|id| !scene.wanted.lineages.contains_key(id)));
+    ids.sort_unstable();
+    ids.dedup();
+    for id in ids.into_iter().filter(|id| judged.binary_search(id).is_err()) {
+        let line = if let Some(why) = scene.wanted.broken.get(&id) {
             Line::broken(id.as_str(), why)
         } else {
             match wired.agent.survey(&id).await {
                 Ok(survey) => Line::of(&survey),
                 Err(failure) => Line::unreadable(id.as_str(), &failure),
             }
-        });
+        };
+        take(id, line);
     }
     Ok(())
+}
+
+/// A sheet for the public status file, where there is a place for it.
+pub fn sheet(wired: &Wired) -> Sheet {
+    Sheet::below(&wired.settings.run_dir, wired.agent.scene().wanted.lineages.len())
+}
+
+/// As [`write`], of what is looked at now.
+pub async fn write_anew(wired: &Wired) {
+    write(wired, sheet(wired)).await;
 }
 
 /// Writes the public status file and the metrics file, where there is a place for them. Neither
 /// is worth failing for. What stands in `sheet` is of a pass that has just ended, and is not read
 /// again.
 pub async fn write(wired: &Wired, mut sheet: Sheet) {
-    if wired.agent.disk.stat(&wired.settings.run_dir).is_ok()
-        && judge_rest(wired, &sheet.names(), |line| sheet.push(&line)).await.is_ok()
+    if sheet.is_wanted()
+        && let judged = sheet.names()
+        && judge_rest(wired, &judged, |id, line| sheet.push(id, &line)).await.is_ok()
     {
-        let path = wired.settings.run_dir.join(STATUS_FILE);
-        let text = sheet.into_report(wired.agent.clock.now());
-        let ops = layout::replace(&path, Content::new(text), FileRights::mode(0o644));
-        if let Err(error) = wired.agent.disk.run(ops).await {
+        let (path, at) = (wired.settings.run_dir.join(STATUS_FILE), wired.agent.clock.now());
+        let written = tokio::task::spawn_blocking(move || sheet.write(&path, at)).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
             tracing::debug!(%error, "the public status file was not written");
         }
     }

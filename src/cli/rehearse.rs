@@ -30,7 +30,7 @@ pub async fn run(wired: &Wired, loaded: &Loaded, ids: Vec<LineageId>, json: bool
         .agent
         .pass_over(rehearsal.ids, &request, PATIENCE, |outcome| {
             if json {
-                return;
+                return Some(outcome);
             }
             match &outcome.failure {
                 Some(failure) => print::line(&format!("{}  rehearsal FAILED: {failure}", outcome.id)),
@@ -40,6 +40,7 @@ pub async fn run(wired: &Wired, loaded: &Loaded, ids: Vec<LineageId>, json: bool
                     outcome.leaf.as_ref().map_or("the staging CA", |leaf| &leaf.issuer)
                 )),
             }
+            None
         })
         .await;
     if json {

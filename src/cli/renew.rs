@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::Renew;
-use crate::cli::report::{Line, Sheet};
+use crate::cli::report::Line;
 use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
@@ -46,18 +46,14 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
-    let mut sheet = Sheet::default();
+    let mut sheet = publish::sheet(wired);
     let summary = wired
         .agent
-        .pass_over(ids, request, wait, |outcome| {
-            if !json {
-                tell(outcome);
-                // Was told, and ten thousand of them need not be remembered.
-                (outcome.leaf, outcome.row) = (None, None);
+        .pass_over(ids, request, wait, |mut outcome| {
+            if let Some(survey) = outcome.survey.take().filter(|_| sheet.is_wanted()) {
+                sheet.push(outcome.id.clone(), &Line::of(&survey));
             }
-            if let Some(survey) = outcome.survey.take() {
-                sheet.push(&Line::of(&survey));
-            }
+            told(outcome, json)
         })
         .await;
     publish::write(wired, sheet).await;
@@ -67,6 +63,16 @@ pub async fn pass(
     Ok(summary)
 }
 
+/// The outcome told, or kept to be told as JSON.
+pub fn told(mut outcome: Outcome, json: bool) -> Option<Outcome> {
+    if json {
+        outcome.survey = None;
+        return Some(outcome);
+    }
+    tell(&outcome);
+    None
+}
+
 /// The code for a summary; a broken entry is a failure of that lineage.
 pub fn exit(summary: &Summary, exit_code: bool, broken: bool) -> Exit {
     match summary.readiness() {
@@ -74,13 +80,13 @@ pub fn exit(summary: &Summary, exit_code: bool, broken: bool) -> Exit {
         _ if broken => Exit::Failed,
         Readiness::Busy => Exit::Busy,
         Readiness::Owing => Exit::Owing,
-        Readiness::Well if exit_code && summary.renewed() => Exit::Renewed,
+        Readiness::Well if exit_code && summary.renewed => Exit::Renewed,
         Readiness::Well => Exit::Fine,
     }
 }
 
 /// One line for people.
-pub fn tell(outcome: &Outcome) {
+fn tell(outcome: &Outcome) {
     let state = if let Some(holder) = &outcome.busy {
         format!("busy: {holder}")
     } else if let Some(failure) = &outcome.failure {
@@ -152,7 +158,7 @@ impl Told {
         Self {
             version: 1,
             readiness: summary.readiness(),
-            renewed: summary.renewed(),
+            renewed: summary.renewed,
             lineages: summary
                 .outcomes
                 .iter()

@@ -126,49 +126,6 @@ impl Report {
     }
 }
 
-/// The lines of a report that is to be written, as text from the start: ten thousand lines as
-/// values would leave a daemon that has long written them twice as large.
-#[derive(Default)]
-pub struct Sheet {
-    text: Vec<u8>,
-    lines: Vec<(Severity, String, std::ops::Range<usize>)>,
-}
-
-impl Sheet {
-    pub fn push(&mut self, line: &Line) {
-        let start = self.text.len();
-        // Writing numbers and texts into memory can't fail.
-        if serde_json::to_writer(&mut self.text, line).is_ok() {
-            self.lines.push((line.severity, line.name.clone(), start..self.text.len()));
-        }
-    }
-
-    pub fn names(&self) -> std::collections::BTreeSet<String> {
-        self.lines.iter().map(|(_, name, _)| name.clone()).collect()
-    }
-
-    /// The JSON of [`Report::new`] with these lines.
-    pub fn into_report(mut self, at: Timestamp) -> Vec<u8> {
-        self.lines.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-        let severity = self.lines.first().map_or(Severity::Ok, |(severity, ..)| *severity);
-        let empty = Report { version: VERSION, at, severity, lineages: Vec::new() };
-        let mut report = serde_json::to_vec(&empty).unwrap_or_default();
-        // The list is the last field.
-        report.truncate(report.len().saturating_sub(LIST_END.len()));
-        report.reserve_exact(self.text.len() + self.lines.len() + LIST_END.len());
-        for (at, (_, _, range)) in self.lines.into_iter().enumerate() {
-            if at > 0 {
-                report.push(b',');
-            }
-            report.extend_from_slice(&self.text[range]);
-        }
-        report.extend_from_slice(LIST_END);
-        report
-    }
-}
-
-const LIST_END: &[u8] = b"]}";
-
 impl Line {
     /// A certificate whose entry in the configuration can't be used.
     pub fn broken(name: &str, why: &str) -> Self {
@@ -221,8 +178,12 @@ impl Line {
         let mut line = Self {
             severity: severity(survey),
             standing: survey.row.standing.word().to_owned(),
-            origin: spec.map(|spec| spec.origin.clone()),
-            names: spec.map_or(&record.names, |spec| &spec.names).iter().map(ToString::to_string).collect(),
+            origin: spec.map(|spec| spec.origin.to_string()),
+            names: spec
+                .map_or(&record.names[..], |spec| &spec.names)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             issuer: survey.row.issuer.as_ref().map(ToString::to_string),
             generation: record.current.as_ref().map(|current| current.number),
             installed: shown(survey).map(Seen::of),
@@ -334,9 +295,28 @@ fn severity(survey: &Survey) -> Severity {
     let foreign = matches!(survey.world.disk.live, Placement::Foreign(_))
         || survey.world.disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)));
     let paused = record.pause.as_ref().is_some_and(|pause| pause.until > survey.at);
-    let uneasy =
-        !survey.ladder.paid() || record.trouble.is_some() || installed.refused.is_some() || foreign || paused;
+    let uneasy = !survey.ladder.paid()
+        || record.trouble.is_some()
+        || installed.refused.is_some()
+        || foreign
+        || paused
+        || overdue(survey).is_some();
     if uneasy { Severity::Warning } else { Severity::Ok }
+}
+
+/// Share of a life, and the most of it, that a renewal which is due may wait for the next pass of
+/// a timer.
+const OVERDUE_SHARE: i64 = 40;
+const OVERDUE_MOST: Span = Span::DAY;
+
+/// Since when a renewal is due that nothing has tried: neither daemon nor timer runs (F23).
+fn overdue(survey: &Survey) -> Option<Timestamp> {
+    let record = &survey.world.record.value;
+    let due = survey.spec().and(renewal_point(record))?.at;
+    let lifetime = record.leaf()?.lifetime();
+    let waits = !matches!(survey.plan.issuance, Issuance::Hold(_) | Issuance::Suspend { .. });
+    let grace = lifetime.over(OVERDUE_SHARE).min(OVERDUE_MOST);
+    (waits && record.trouble.is_none() && survey.at.since(due) > grace).then_some(due)
 }
 
 fn notes(survey: &Survey) -> Vec<String> {
@@ -357,6 +337,9 @@ fn notes(survey: &Survey) -> Vec<String> {
             trouble.since.brief(),
             trouble.failure.words
         ));
+    }
+    if let Some(due) = overdue(survey) {
+        notes.push(format!("due since {}, and nothing tried to renew it", due.brief()));
     }
     if let Some(refused) = &installed.refused {
         notes.push(format!(
@@ -416,6 +399,9 @@ fn advice(survey: &Survey) -> Option<String> {
     if let Some(hook) = survey.ladder.hooks_owed.first() {
         return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));
     }
+    if overdue(survey).is_some() {
+        return Some("see that the daemon or the timer runs:  systemctl status nolapse".into());
+    }
     let trouble = record.trouble.as_ref()?;
     match (trouble.failure.class, &survey.plan.issuance) {
         (Class::Refused, _) => Some(format!("mend it, then  nolapse renew {id}")),
@@ -426,28 +412,5 @@ fn advice(survey: &Survey) -> Option<String> {
             Some(format!("nothing yet: tried again {}, or  nolapse renew {id}", until.brief()))
         }
         _ => None,
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sheet_is_the_report_of_its_lines() {
-        let at = Timestamp::from_secs(1_800_000_000);
-        let failure = Failure::broken("x", "a \"word\"");
-        let lines = [
-            Line::broken("b.example", "no"),
-            Line::unreadable("c.example", &failure),
-            Line::broken("a.example", "why"),
-        ];
-        for count in 0..=lines.len() {
-            let mut sheet = Sheet::default();
-            lines[..count].iter().for_each(|line| sheet.push(line));
-            let report = serde_json::to_vec(&Report::new(at, lines[..count].to_vec())).unwrap();
-            assert_eq!(String::from_utf8(sheet.into_report(at)), String::from_utf8(report));
-        }
     }
 }

@@ -54,7 +54,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
             .await;
         wired.telemetry.supervisor.stopping();
         stop.notify_waiters();
-        publish::write(&wired, crate::cli::report::Sheet::default()).await;
+        publish::write_anew(&wired).await;
         tasks.abort_all();
         ended?;
         tracing::info!("stopped");
@@ -133,7 +133,7 @@ async fn reload(places: &Places, loaded: &mut Loaded, wired: &Wired) -> Option<S
 async fn publish(wired: Arc<Wired>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
-        publish::write(&wired, crate::cli::report::Sheet::default()).await;
+        publish::write_anew(&wired).await;
         wired.agent.clock.sleep(publish::STATUS_EVERY).await;
     }
 }

@@ -50,7 +50,7 @@ mod tests {
     use crate::cli::finding::Weight;
 
     #[test]
-    fn f29_a_clock_that_is_off_is_told() {
+    fn f25_a_clock_that_is_off_is_told() {
         let now = Timestamp::from_secs(1_800_000_000);
         let file = |at: Timestamp| vec![("/usr/bin/nolapse".to_owned(), at)];
         assert_eq!(behind(now, &[]), None);

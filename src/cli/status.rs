@@ -33,7 +33,10 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let mut report = match report {
         Ok(report) => report,
         Err(failure) => {
-            let Some(report) = publish::read(places, loaded.as_ref().ok()) else {
+            // The public file is for those who may not look, not for a state that can't be read.
+            let closed = matches!(failure.code.as_str(), "state-permission" | "configuration-unreadable");
+            let published = closed.then(|| publish::read(places, loaded.as_ref().ok())).flatten();
+            let Some(report) = published else {
                 print::error(&failure.to_string());
                 return Ok(Exit::Plugin(UNKNOWN));
             };

@@ -139,6 +139,10 @@ impl Bundle {
         &self.leaf
     }
 
+    pub fn is_of(&self, leaf: &Leaf) -> bool {
+        self.leaf.fingerprint == leaf.fingerprint
+    }
+
     /// `None` for a kind that we don't make.
     pub const fn key_kind(&self) -> Option<KeyKind> {
         self.key_kind

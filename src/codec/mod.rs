@@ -6,5 +6,6 @@ pub mod bundle;
 pub mod digest;
 pub mod key;
 pub mod pem;
+pub mod seen;
 pub mod state;
 pub mod x509;

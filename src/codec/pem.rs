@@ -27,6 +27,8 @@ const LABEL_MAX: usize = 40;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
+/// How many of them both begin with.
+const DASHES: usize = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
@@ -197,10 +199,12 @@ fn labels(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where a marker stands, at the start of a line or not.
+/// Where a marker stands, at the start of a line or not. Markers begin with [`DASHES`] dashes, so
+/// one of every so many octets shows whether one may be near.
 fn places(text: &[u8], marker: &'static [u8]) -> impl Iterator<Item = usize> {
-    let found = text.windows(marker.len()).enumerate().filter(move |(_, window)| *window == marker);
-    found.map(|(at, _)| at)
+    let near = (0..text.len()).step_by(DASHES).filter(|at| text[*at] == b'-');
+    let starts = near.flat_map(|at| (at + 1).saturating_sub(DASHES)..=at);
+    starts.filter(move |at| text[*at..].starts_with(marker))
 }
 
 fn secret(item: Item) -> Option<KeyDer> {
@@ -237,7 +241,8 @@ fn describe(error: &rustls_pemfile::Error) -> &'static str {
 }
 
 fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
+    let first = word.first();
+    text.iter().enumerate().any(|(at, byte)| Some(byte) == first && text[at..].starts_with(word))
 }
 
 #[cfg(test)]
@@ -256,6 +261,21 @@ mod tests {
         assert!(text.lines().all(|line| line.len() <= 64));
         let windows = text.replace('\n', "\r\n");
         assert_eq!(certificates(windows.as_bytes()).map(|found| found.len()), Ok(2));
+    }
+
+    #[test]
+    fn a_marker_is_found_wherever_it_stands() {
+        for before in 0..12 {
+            for text in [
+                format!("{}-----BEGIN A-----", "x".repeat(before)),
+                format!("{}-----BEGIN B", "-".repeat(before)),
+            ] {
+                let all: Vec<_> =
+                    (0..text.len()).filter(|at| text[*at..].starts_with("-----BEGIN ")).collect();
+                assert_eq!(places(text.as_bytes(), BEGIN).collect::<Vec<_>>(), all, "{text}");
+            }
+        }
+        assert!(contains(b"EEENCRYPTED", b"ENCRYPTED") && !contains(b"ENCRYPTE", b"ENCRYPTED"));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! - A release that adds, removes or changes the meaning of any field raises [`SCHEMA`]. It reads
 //!   all older schemas (a field that was not there yet has a default) and writes its own.
 //! - A higher number than ours is [`StateError::Newer`]: the caller touches nothing.
-//! - Within a schema an unknown field is damage, not something to pass over: no release wrote it,
-//!   and since most fields have defaults, passing over a `pause` with one letter flipped would
-//!   silently undo the pause. So every struct of a record denies unknown fields.
+//! - Within a schema an unknown field or word is [`StateError::Strange`], not something to pass over:
+//!   this release never writes it, and since most fields have defaults, passing over it could
+//!   silently undo a pause. So every struct of a record denies unknown fields, and the caller
+//!   touches nothing: what a disk does to a file the store's checksum has told before.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,9 @@ pub enum StateError {
     Newer { found: u32, known: u32 },
     #[error("damaged: {0}")]
     Damaged(String),
+    /// Whole and well formed, with a field or word that this release does not know.
+    #[error("written by another release: {0}")]
+    Strange(String),
     /// Refused when writing, as it could not be read again.
     #[error("cannot be written: {0}")]
     Unwritable(String),
@@ -59,6 +63,12 @@ struct Envelope<T> {
 #[derive(Deserialize)]
 struct Head {
     schema: u32,
+}
+
+/// What of an envelope of this schema says which record it holds.
+#[derive(Deserialize)]
+struct About {
+    kind: Kind,
 }
 
 pub fn encode_record(record: &LineageRecord) -> Result<Content, StateError> {
@@ -89,20 +99,30 @@ fn encode<T: Serialize>(kind: Kind, record: &T) -> Result<Content, StateError> {
 }
 
 fn decode<T: DeserializeOwned>(kind: Kind, content: &Content) -> Result<T, StateError> {
-    let text = content.bytes();
-    if text.len() > RECORD_MAX {
+    if content.len() > RECORD_MAX {
         return Err(StateError::Damaged(format!("longer than {} KiB", RECORD_MAX / 1024)));
     }
+    // Once for all: else it is asked of every text in it.
+    let text = std::str::from_utf8(content.bytes())
+        .map_err(|why| StateError::Damaged(plain(&why.to_string(), WORDS_MAX)))?;
     // The common case is read once; the number alone is asked for only when that went wrong.
-    match serde_json::from_slice(text) {
+    match serde_json::from_str(text) {
         Ok(Envelope { schema: SCHEMA, kind: found, record }) if found == kind => Ok(record),
         Ok(Envelope { schema: SCHEMA, .. }) => {
             Err(StateError::Damaged("it is another kind of record".to_owned()))
         }
         Ok(Envelope { schema, .. }) => Err(unknown_schema(schema)),
-        Err(why) => Err(match serde_json::from_slice::<Head>(text) {
+        Err(why) => Err(match serde_json::from_str::<Head>(text) {
             Ok(Head { schema }) if schema != SCHEMA => unknown_schema(schema),
-            _ => StateError::Damaged(plain(&why.to_string(), WORDS_MAX)),
+            _ => {
+                let words = why.to_string();
+                let unknown =
+                    ["unknown field", "unknown variant"].iter().any(|start| words.starts_with(start));
+                // Well formed to its end, and what it should be about.
+                let ours = serde_json::from_str::<About>(text).is_ok_and(|about| about.kind == kind);
+                let words = plain(&words, WORDS_MAX);
+                if unknown && ours { StateError::Strange(words) } else { StateError::Damaged(words) }
+            }
         }),
     }
 }
@@ -181,8 +201,6 @@ mod tests {
             ("zeroes, as a lost write leaves them", "\0".repeat(512)),
             ("half a file", v1[..v1.len() / 2].to_owned()),
             ("two files in one", format!("{v1}{v1}")),
-            ("a letter flipped in a field with a default", v1.replacen("\"pause\"", "\"paure\"", 1)),
-            ("the same deeper down", v1.replacen("\"digests\"", "\"dihests\"", 1)),
             ("another kind of record", INSTALLED_V1.to_owned()),
             ("no schema", v1.replacen("\"schema\":1,", "", 1)),
             ("a schema that never was", v1.replacen("\"schema\":1", "\"schema\":0", 1)),
@@ -195,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_no_release_wrote_is_damage_wherever_it_stands() {
+    fn a_field_of_another_release_is_not_passed_over_wherever_it_stands() {
         for (row, text) in [("lineage", LINEAGE_V1), ("installed", INSTALLED_V1)] {
             for (at, _) in text.match_indices('{') {
                 // A failure's class without values of its own passes over what else stands there.
@@ -204,13 +222,28 @@ mod tests {
                 if class {
                     continue;
                 }
-                let more = format!("{}\"another\":null,{}", &text[..=at], &text[at + 1..]);
+                let comma = if text[at..].starts_with("{}") { "" } else { "," };
+                let more = format!("{}\"another\":null{comma}{}", &text[..=at], &text[at + 1..]);
                 let decoded = match row {
                     "lineage" => decode_record(&content(more)).map(drop),
                     _ => decode_installed(&content(more)).map(drop),
                 };
-                assert!(matches!(decoded, Err(StateError::Damaged(_))), "{row}: {}", &text[at..]);
+                // Where names are free it is the value that makes no sense.
+                let free = ["\"hooks\":", "\"endpoints\":"].iter().any(|map| text[..at].ends_with(map));
+                let refused = match decoded {
+                    Err(StateError::Damaged(_)) => free,
+                    Err(StateError::Strange(_)) => !free,
+                    _ => false,
+                };
+                assert!(refused, "{row}: {decoded:?}: {}", &text[at..]);
             }
+        }
+        for (row, text) in [
+            ("another name for a field with a default", LINEAGE_V1.replacen("\"pause\"", "\"paure\"", 1)),
+            ("the same deeper down", LINEAGE_V1.replacen("\"digests\"", "\"dihests\"", 1)),
+            ("another kind of key", LINEAGE_V1.replacen("\"key-kind\":\"", "\"key-kind\":\"x", 1)),
+        ] {
+            assert!(matches!(decode_record(&content(text)), Err(StateError::Strange(_))), "{row}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! `[certificate.NAME]` and `[defaults]`: one certificate as it should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use toml::de::DeValue;
 
@@ -18,7 +19,7 @@ use super::raw::{Layer, Section, Word, quoted, texts_of, wrong_type};
 use super::table::{KEY_WORDS, Table};
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Profile, Rights, SolverSpec};
+use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Rights, SolverSpec, Terms};
 use crate::core::time::Span;
 
 /// Everything that a certificate may name. `None`: it is there, but can't be used, which was
@@ -32,17 +33,19 @@ pub(super) struct Known<'a> {
     pub defaults: Vec<Layer<'a>>,
 }
 
-/// The keys that may also stand in `[defaults]`.
-struct Terms {
-    issuers: Vec<IssuerId>,
-    profile: Option<Profile>,
-    solvers: Vec<SolverId>,
-    hooks: Vec<HookId>,
-    observe: Vec<Endpoint>,
-    observe_timeout: Span,
-    key: KeyKind,
-    reuse_key: bool,
-    rights: Rights,
+/// What certificates have in common, kept once: ten thousand of them know a handful of terms.
+#[derive(Default)]
+pub(super) struct Common {
+    known: BTreeSet<Arc<Terms>>,
+    /// The terms of a certificate that sets none of its own, where nothing is wrong with them.
+    usual: Option<Agreed>,
+}
+
+/// Terms, and where a certificate with them must be seen: not yet for each of its names.
+#[derive(Clone)]
+struct Agreed {
+    terms: Arc<Terms>,
+    observe: Arc<[Endpoint]>,
 }
 
 /// The label asked for below a wildcard: any label must be served, so one that nobody has made
@@ -61,9 +64,21 @@ const TERMS_MAX: usize = 16;
 const OBSERVE_TIMEOUT: Span = Span::secs(30);
 const OBSERVE_TIMEOUT_MAX: Span = Span::minutes(5);
 
+impl Common {
+    /// The terms that were seen first among the equals of `terms`.
+    fn shared(&mut self, terms: Terms) -> Arc<Terms> {
+        if let Some(known) = self.known.get(&terms) {
+            return known.clone();
+        }
+        let terms = Arc::new(terms);
+        self.known.insert(terms.clone());
+        terms
+    }
+}
+
 /// Reads the values of `[defaults]` once, so that what is wrong there is found there.
 pub(super) fn check_defaults(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) {
-    let _ = terms(section, known, &[], problems);
+    let _ = terms(section, known, &mut Common::default(), problems);
 }
 
 /// Reads one certificate. `None`, or errors noted since: it can't be used.
@@ -72,6 +87,7 @@ pub(super) fn resolve(
     entry: &Entry<'_>,
     known: &Known<'_>,
     agent: &AgentSettings,
+    common: &mut Common,
     problems: &mut Problems,
 ) -> Option<LineageSpec> {
     let path = entry.head.path.to_string();
@@ -109,24 +125,22 @@ pub(super) fn resolve(
     let section = Section::new(Table::Certificate, path, entry.head.clone(), layers);
 
     let names = names(entry, listed, &own, problems);
-    let terms = terms(&section, known, names.as_deref().unwrap_or_default(), problems);
-    let (names, terms) = (names?, terms?);
+    let terms = if own.layers.iter().any(sets_terms) {
+        terms(&section, known, common, problems)
+    } else {
+        usual_terms(&section, known, common, problems)
+    };
+    let (names, Agreed { terms, observe }) = (names?, terms?);
+    let endpoints = expand(&observe, &names, &section, problems)?;
     judge_names(&names, &terms, known, &entry.head, problems);
     let outputs = output::outputs(&own, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
-        names,
-        issuers: terms.issuers,
-        profile: terms.profile,
-        key: terms.key,
-        reuse_key: terms.reuse_key,
-        solvers: terms.solvers,
-        hooks: terms.hooks,
-        endpoints: terms.observe,
-        observe_timeout: terms.observe_timeout,
-        rights: terms.rights,
-        outputs,
+        names: names.into(),
+        endpoints: endpoints.into(),
+        outputs: outputs.into(),
         origin: entry.head.place(),
+        terms,
     })
 }
 
@@ -244,13 +258,36 @@ fn judge_names(
     }
 }
 
+/// Whether a table says anything of what `[defaults]` may say too.
+fn sets_terms(layer: &Layer<'_>) -> bool {
+    layer.table.keys().any(|name| Table::Certificate.key(name.get_ref()).is_some_and(|key| key.inherited))
+}
+
+/// As [`terms`] of a certificate that sets none: read once, if nothing is wrong with them.
+fn usual_terms(
+    section: &Section<'_>,
+    known: &Known<'_>,
+    common: &mut Common,
+    problems: &mut Problems,
+) -> Option<Agreed> {
+    if let Some(usual) = &common.usual {
+        return Some(usual.clone());
+    }
+    let before = problems.noted();
+    let terms = terms(section, known, common, problems)?;
+    if problems.noted() == before {
+        common.usual = Some(terms.clone());
+    }
+    Some(terms)
+}
+
 /// Reads what `[defaults]` may hold too. `None`: something named can't be used.
 fn terms(
     section: &Section<'_>,
     known: &Known<'_>,
-    names: &[SubjectName],
+    common: &mut Common,
     problems: &mut Problems,
-) -> Option<Terms> {
+) -> Option<Agreed> {
     let issuers = issuers(section, known, problems);
     let profile = issuer::profile(section, problems);
     let services = words(section, "service", problems);
@@ -297,17 +334,17 @@ fn terms(
     if solver_ids.is_empty() {
         solver_ids.extend(SolverId::parse(DEFAULT_SOLVER));
     }
-    Some(Terms {
+    let terms = common.shared(Terms {
         issuers: issuers?,
         profile,
         solvers: solver_ids,
         hooks: ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse),
-        observe: expand(&observe, names, section, problems)?,
         observe_timeout,
         key,
         reuse_key,
-        rights: rights?,
-    })
+        rights: rights?.into(),
+    });
+    Some(Agreed { terms, observe: observe.into() })
 }
 
 fn issuers(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) -> Option<Vec<IssuerId>> {

@@ -179,7 +179,7 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
 }
 
 fn output(output: &Output) -> String {
-    let Rights { owner, group, key_mode, cert_mode } = &output.rights;
+    let Rights { owner, group, key_mode, cert_mode } = &*output.rights;
     let mut text = format!("{{ part = {}, path = {}", quoted(part_word(output.part)), quoted(&output.path));
     for (key, name) in [("owner", owner), ("group", group)] {
         if let Some(name) = name {

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::core::failure::plain;
+use crate::core::spec::Origin;
 
 /// One text to read, and its name as the operator knows it: `nolapse.toml`, `conf.d/shop.toml`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,25 +31,37 @@ pub struct Excerpt {
     pub length: usize,
 }
 
-/// A source with an index of its lines.
+/// A source with a coarse index of its lines.
 pub(super) struct File<'s> {
     /// Its number among all sources; the built-in one comes last.
     pub index: usize,
     pub name: &'s str,
     pub text: &'s str,
-    line_starts: Vec<usize>,
+    /// How many lines end before each [`BLOCK`] of the text.
+    ended: Vec<u32>,
+    /// The name, safe to print.
+    shown: Arc<str>,
 }
 
 impl<'s> File<'s> {
     pub fn new(index: usize, name: &'s str, text: &'s str) -> Self {
-        let newlines = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at + 1);
-        Self { index, name, text, line_starts: std::iter::once(0).chain(newlines).collect() }
+        let mut lines = 0;
+        let ended = text
+            .as_bytes()
+            .chunks(BLOCK)
+            .map(|block| {
+                let before = lines;
+                lines += newlines(block);
+                before
+            })
+            .collect();
+        Self { index, name, text, ended, shown: plain(name, NAME_SHOWN).into() }
     }
 
     /// Line and column of an octet offset, both from 1; the column counts characters.
     pub fn line_column(&self, offset: usize) -> (usize, usize) {
         let line = self.line_of(offset);
-        let start = self.line_starts[line];
+        let start = self.line_start(offset);
         let before = self.slice(start, offset);
         // The mark at the start of a file is no character that an editor counts.
         let before = if line == 0 { before.trim_start_matches('\u{feff}') } else { before };
@@ -55,15 +69,16 @@ impl<'s> File<'s> {
     }
 
     /// `conf.d/shop.toml:4`.
-    pub fn place(&self, offset: usize) -> String {
-        format!("{}:{}", plain(self.name, NAME_SHOWN), self.line_of(offset) + 1)
+    pub fn place(&self, offset: usize) -> Origin {
+        let line = u32::try_from(self.line_of(offset) + 1).unwrap_or(u32::MAX);
+        Origin { file: self.shown.clone(), line }
     }
 
     /// The line that holds the start of `span`, cut to a readable width around it.
     pub fn excerpt(&self, span: &Range<usize>) -> Excerpt {
-        let line = self.line_of(span.start);
-        let start = self.line_starts[line];
-        let end = self.line_starts.get(line + 1).map_or(self.text.len(), |next| next - 1);
+        let start = self.line_start(span.start);
+        let rest = self.text.as_bytes().get(start..).unwrap_or_default();
+        let end = start + rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
         let whole = self.slice(start, end).trim_end_matches('\r');
         let at = span.start.saturating_sub(start).min(whole.len());
         let marked = span.end.saturating_sub(start).clamp(at, whole.len());
@@ -84,8 +99,19 @@ impl<'s> File<'s> {
         Excerpt { line, start, length }
     }
 
+    /// The number of the line that holds `offset`, from 0.
     fn line_of(&self, offset: usize) -> usize {
-        self.line_starts.partition_point(|start| *start <= offset).saturating_sub(1)
+        let offset = offset.min(self.text.len());
+        // An offset behind the last whole block counts from that block's end.
+        let block = (offset / BLOCK).min(self.ended.len().saturating_sub(1));
+        let before = self.ended.get(block).copied().unwrap_or_default();
+        let inside = self.text.as_bytes().get(block * BLOCK..offset).unwrap_or_default();
+        (before + newlines(inside)) as usize
+    }
+
+    fn line_start(&self, offset: usize) -> usize {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1)
     }
 
     fn slice(&self, start: usize, end: usize) -> &'s str {
@@ -97,19 +123,39 @@ impl<'s> File<'s> {
 #[derive(Clone)]
 pub(super) struct Spot<'a> {
     pub file: &'a File<'a>,
+    /// Where the text begins that was parsed: spans of the parser count from there.
+    pub base: usize,
     pub span: Range<usize>,
     pub path: Cow<'a, str>,
 }
 
 impl<'a> Spot<'a> {
     pub fn new(file: &'a File<'a>, span: Range<usize>, path: impl Into<Cow<'a, str>>) -> Self {
-        Self { file, span, path: path.into() }
+        Self { file, base: 0, span, path: path.into() }
+    }
+
+    /// The same key path at a span of the parser's.
+    pub fn at(&self, span: &Range<usize>) -> Self {
+        Self { span: shifted(self.base, span), ..self.clone() }
     }
 
     /// `conf.d/shop.toml:4`.
-    pub fn place(&self) -> String {
+    pub fn place(&self) -> Origin {
         self.file.place(self.span.start)
     }
+}
+
+/// A span of the parser's in the whole file.
+pub(super) fn shifted(base: usize, span: &Range<usize>) -> Range<usize> {
+    span.start.saturating_add(base)..span.end.saturating_add(base)
+}
+
+/// Octets of text between two marks of the line index: counted through for each place, in far
+/// less time than it takes to read what stands there.
+const BLOCK: usize = 256;
+
+fn newlines(text: &[u8]) -> u32 {
+    text.iter().map(|b| u32::from(*b == b'\n')).sum()
 }
 
 /// Widest line shown, in characters.
@@ -173,6 +219,19 @@ mod tests {
         assert_eq!(file.line_column("ä = 1\r\nbü".len()), (2, 3));
         assert_eq!(file.line_column(9999), (3, 1));
         assert_eq!(File::new(0, "a", "\u{feff}x = 1").line_column(3), (1, 1));
+    }
+
+    #[test]
+    fn lines_are_counted_across_the_marks_of_the_index() {
+        let text = format!("{}\n\n{}\nlast", "a".repeat(BLOCK - 1), "b".repeat(2 * BLOCK));
+        let file = File::new(0, "a.toml", &text);
+        for (offset, line) in
+            [(0, 1), (BLOCK - 1, 1), (BLOCK, 2), (BLOCK + 1, 3), (text.len(), 4), (1 << 20, 4)]
+        {
+            assert_eq!(file.line_column(offset).0, line, "{offset}");
+        }
+        let whole = "x\n".repeat(BLOCK / 2);
+        assert_eq!(File::new(0, "a", &whole).line_column(whole.len()), (BLOCK / 2 + 1, 1));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! problems out. Pure: the caller reads the files and asks the environment.
 //!
 //! ```text
-//! Source ─ syntax ─▶ outline ─▶ issuer, solver, hook, certificate ─▶ Resolved
-//!                      ▲ preset (same grammar, one layer below)   ▲ table (every key)
+//! Source ─ piece ─ syntax ─▶ outline ─▶ issuer, solver, hook ─▶ roster (certificate) ─▶ Resolved
+//!                              ▲ preset (same grammar, one layer below)      ▲ table (every key)
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -17,11 +17,13 @@ mod issuer;
 mod nearest;
 mod outline;
 mod output;
+mod piece;
 pub mod preset;
 mod problem;
 mod raw;
 mod reference;
 mod resolve;
+mod roster;
 mod sample;
 mod solver;
 mod syntax;

@@ -88,7 +88,7 @@ impl<'a> Outline<'a> {
             wrong_type(&Spot { span: value.span(), ..head }, "a table", value.get_ref(), problems);
             return;
         };
-        let layer = Layer { file, table };
+        let layer = Layer { file, base: 0, table };
         let section = |kind| Section::new(kind, name.to_owned(), head.clone(), vec![layer]);
         match name {
             "agent" => self.agent.push(section(Table::Agent)),
@@ -97,36 +97,37 @@ impl<'a> Outline<'a> {
             "solver" => define(&mut self.solvers, Table::Solver, &head, layer, built_in, problems),
             "service" => define(&mut self.services, Table::Service, &head, layer, built_in, problems),
             "hook" => define(&mut self.hooks, Table::Hook, &head, layer, built_in, problems),
-            _ => self.take_certificates(layer),
+            _ => take_certificates(layer, &mut self.certificates),
         }
     }
+}
 
-    fn take_certificates(&mut self, layer: Layer<'a>) {
-        for (key, value) in layer.table {
-            let name = key.get_ref().to_string();
-            let head = Spot::new(layer.file, key.span(), format!("certificate.{}", quoted(&name)));
-            match value.get_ref() {
-                DeValue::Table(table) => {
-                    let layer = Layer { table, ..layer };
-                    let mut split = Vec::new();
-                    // A name with a dot was quoted; what is wrong inside is not the quoting.
-                    let has_own = name.contains('.') || unquoted(&name, table, &mut split);
-                    for (name, span, hint) in split {
-                        let path = format!("certificate.{}", quoted(&name));
-                        let head = Spot { span, path: path.into(), ..head.clone() };
-                        self.certificates.push(Entry { name, head, body: Body::Unquoted(hint) });
-                    }
-                    if has_own {
-                        self.certificates.push(Entry { name, head, body: Body::Table(layer) });
-                    }
+/// What stands below `[certificate]`, in no particular order.
+pub(super) fn take_certificates<'a>(layer: Layer<'a>, entries: &mut Vec<Entry<'a>>) {
+    for (key, value) in layer.table {
+        let name = key.get_ref().to_string();
+        let head = layer.spot(&key.span(), format!("certificate.{}", quoted(&name)));
+        match value.get_ref() {
+            DeValue::Table(table) => {
+                let layer = Layer { table, ..layer };
+                let mut split = Vec::new();
+                // A name with a dot was quoted; what is wrong inside is not the quoting.
+                let has_own = name.contains('.') || unquoted(&name, table, &mut split);
+                for (name, span, hint) in split {
+                    let path = format!("certificate.{}", quoted(&name));
+                    let head = Spot { path: path.into(), ..head.at(&span) };
+                    entries.push(Entry { name, head, body: Body::Unquoted(hint) });
                 }
-                names @ (DeValue::Array(_) | DeValue::String(_)) => {
-                    self.certificates.push(Entry { name, head, body: Body::Names(names) });
+                if has_own {
+                    entries.push(Entry { name, head, body: Body::Table(layer) });
                 }
-                other => {
-                    let head = Spot { span: value.span(), ..head };
-                    self.certificates.push(Entry { name, head, body: Body::Neither(other) });
-                }
+            }
+            names @ (DeValue::Array(_) | DeValue::String(_)) => {
+                entries.push(Entry { name, head, body: Body::Names(names) });
+            }
+            other => {
+                let head = head.at(&value.span());
+                entries.push(Entry { name, head, body: Body::Neither(other) });
             }
         }
     }
@@ -142,11 +143,10 @@ fn define<'a>(
 ) {
     for (key, value) in layer.table {
         let name: &'a str = key.get_ref();
-        let head = Spot::new(layer.file, key.span(), format!("{}.{}", above.path, quoted(name)));
+        let head = layer.spot(&key.span(), format!("{}.{}", above.path, quoted(name)));
         let DeValue::Table(table) = value.get_ref() else {
-            let spot = Spot { span: value.span(), ..head };
             wrong_type(
-                &spot,
+                &head.at(&value.span()),
                 &format!("a table [{}.{}]", above.path, quoted(name)),
                 value.get_ref(),
                 problems,

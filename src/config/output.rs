@@ -1,5 +1,7 @@
 //! Who may read a certificate's files, and where copies of it go.
 
+use std::sync::Arc;
+
 use toml::de::DeValue;
 
 use super::agent::AgentSettings;
@@ -50,7 +52,7 @@ fn account_name(text: &str) -> Result<String, BadName> {
 /// All outputs of a certificate, or `None` with what is wrong reported.
 pub(super) fn outputs(
     own: &Section<'_>,
-    base: &Rights,
+    base: &Arc<Rights>,
     agent: &AgentSettings,
     problems: &mut Problems,
 ) -> Option<Vec<Output>> {
@@ -74,13 +76,13 @@ pub(super) fn outputs(
             return None;
         }
         for element in elements {
-            let spot = Spot { span: element.span(), ..found.spot.clone() };
+            let spot = found.spot.at(&element.span());
             let DeValue::Table(table) = element.get_ref() else {
                 wrong_type(&spot, "a table { part = …, path = … }", element.get_ref(), problems);
                 whole = false;
                 continue;
             };
-            let layer = Layer { file: spot.file, table };
+            let layer = Layer { file: spot.file, base: spot.base, table };
             let section = Section::new(Table::Output, found.spot.path.to_string(), spot.clone(), vec![layer]);
             section.refuse_unknown(problems);
             match output(&section, base, problems) {
@@ -116,13 +118,14 @@ pub(super) fn outputs(
     whole.then(|| outputs.into_iter().map(|(output, _)| output).collect())
 }
 
-fn output(section: &Section<'_>, base: &Rights, problems: &mut Problems) -> Option<Output> {
+fn output(section: &Section<'_>, base: &Arc<Rights>, problems: &mut Problems) -> Option<Output> {
     section.needed_text("path", problems);
     let path = section.parsed("path", "bad-path", value::file_path, problems);
     section.needed_text("part", problems)?;
     let word = section.choice("part", PART_WORDS, problems)?;
     let part = Part::ALL.into_iter().find(|part| part_word(*part) == word)?;
-    let rights = rights(section, "mode", base, part, problems)?;
+    let rights = self::rights(section, "mode", base, part, problems)?;
+    let rights = if rights == **base { base.clone() } else { rights.into() };
     Some(Output { part, path: path?, rights })
 }
 

@@ -90,6 +90,7 @@ pub(super) struct Problems {
     reason: Option<String>,
     fatal: bool,
     left_out: usize,
+    noted: usize,
 }
 
 impl Problems {
@@ -112,6 +113,11 @@ impl Problems {
     pub fn leave(&mut self) -> Option<String> {
         self.owner = None;
         self.reason.take()
+    }
+
+    /// How often anything was said so far, repeats included.
+    pub fn noted(&self) -> usize {
+        self.noted
     }
 
     pub fn error(&mut self, spot: &Spot<'_>, code: &'static str, words: impl AsRef<str>) {
@@ -154,6 +160,7 @@ impl Problems {
         words: &str,
         hint: Option<&str>,
     ) {
+        self.noted += 1;
         let file = plain(spot.file.name, Problem::WORDS_MAX);
         let words = plain(words, Problem::WORDS_MAX);
         let (line, column) = spot.file.line_column(spot.span.start);

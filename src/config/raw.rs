@@ -2,12 +2,13 @@
 //! defaults below. Not a serde mirror, because serde stops at the first problem and an operator
 //! wants all of them at once.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{File, Spot};
+use super::file::{File, Spot, shifted};
 use super::nearest::nearest;
 use super::problem::Problems;
 use super::table::{Kind, SECRET_SOURCES, Table};
@@ -23,7 +24,16 @@ pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 #[derive(Clone, Copy)]
 pub(super) struct Layer<'a> {
     pub file: &'a File<'a>,
+    /// Where the text begins that the table was parsed from.
+    pub base: usize,
     pub table: &'a DeTable<'a>,
+}
+
+impl<'a> Layer<'a> {
+    /// A place in this layer, by a span of the parser's.
+    pub fn spot(&self, span: &Range<usize>, path: impl Into<Cow<'a, str>>) -> Spot<'a> {
+        Spot { base: self.base, ..Spot::new(self.file, shifted(self.base, span), path) }
+    }
 }
 
 /// One table as it counts: its own keys, then those it inherits.
@@ -65,8 +75,8 @@ impl<'a> Section<'a> {
     pub fn find(&self, key: &str) -> Option<Found<'a>> {
         self.layers.iter().find_map(|layer| {
             let (name, value) = layer.table.get_key_value(key)?;
-            let spot = Spot::new(layer.file, value.span(), format!("{}.{key}", self.path));
-            Some(Found { spot, key: name.span(), value: value.get_ref() })
+            let spot = layer.spot(&value.span(), format!("{}.{key}", self.path));
+            Some(Found { spot, key: shifted(layer.base, &name.span()), value: value.get_ref() })
         })
     }
 
@@ -108,7 +118,7 @@ impl<'a> Section<'a> {
         for (name, _) in layer.table {
             let key: &str = name.get_ref();
             if self.kind.key(key).is_none() {
-                let spot = Spot::new(layer.file, name.span(), format!("{}.{key}", self.path));
+                let spot = layer.spot(&name.span(), format!("{}.{key}", self.path));
                 self.unknown(key, &spot, problems);
             }
         }
@@ -373,7 +383,7 @@ pub(super) fn texts_of<'a>(
             }
             let mut words = Vec::with_capacity(elements.len());
             for element in elements {
-                let place = Spot { span: element.span(), ..spot.clone() };
+                let place = spot.at(&element.span());
                 words.extend(text_of(element.get_ref(), place, problems));
             }
             // What is no text was reported; the others are looked at too.

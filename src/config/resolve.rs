@@ -1,24 +1,26 @@
 //! Texts in, what is wanted out, with every problem on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use toml::de::DeTable;
+use toml::de::DeValue;
 
 use super::agent::{self, AgentSettings, Facts};
 use super::certificate::{self, Known, refuse_unknown_name};
-use super::domain;
 use super::file::{File, Source, Spot};
 use super::hook;
 use super::issuer;
-use super::outline::{Definition, Named, Outline};
+use super::outline::{Body, Definition, Entry, Named, Outline, take_certificates};
+use super::piece::{self, Cut};
 use super::preset;
 use super::problem::{Problem, Problems};
 use super::raw::{Layer, Section};
+use super::roster::{Read, Roster};
 use super::solver;
 use super::syntax;
 use super::table::Table;
-use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
+use crate::core::name::{BadName, HookId, IssuerId, SolverId};
 use crate::core::spec::{IssuerSpec, Wanted};
 
 /// A configuration after reading. Usable unless [`Self::fatal`].
@@ -48,6 +50,14 @@ impl Resolved {
 
 /// Reads all texts as one configuration. The main file comes first, then `conf.d` in order.
 pub fn resolve(sources: &[Source], facts: &Facts) -> Resolved {
+    // What does not hold together piece by piece is told of the whole.
+    read(sources, facts, true).or_else(|Crossed| read(sources, facts, false)).unwrap_or_default()
+}
+
+/// Something in a file crosses the cuts between its pieces.
+struct Crossed;
+
+fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, Crossed> {
     let mut problems = Problems::default();
     let presets = preset::text(facts.check_units);
     let mut files: Vec<File<'_>> = sources
@@ -65,17 +75,39 @@ pub fn resolve(sources: &[Source], facts: &Facts) -> Resolved {
             problems.error(&Spot::new(file, 0..0, ""), "too-large", words);
         }
     }
+    let cut = |file: &File<'_>| in_pieces && file.index < sources.len();
+    let cuts: Vec<_> =
+        files.iter().map(|file| if cut(file) { Cut::new(file.text) } else { Cut::none(file.text) }).collect();
     let mut twice = Vec::new();
-    let trees: Vec<DeTable<'_>> =
-        files.iter().map(|file| syntax::parse(file, &mut twice, &mut problems)).collect();
+    let mut trees = Vec::with_capacity(files.len());
+    for (file, cut) in files.iter().zip(&cuts) {
+        let said = problems.noted() + twice.len();
+        let mut tree = syntax::parse(file, &cut.rest, &mut twice, &mut problems);
+        if !cut.pieces.is_empty() && (problems.noted() + twice.len() > said || !cut.tidy(&mut tree)) {
+            return Err(Crossed);
+        }
+        trees.push(tree);
+    }
     let outline = Outline::gather(&files, &trees, &mut problems);
 
     let agent = agent_section(&outline, &files, facts, &mut problems);
     let known = known(&outline, &agent, &mut problems);
-    let mut wanted = certificates(&outline, &known, &agent, &twice, &mut problems);
-    warn_of_unaccepted_terms(&wanted, &known, &outline, &mut problems);
+    let mut roster = Roster::new(&files, &known, &agent);
+    let mut entries = outline.certificates.iter().peekable();
+    for (file, cut) in files.iter().zip(&cuts) {
+        while let Some(entry) = entries.next_if(|entry| entry.head.file.index == file.index) {
+            roster.take(entry, &mut problems);
+        }
+        for piece in &cut.pieces {
+            take_piece(file, piece, &mut roster, &mut problems)?;
+        }
+    }
+    let certificates = roster.close(&twice, &mut problems);
+    warn_of_unaccepted_terms(&certificates, &known, &outline, &mut problems);
+    let mut wanted = certificates.into_wanted();
     keep_used(&mut wanted, known, &outline);
-    if let (Some(file), true) = (files.first(), outline.certificates.is_empty() && !sources.is_empty()) {
+    let none = outline.certificates.is_empty() && cuts.iter().all(|cut| cut.pieces.is_empty());
+    if let (Some(file), true) = (files.first(), none && !sources.is_empty()) {
         problems.warning(
             &Spot::new(file, 0..0, ""),
             "no-certificates",
@@ -84,7 +116,26 @@ pub fn resolve(sources: &[Source], facts: &Facts) -> Resolved {
         );
     }
     let (problems, left_out) = problems.into_found();
-    Resolved { wanted: Arc::new(wanted), agent, problems, left_out }
+    Ok(Resolved { wanted: Arc::new(wanted), agent, problems, left_out })
+}
+
+/// Reads the certificate of one piece, whose tree is gone when this returns.
+fn take_piece(
+    file: &File<'_>,
+    piece: &Range<u32>,
+    roster: &mut Roster<'_>,
+    problems: &mut Problems,
+) -> Result<(), Crossed> {
+    let (base, end) = (piece.start as usize, piece.end as usize);
+    let tree = file.text.get(base..end).and_then(piece::read).ok_or(Crossed)?;
+    let mut entries = Vec::new();
+    for value in tree.values() {
+        let DeValue::Table(table) = value.get_ref() else { return Err(Crossed) };
+        take_certificates(Layer { file, base, table }, &mut entries);
+    }
+    // Names that dots have split could meet those of another piece.
+    let [entry @ Entry { body: Body::Table(_), .. }] = &entries[..] else { return Err(Crossed) };
+    if roster.take(entry, problems) { Ok(()) } else { Err(Crossed) }
 }
 
 fn agent_section<'a>(
@@ -140,8 +191,11 @@ fn known<'a>(outline: &Outline<'a>, agent: &AgentSettings, problems: &mut Proble
     let hooks = each(&outline.hooks, HookId::parse, problems, hook::resolve);
     for (name, hook) in &outline.hooks {
         if let Some(service) = outline.services.get(name) {
-            let place =
-                if service.built_in { "a built-in service".to_owned() } else { service.section.head.place() };
+            let place = if service.built_in {
+                "a built-in service".to_owned()
+            } else {
+                service.section.head.place().to_string()
+            };
             let words = format!("hooks and services share their names, and \"{name}\" is taken by {place}");
             let hint = format!("rename it, or change the service with [service.{name}]");
             problems.error_hint(&hook.section.head, "duplicate-table", words, hint);
@@ -194,127 +248,38 @@ fn defaults_keys(section: &Section<'_>, problems: &mut Problems) {
     section.refuse_unknown(problems);
 }
 
-fn certificates<'a>(
-    outline: &Outline<'a>,
-    known: &Known<'a>,
-    agent: &AgentSettings,
-    twice: &[syntax::Twice<'a>],
-    problems: &mut Problems,
-) -> Wanted {
-    let mut wanted = Wanted::default();
-    let mut first_of: BTreeMap<LineageId, &Spot<'_>> = BTreeMap::new();
-    let mut path_in: BTreeMap<String, &Spot<'_>> = BTreeMap::new();
-    for entry in &outline.certificates {
-        problems.enter(&entry.name);
-        let id = match domain::lineage(&entry.name) {
-            Ok(id) => id,
-            Err(why) => {
-                problems.error(&entry.head, "bad-name", why.0);
-                problems.leave();
-                continue;
-            }
-        };
-        if let Some(first) = first_of.get(&id) {
-            let words = format!("certificate {id} is configured twice; the first is at {}", first.place());
-            problems.error_hint(&entry.head, "duplicate-certificate", words, "merge the two, or rename one");
-            wanted.lineages.remove(&id);
-            wanted.broken.insert(id, problems.leave().unwrap_or_default());
-            continue;
-        }
-        first_of.insert(id.clone(), &entry.head);
-        let spec = certificate::resolve(id.clone(), entry, known, agent, problems);
-        for output in spec.iter().flat_map(|spec| &spec.outputs) {
-            if let Some(first) = path_in.get(&output.path) {
-                let words =
-                    format!("{} is already written by the certificate at {}", output.path, first.place());
-                problems.error(&entry.head, "duplicate-output", words);
-            } else {
-                path_in.insert(output.path.clone(), &entry.head);
-            }
-        }
-        let reason = problems.leave();
-        match (spec, reason) {
-            (Some(spec), None) => {
-                wanted.lineages.insert(id, spec);
-            }
-            (_, reason) => {
-                let reason = reason.unwrap_or_else(|| "something it names can't be used".to_owned());
-                wanted.broken.insert(id, reason);
-            }
-        }
-    }
-    for again in twice {
-        problems.enter(&again.name);
-        let hint = "keep one of them";
-        problems.error_hint(&again.spot, "duplicate-key", &again.words, hint);
-        let reason = problems.leave();
-        if let (Ok(id), Some(reason)) = (domain::lineage(&again.name), reason) {
-            wanted.lineages.remove(&id);
-            wanted.broken.entry(id).or_insert(reason);
-        }
-    }
-    warn_of_shared_names(&wanted, &first_of, problems);
-    wanted
-}
-
-fn warn_of_shared_names(wanted: &Wanted, heads: &BTreeMap<LineageId, &Spot<'_>>, problems: &mut Problems) {
-    let mut name_in: BTreeMap<&SubjectName, &Spot<'_>> = BTreeMap::new();
-    for spec in wanted.lineages.values() {
-        let Some(head) = heads.get(&spec.id) else { continue };
-        for name in &spec.names {
-            let Some(other) = name_in.insert(name, head) else { continue };
-            let place = |spot: &Spot<'_>| (spot.file.index, spot.span.start);
-            let (first, again) = if place(other) < place(head) { (other, *head) } else { (*head, other) };
-            problems.warning(
-                again,
-                "shared-name",
-                format!("{name} is also in the certificate at {}", first.place()),
-                "fine if meant, for instance for two kinds of key; each spends orders of its own",
-            );
-        }
-    }
-}
-
 /// Only a question: whether a CA has terms is known when its directory is read.
 fn warn_of_unaccepted_terms(
-    wanted: &Wanted,
+    certificates: &Read<'_>,
     known: &Known<'_>,
     outline: &Outline<'_>,
     problems: &mut Problems,
 ) {
-    let used: BTreeSet<&IssuerId> = wanted.lineages.values().flat_map(|spec| &spec.issuers).collect();
     for issuer in known.issuers.values().flatten() {
-        if !used.contains(&issuer.id) || issuer.accept_terms || !issuer::is_lets_encrypt(issuer) {
+        if issuer.accept_terms || !issuer::is_lets_encrypt(issuer) {
             continue;
         }
+        let Some(user) = certificates.first_user(&issuer.id) else { continue };
         let written = outline.issuers.get(issuer.id.as_str()).filter(|table| !table.built_in);
-        let user = outline.certificates.iter().find(|entry| {
-            domain::lineage(&entry.name)
-                .ok()
-                .and_then(|id| wanted.lineages.get(&id))
-                .is_some_and(|spec| spec.issuers.contains(&issuer.id))
-        });
-        if let Some(spot) = written.map(|table| &table.section.head).or(user.map(|entry| &entry.head)) {
-            problems.warning(
-                spot,
-                "terms-not-accepted",
-                format!("the terms of service of {} are not accepted, so it will give no account", issuer.id),
-                format!(
-                    "read https://letsencrypt.org/repository/, then write\n[issuer.{}]\naccept-terms = true",
-                    issuer.id
-                ),
-            );
-        }
+        problems.warning(
+            written.map_or(&user, |table| &table.section.head),
+            "terms-not-accepted",
+            format!("the terms of service of {} are not accepted, so it will give no account", issuer.id),
+            format!(
+                "read https://letsencrypt.org/repository/, then write\n[issuer.{}]\naccept-terms = true",
+                issuer.id
+            ),
+        );
     }
 }
 
 /// Takes what the operator wrote and what certificates name; the rest of the built-in tables
 /// stays out of sight.
 fn keep_used(wanted: &mut Wanted, known: Known<'_>, outline: &Outline<'_>) {
-    let specs: Vec<_> = wanted.lineages.values().collect();
-    let issuers: BTreeSet<IssuerId> = specs.iter().flat_map(|spec| spec.issuers.clone()).collect();
-    let solvers: BTreeSet<SolverId> = specs.iter().flat_map(|spec| spec.solvers.clone()).collect();
-    let hooks: BTreeSet<HookId> = specs.iter().flat_map(|spec| spec.hooks.clone()).collect();
+    let lineages = &wanted.lineages;
+    let issuers: BTreeSet<IssuerId> = lineages.values().flat_map(|spec| &spec.issuers).cloned().collect();
+    let solvers: BTreeSet<SolverId> = lineages.values().flat_map(|spec| &spec.solvers).cloned().collect();
+    let hooks: BTreeSet<HookId> = lineages.values().flat_map(|spec| &spec.hooks).cloned().collect();
     let written = |named: &Named<'_>, name: &str| named.get(name).is_some_and(|table| !table.built_in);
     let used = |spec: &IssuerSpec| issuers.contains(&spec.id) || written(&outline.issuers, spec.id.as_str());
     wanted.issuers =
@@ -338,4 +303,91 @@ fn keep_used(wanted: &mut Wanted, known: Known<'_>, outline: &Outline<'_>) {
         })
         .map(|spec| (spec.id.clone(), spec))
         .collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Lines that meet each other in all ways, sensible or not.
+    const LINES: [&str; 29] = [
+        "[certificate.\"a.example\"]",
+        "[certificate.\"b.example\"]  # with a remark",
+        "[certificate.\"B.example\"]",
+        "[certificate.c]",
+        "  [certificate.c]",
+        "[certificate]",
+        "[certificate.c.example]",
+        "[certificate.\"-no.example\"]",
+        "[certificate.\"a.example\".profile]",
+        "[[certificate.\"a.example\".outputs]]",
+        "[[certificate.c.outputs]]",
+        "[defaults]",
+        "[issuer.other]",
+        "[-]",
+        "[[\"-\"]]",
+        "\"d.example\" = [\"d.example\"]",
+        "names = [\"a.example\"]",
+        "names = [",
+        "\"x.example\",",
+        "]",
+        "key = \"rsa-2048\"",
+        "key = \"rsa\"",
+        "service = \"nginx\"",
+        "part = \"cert\"",
+        "path = \"/etc/x\"",
+        "colour = 1",
+        "text = \"\"\"",
+        "accept-terms = true",
+        "",
+    ];
+
+    fn texts() -> impl Strategy<Value = String> {
+        let line = prop::sample::select(LINES.to_vec());
+        let free = prop::collection::vec(line, 0..12).prop_map(|lines| lines.join("\n"));
+        // Mostly whole certificates, or nothing would ever be read in pieces.
+        let whole = (0..9u8, 0..4usize).prop_map(|(name, kind)| {
+            let body = ["", "key = \"rsa-2048\"\n", "service = \"nginx\"\n", "colour = 1\n"][kind];
+            format!("[certificate.\"{name}.example\"]\n{body}")
+        });
+        let other =
+            prop::sample::select(vec!["[defaults]\nkey = \"rsa-2048\"\n", "[hook.h]\nrun = [\"x\"]\n"]);
+        let tidy = prop::collection::vec(prop_oneof![4 => whole, 1 => other.prop_map(str::to_owned)], 0..8)
+            .prop_map(|tables| tables.concat());
+        prop_oneof![free, tidy]
+    }
+
+    proptest! {
+        #[test]
+        fn in_pieces_the_same_is_read_as_in_one(texts in prop::collection::vec(texts(), 1..3)) {
+            let sources: Vec<_> =
+                texts.iter().enumerate().map(|(at, text)| Source::new(format!("{at}.toml"), text)).collect();
+            let whole = read(&sources, &Facts::default(), false).ok();
+            if let Ok(pieces) = read(&sources, &Facts::default(), true) {
+                prop_assert_eq!(Some(pieces), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_certificates_are_read_in_pieces_and_odd_ones_are_not() {
+        for (pieces, text) in [
+            (
+                true,
+                "[defaults]\nkey = \"rsa-2048\"\n[certificate.\"a.example\"]\n[certificate.\"b.example\"]\ncolour = 1",
+            ),
+            (true, "[certificate.\"a.example\"]\n[hook.h]\nrun = [\"x\"]\n[certificate.\"b.example\"]"),
+            (false, "[certificate.\"a.example\"]\n[certificate.\"a.example\"]"),
+            (false, "[certificate.\"a.example\"]\nkey = \"x\"\nkey = \"y\""),
+            (false, "[certificate]\n\"b.example\" = [\"b.example\"]\n[certificate.\"a.example\"]"),
+            (false, "x = [\n[certificate.a]\n[1]]"),
+            (false, "[certificate.a]\n[certificate.a.example]\n[certificate.a]"),
+            (false, "[certificate.\"-a\"]\n[certificate.\"-a\"]"),
+        ] {
+            let read = read(&[Source::new("a.toml", text)], &Facts::default(), true);
+            assert_eq!(read.is_ok(), pieces, "{text}");
+        }
+    }
 }

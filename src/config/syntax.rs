@@ -15,13 +15,15 @@ pub(super) struct Twice<'a> {
     pub words: String,
 }
 
-/// Everything that could be read; what could not is reported.
+/// Everything that could be read of `text`, which is that of the file or has the same places;
+/// what could not is reported.
 pub(super) fn parse<'a>(
     file: &'a File<'a>,
+    text: &'a str,
     twice: &mut Vec<Twice<'a>>,
     problems: &mut Problems,
 ) -> DeTable<'a> {
-    let (tree, errors) = DeTable::parse_recoverable(file.text);
+    let (tree, errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
     // A repeated key leaves a tree that is whole; after any other error it is a guess.
     let broken: Vec<&Error> = errors.iter().filter(|error| error.message() != DUPLICATE).collect();
@@ -108,7 +110,7 @@ fn repeat<'a>(file: &'a File<'a>, error: &Error) -> Option<Twice<'a>> {
 }
 
 /// A key without its quotes; `None` where it is more than one key or holds escapes.
-fn unquote(key: &str) -> Option<String> {
+pub(super) fn unquote(key: &str) -> Option<String> {
     let key = key.trim();
     for quote in ['"', '\''] {
         if let Some(inner) = key.strip_prefix(quote) {

@@ -31,6 +31,13 @@ impl Agenda {
         }
     }
 
+    /// Forgets all that are not among `ids`, which are sorted.
+    pub fn keep_only(&mut self, ids: &[LineageId]) {
+        let kept = |id: &LineageId| ids.binary_search(id).is_ok();
+        self.dates.retain(|id, _| kept(id));
+        self.order.retain(|(_, id)| kept(id));
+    }
+
     /// The earliest date.
     pub fn next(&self) -> Option<Timestamp> {
         self.order.first().map(|(at, _)| *at)

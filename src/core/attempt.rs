@@ -274,6 +274,9 @@ fn on_authorizations(
     now: Timestamp,
 ) -> (Attempt, Action) {
     let told = attempt.phase >= Phase::Validating && attempt.sitting.waiting_since.is_some();
+    if let Some(failure) = views.iter().find_map(|view| unasked(&attempt.names, &view.name)) {
+        return (attempt, Action::GiveUp(failure));
+    }
     if let Some(failure) = blame(views, told).or_else(|| attempt.sitting.invalid.clone()) {
         return (attempt, Action::GiveUp(failure));
     }
@@ -296,6 +299,18 @@ fn on_authorizations(
         return attempt.wait(None, now);
     }
     (attempt, Action::Reserve(tasks))
+}
+
+/// Nothing is proven but what was ordered: a name, or a domain above it (RFC 9444 §4).
+fn unasked(ordered: &[SubjectName], wanted: &SubjectName) -> Option<Failure> {
+    let above = |name: &SubjectName| match (name.base(), wanted.base()) {
+        (Some(name), Some(wanted)) => {
+            name.strip_suffix(wanted).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        }
+        _ => name == wanted,
+    };
+    let words = format!("the CA wants proof for {wanted}, which was not ordered; the order is abandoned");
+    (!ordered.iter().any(above)).then(|| Failure::transient(Fault::Ca, "ca-answer", words))
 }
 
 /// The challenge for one name: solvers in the configured order, kinds in the solver's order.

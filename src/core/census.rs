@@ -9,6 +9,7 @@ use super::time::{Span, Timestamp};
 pub struct Census {
     /// When the pass ended that found this.
     pub at: Timestamp,
+    /// By lineage.
     pub rows: Vec<Row>,
 }
 
@@ -126,6 +127,22 @@ impl Row {
 }
 
 impl Census {
+    pub fn row(&self, lineage: &LineageId) -> Option<&Row> {
+        self.place(lineage).ok().and_then(|at| self.rows.get(at))
+    }
+
+    /// Adds a row, or puts it in the place of the one of the same lineage.
+    pub fn put(&mut self, row: Row) {
+        match self.place(&row.lineage) {
+            Ok(at) => self.rows[at] = row,
+            Err(at) => self.rows.insert(at, row),
+        }
+    }
+
+    fn place(&self, lineage: &LineageId) -> Result<usize, usize> {
+        self.rows.binary_search_by(|row| row.lineage.cmp(lineage))
+    }
+
     /// Lineages that should have a pair and have none that is valid now.
     pub fn unusable(&self, now: Timestamp) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(move |row| row.standing != Standing::Retired && !row.usable(now))

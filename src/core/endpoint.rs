@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use super::name::{BadName, SubjectName};
+use super::text::stored_as_text;
 
 /// How a connection turns into a TLS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,8 +37,7 @@ impl Protocol {
 }
 
 /// One place to look at with a TLS handshake.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     pub protocol: Protocol,
     /// The server name sent in the handshake; the host when left out and the host is a name.
@@ -114,18 +114,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl TryFrom<String> for Endpoint {
-    type Error = BadName;
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
-
-impl From<Endpoint> for String {
-    fn from(endpoint: Endpoint) -> Self {
-        endpoint.to_string()
-    }
-}
+stored_as_text!(Endpoint, "an endpoint", Endpoint::parse);
 
 #[cfg(test)]
 mod tests {

@@ -148,8 +148,9 @@ impl Backoff {
     }
 
     /// The wait after the `count`th failure in a row (from 1), with `left` until expiry:
-    /// 1, 10, 100 minutes, then a day; never past 1/12 of what is left; at least a minute, and
-    /// 15 after an attempt that reached validation (the CA allows 5 failures an hour per name).
+    /// 1, 10, 100 minutes, then a day; never past 1/12 of what is left, or after expiry of what
+    /// has passed since; at least a minute, and 15 after an attempt that reached validation (the CA
+    /// allows 5 failures an hour per name).
     ///
     /// `seed` spreads the wait by up to a tenth, the same for the same try everywhere.
     pub fn after(self, count: u32, left: Span, reached_validation: bool, seed: u64) -> Span {
@@ -162,8 +163,13 @@ impl Backoff {
         let base = self.scaled(base);
         let jitter = base.over(10).millionths(u32::try_from(seed % 1_000_000).unwrap_or(0));
         let floor = self.floor(reached_validation);
-        // After expiry there is nothing left to divide, but the CA's limits still stand.
-        (base + jitter).min(self.scaled(Span::DAY)).min(left.over(12)).max(floor)
+        (base + jitter).min(self.scaled(Span::DAY)).min(Self::twelfth(left)).max(floor)
+    }
+
+    /// A twelfth of what is left until expiry or, where `left` is negative, of what has passed
+    /// since: a certificate that ended two years ago must not have its CA asked every minute.
+    pub fn twelfth(left: Span) -> Span {
+        left.max(Span::ZERO - left).over(12)
     }
 
     /// The least wait between two attempts; holds at last resort and after expiry too.
@@ -198,8 +204,16 @@ mod tests {
         let backoff = Backoff { lifetime: Span::days(90) };
         assert_eq!(backoff.after(9, Span::hours(12), false, 0), Span::HOUR);
         assert_eq!(backoff.after(9, Span::minutes(12), false, 0), Span::MINUTE);
-        assert_eq!(backoff.after(9, Span::ZERO - Span::days(3), false, 0), Span::MINUTE);
-        assert_eq!(backoff.after(9, Span::ZERO - Span::days(3), true, 0), Span::minutes(15));
+    }
+
+    #[test]
+    fn after_expiry_the_wait_grows_with_what_has_passed_since() {
+        let backoff = Backoff { lifetime: Span::days(90) };
+        let ended = |ago: Span, reached| backoff.after(9, Span::ZERO - ago, reached, 0);
+        assert_eq!(ended(Span::minutes(3), false), Span::MINUTE);
+        assert_eq!(ended(Span::minutes(3), true), Span::minutes(15));
+        assert_eq!(ended(Span::hours(6), false), Span::minutes(30));
+        assert_eq!(ended(Span::days(730), false), Span::DAY);
     }
 
     #[test]

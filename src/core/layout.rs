@@ -25,6 +25,11 @@ impl Content {
         &self.0
     }
 
+    /// Given away, and from there on the taker's to overwrite: for what is no secret.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
+
     /// For whoever fills it in place.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
@@ -89,6 +94,12 @@ pub enum FsOp {
         content: Content,
         rights: FileRights,
     },
+    /// As `Create`, but left to the system to bring to the disk: a power cut may leave it torn.
+    Draft {
+        path: PathBuf,
+        content: Content,
+        rights: FileRights,
+    },
     /// Give a file a second name, exclusively: a hard link, or a durable copy where the file
     /// system has none. Only for files that are never written in place.
     Copy {
@@ -124,6 +135,13 @@ pub enum FsOp {
     },
 }
 
+impl FsOp {
+    /// Whether the step waits until something has reached the disk.
+    pub const fn is_durable(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Copy { .. } | Self::SyncDir { .. })
+    }
+}
+
 /// All texts of one generation.
 pub type Rendering = BTreeMap<Part, Content>;
 
@@ -154,12 +172,19 @@ pub const fn part_mode(part: Part, rights: &Rights) -> u32 {
 
 /// Shows generation `number` in `dir` (`live/NAME`).
 pub fn install(dir: &Path, number: GenerationNumber, texts: &Rendering, rights: &Rights) -> Vec<FsOp> {
-    let generation = dir.join(generation_dir(number));
     let mut ops = Vec::new();
     if let Some(parent) = dir.parent() {
         ops.push(FsOp::MakeDir { path: dir.to_owned(), rights: FileRights::mode(0o755) });
         ops.push(FsOp::SyncDir { path: parent.to_owned() });
     }
+    ops.extend(install_again(dir, number, texts, rights));
+    ops
+}
+
+/// [`install`] where `dir` shows a generation already: it was made durable before that came in.
+pub fn install_again(dir: &Path, number: GenerationNumber, texts: &Rendering, rights: &Rights) -> Vec<FsOp> {
+    let generation = dir.join(generation_dir(number));
+    let mut ops = Vec::new();
     ops.push(FsOp::MakeDir { path: generation.clone(), rights: FileRights::mode(0o755) });
     // Nothing that an earlier crash or a drift left here is reused. Each file is replaced whole
     // rather than removed first: this generation may be the one that is shown.
@@ -213,6 +238,17 @@ pub fn replace(path: &Path, content: Content, rights: FileRights) -> Vec<FsOp> {
         FsOp::Create { path: temporary.clone(), content, rights },
         FsOp::Rename { from: temporary, to: path.to_owned() },
         FsOp::SyncDir { path: dir.to_owned() },
+    ]
+}
+
+/// Replaces the file at `path` whole for readers, and not durably: for what every pass writes anew
+/// and nobody misses after a power cut.
+pub fn publish(path: &Path, content: Content, rights: FileRights) -> Vec<FsOp> {
+    let Some(temporary) = temporary(path) else { return Vec::new() };
+    vec![
+        FsOp::Discard { path: temporary.clone() },
+        FsOp::Draft { path: temporary.clone(), content, rights },
+        FsOp::Rename { from: temporary, to: path.to_owned() },
     ]
 }
 

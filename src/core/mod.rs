@@ -1,7 +1,7 @@
 //! The floor that thinks. Nothing here asks for the time, draws a number, opens a file or a
 //! socket: what it needs comes in as arguments and what should be done goes out as values.
 //!
-//! Outside crates named here: `serde` (derive), so that values can be stored. Nothing else.
+//! Outside crates named here: `serde`, so that values can be stored. Nothing else.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod agenda;
@@ -14,6 +14,8 @@ pub mod failure;
 pub mod ladder;
 pub mod layout;
 pub mod leaf;
+pub mod lineages;
+pub mod list;
 pub mod name;
 pub mod order;
 pub mod plan;
@@ -21,5 +23,6 @@ pub mod record;
 pub mod retention;
 pub mod situation;
 pub mod spec;
+mod text;
 pub mod time;
 pub mod window;

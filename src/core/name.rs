@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use super::text::stored_as_text;
 
 /// Why a text is not the name it should be. The text itself is kept apart, unescaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +21,7 @@ impl fmt::Display for BadName {
 impl std::error::Error for BadName {}
 
 /// What a certificate speaks for: a DNS name in its ASCII form, a wildcard, or an IP address.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SubjectName {
     /// Lower-case A-labels without a trailing dot.
     Dns(String),
@@ -37,7 +36,9 @@ impl SubjectName {
 
     /// Reads an ASCII name; Unicode must have gone through IDNA before.
     pub fn parse(text: &str) -> Result<Self, BadName> {
-        if let Ok(ip) = text.parse::<IpAddr>() {
+        // The last label of a DNS name is never a number, and no address ends with another letter.
+        let may_be_ip = text.contains(':') || text.ends_with(|last: char| last.is_ascii_digit());
+        if may_be_ip && let Ok(ip) = text.parse::<IpAddr>() {
             return Ok(Self::Ip(ip));
         }
         if let Some(inner) = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'))
@@ -121,18 +122,7 @@ impl fmt::Display for SubjectName {
     }
 }
 
-impl TryFrom<String> for SubjectName {
-    type Error = BadName;
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
-
-impl From<SubjectName> for String {
-    fn from(name: SubjectName) -> Self {
-        name.to_string()
-    }
-}
+stored_as_text!(SubjectName, "a DNS name or an IP address", SubjectName::parse);
 
 /// The one rule for names that we give to things: they become file names and arguments.
 fn slug(text: &str, allow_dot: bool) -> Result<(), BadName> {
@@ -170,8 +160,7 @@ const SLUG_MAX: usize = 200;
 macro_rules! slug_type {
     ($(#[$doc:meta])* $name:ident, $allow_dot:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(into = "String", try_from = "String")]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
@@ -190,12 +179,7 @@ macro_rules! slug_type {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = BadName;
-            fn try_from(text: String) -> Result<Self, BadName> {
-                Self::parse(&text)
-            }
-        }
+        stored_as_text!($name, "a name", $name::parse);
 
         impl From<$name> for String {
             fn from(name: $name) -> Self {
@@ -240,8 +224,7 @@ impl LineageId {
 
 /// A number from a CA's token alphabet, checked before it becomes a file name or a URL path
 /// (RFC 8555 §8.3; lego's CVE-2026-40611 was an unchecked one).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(String);
 
 impl Token {
@@ -269,12 +252,7 @@ impl fmt::Display for Token {
     }
 }
 
-impl TryFrom<String> for Token {
-    type Error = BadName;
-    fn try_from(text: String) -> Result<Self, BadName> {
-        Self::parse(&text)
-    }
-}
+stored_as_text!(Token, "a challenge token", Token::parse);
 
 impl From<Token> for String {
     fn from(token: Token) -> Self {

@@ -1,6 +1,5 @@
 //! Everything a decision may rest on, gathered by the shell: what is wanted, known, shown and asked.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::leaf::Leaf;
@@ -49,8 +48,6 @@ pub struct OnDisk {
     pub live: Placement,
     /// In the order of the spec's outputs.
     pub outputs: Vec<(PathBuf, Placement)>,
-    /// Generations with a directory of their own.
-    pub kept: BTreeSet<GenerationNumber>,
 }
 
 /// One place.

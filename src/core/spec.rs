@@ -1,19 +1,36 @@
 //! What the operator wants, resolved: every default filled in, every name looked up.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::Endpoint;
+use super::lineages::Lineages;
+use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
 use super::time::Span;
 
-/// One certificate as it should be.
+/// One certificate as it should be. What many have in common they hold in common: an agent keeps
+/// ten thousand of these for as long as it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineageSpec {
     pub id: LineageId,
     /// At least one, without repeats, in the order of the configuration.
-    pub names: Vec<SubjectName>,
+    pub names: List<SubjectName>,
+    /// Where the new certificate must be seen. None: the lineage stays `unverified`.
+    pub endpoints: List<Endpoint>,
+    /// Renderings outside `live/`, for programs that need them elsewhere.
+    pub outputs: List<Output>,
+    pub origin: Origin,
+    pub terms: Arc<Terms>,
+}
+
+/// What a certificate may have in common with others. Read as if it were the certificate's own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Terms {
     /// At least one; the first is asked.
     pub issuers: Vec<IssuerId>,
     pub profile: Option<Profile>,
@@ -24,15 +41,31 @@ pub struct LineageSpec {
     pub solvers: Vec<SolverId>,
     /// Told about each new generation, in this order.
     pub hooks: Vec<HookId>,
-    /// Where the new certificate must be seen. None: the lineage stays `unverified`.
-    pub endpoints: Vec<Endpoint>,
     /// Bound on one look at one endpoint, from connect to handshake.
     pub observe_timeout: Span,
-    pub rights: Rights,
-    /// Renderings outside `live/`, for programs that need them elsewhere.
-    pub outputs: Vec<Output>,
-    /// Where the entry stands: `conf.d/shop.toml:1`.
-    pub origin: String,
+    pub rights: Arc<Rights>,
+}
+
+impl Deref for LineageSpec {
+    type Target = Terms;
+    fn deref(&self) -> &Terms {
+        &self.terms
+    }
+}
+
+/// Where an entry stands: `conf.d/shop.toml:1`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// As the operator knows it, safe to print.
+    pub file: Arc<str>,
+    /// From 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
 }
 
 impl LineageSpec {
@@ -49,12 +82,12 @@ impl LineageSpec {
             names.dedup();
             names
         };
-        sorted(&self.names) == sorted(names)
+        *self.names == *names || sorted(&self.names) == sorted(names)
     }
 }
 
 /// A CA's named product (draft-ietf-acme-profiles).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     pub name: String,
@@ -94,14 +127,13 @@ impl KeyKind {
 }
 
 /// Who may read the key. Users and groups stay names until the disk needs numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rights {
     pub owner: Option<String>,
     pub group: Option<String>,
     /// Mode of every file that holds the key, such as 0o640.
     pub key_mode: u32,
     /// Mode of every file without a key.
-    #[serde(default = "Rights::open_mode")]
     pub cert_mode: u32,
 }
 
@@ -118,11 +150,11 @@ impl Default for Rights {
 }
 
 /// One extra rendering of a generation at an absolute path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     pub part: Part,
     pub path: String,
-    pub rights: Rights,
+    pub rights: Arc<Rights>,
 }
 
 /// Which text of a generation a file holds.
@@ -176,7 +208,7 @@ pub struct IssuerSpec {
     pub ca_file: Option<String>,
     pub proxy: Option<String>,
     pub insecure_http: bool,
-    pub origin: String,
+    pub origin: Origin,
 }
 
 /// External account binding (RFC 8555 §7.3.4).
@@ -203,7 +235,7 @@ pub struct SolverSpec {
     pub kind: SolverKind,
     /// Where on loopback the answer is looked for before the CA is told; 80 when left out.
     pub check_port: Option<u16>,
-    pub origin: String,
+    pub origin: Origin,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,7 +263,7 @@ pub struct HookSpec {
     pub check: Option<Vec<String>>,
     pub call: Call,
     pub timeout: Span,
-    pub origin: String,
+    pub origin: Origin,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,7 +290,7 @@ pub enum SignalTarget {
 /// Everything resolved, the broken entries apart: one bad certificate never stops the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    pub lineages: BTreeMap<LineageId, LineageSpec>,
+    pub lineages: Lineages,
     pub issuers: BTreeMap<IssuerId, IssuerSpec>,
     pub solvers: BTreeMap<SolverId, SolverSpec>,
     pub hooks: BTreeMap<HookId, HookSpec>,

@@ -4,4 +4,6 @@ mod smtp;
 pub mod tls;
 pub mod trust;
 
+#[doc(hidden)]
+pub use smtp::start_tls;
 pub use tls::TlsProbe;

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, Dir, DirEntry, FileType, Mode, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::responder::PATH;
 use super::self_check::SelfCheck;
@@ -157,7 +157,7 @@ impl Root {
         let real = path.canonicalize().map_err(|error| trouble(&path, &error))?;
         keep_apart(&real, &state_dir.canonicalize().unwrap_or_else(|_| state_dir.to_owned()))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::openat(CWD, &path, flags, Mode::empty()) {
+        match retry_on_intr(|| rustix::fs::openat(CWD, &path, flags, Mode::empty())) {
             Ok(dir) => Ok(Self { path, dir }),
             Err(errno) => Err(trouble(&path, &errno.into())),
         }
@@ -226,19 +226,19 @@ enum Missing {
 const STEP: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn step(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(dir, name, STEP | OFlags::PATH, Mode::empty())
+    retry_on_intr(|| rustix::fs::openat(dir, name, STEP | OFlags::PATH, Mode::empty()))
 }
 
 fn make(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
     const MODE: Mode = Mode::from_raw_mode(0o755);
-    match rustix::fs::mkdirat(dir, name, MODE) {
+    match retry_on_intr(|| rustix::fs::mkdirat(dir, name, MODE)) {
         Ok(()) => {
-            let made = rustix::fs::openat(dir, name, STEP | OFlags::RDONLY, Mode::empty())?;
+            let made = retry_on_intr(|| rustix::fs::openat(dir, name, STEP | OFlags::RDONLY, Mode::empty()))?;
             // The umask of an agent is strict, and a web server must get in. Only an empty directory is
             // opened up: should another have been moved here meanwhile, it keeps its secrets.
             let own = |entry: &DirEntry| [c".", c".."].contains(&entry.file_name());
             if Dir::read_from(&made)?.all(|entry| entry.is_ok_and(|entry| own(&entry))) {
-                rustix::fs::fchmod(&made, MODE)?;
+                retry_on_intr(|| rustix::fs::fchmod(&made, MODE))?;
             }
             Ok(made)
         }
@@ -250,13 +250,13 @@ fn make(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
 fn create(dir: &OwnedFd, token: &Token) -> Result<OwnedFd, Errno> {
     const MODE: Mode = Mode::from_raw_mode(0o644);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(dir, token.as_str(), flags, MODE)?;
-    rustix::fs::fchmod(&file, MODE)?;
+    let file = retry_on_intr(|| rustix::fs::openat(dir, token.as_str(), flags, MODE))?;
+    retry_on_intr(|| rustix::fs::fchmod(&file, MODE))?;
     Ok(file)
 }
 
 fn remove(dir: &OwnedFd, token: &Token) -> Result<(), Errno> {
-    rustix::fs::unlinkat(dir, token.as_str(), AtFlags::empty())
+    retry_on_intr(|| rustix::fs::unlinkat(dir, token.as_str(), AtFlags::empty()))
 }
 
 /// Says why a step was not possible; a link is told apart, as it may be an attack.

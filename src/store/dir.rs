@@ -1,15 +1,14 @@
 //! The store in a directory. One file is one value; `docs/schema.md` says all that may happen
 //! to it.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::envelope::{self, BODY_MAX, Damage, Envelope, FILE_MAX};
 use super::opening::{DIR_MODE, FILE_MODE, choose, io_error, refusal, version};
 use super::place::{
-    PROBE, Shelving, generation_of, keeps_previous, key_of, previous, quarantine_name, shard,
+    PROBE, SEEN, Shelving, generation_of, keeps_previous, key_of, previous, quarantine_name, shard,
 };
 use crate::core::failure::plain;
 use crate::core::layout::{Content, FileRights, FsOp, replace, temporary};
@@ -96,6 +95,11 @@ impl DirStore {
     /// The directory in use: the configured one, or our own inside it.
     pub fn root(&self) -> &Path {
         &self.shelving.root
+    }
+
+    /// Where this node keeps what it need not read again; no entry, and no harm if it is lost.
+    pub fn seen_file(&self) -> PathBuf {
+        self.shelving.installed.join(SEEN)
     }
 
     /// What was found since the last call.
@@ -277,7 +281,10 @@ impl DirStore {
         let (sealed, revision) = envelope::seal(&key.to_string(), stamp, &content);
         let file = self.shelving.file(key);
         let mut plan = Vec::new();
-        if let (Key::Generation(..), Some(dir)) = (key, file.parent()) {
+        if let (Key::Generation(id, _), Some(dir)) = (key, file.parent())
+            // One that holds a generation was made durable before that came in.
+            && !self.names(dir)?.iter().any(|name| generation_of(id, name).is_some())
+        {
             plan.push(FsOp::MakeDir { path: dir.to_owned(), rights: FileRights::mode(DIR_MODE) });
             plan.push(FsOp::SyncDir { path: self.shelving.dir(Shelf::Generations) });
         }
@@ -313,7 +320,7 @@ impl DirStore {
     fn keys(&self, shelf: Shelf) -> Result<Vec<Key>, StoreError> {
         let dir = self.shelving.dir(shelf);
         let names = self.names(&dir)?;
-        let mut keys = BTreeSet::new();
+        let mut keys = Vec::with_capacity(names.len());
         if shelf == Shelf::Generations {
             for id in names.iter().filter_map(|name| LineageId::parse(name).ok()) {
                 let numbers = self.names(&dir.join(id.as_str()))?;
@@ -322,7 +329,9 @@ impl DirStore {
         } else {
             keys.extend(names.iter().filter_map(|name| key_of(shelf, name)));
         }
-        Ok(keys.into_iter().collect())
+        // Names come in order, and a key's order is its name's but for numbers.
+        keys.sort();
+        Ok(keys)
     }
 
     fn names(&self, dir: &Path) -> Result<Vec<String>, StoreError> {
@@ -336,12 +345,15 @@ impl DirStore {
         }
     }
 
-    fn claimed(&self, id: &LineageId) -> Result<Claim, StoreError> {
+    async fn claimed(&self, id: &LineageId) -> Result<Claim, StoreError> {
         self.may_write()?;
         let path = self.shelving.locks().join(id.as_str());
         let now = self.clock.now();
         match self.disk.lock(&path, Some(now)) {
-            Ok(Some(guard)) => Ok(Claim::Held(Box::new(guard))),
+            Ok(Some(guard)) => {
+                self.sweep_generations(id).await?;
+                Ok(Claim::Held(Box::new(guard)))
+            }
             Ok(None) => Ok(Claim::Busy(match self.disk.lock_holder(&path) {
                 Some(holder) => {
                     let age = now.since(holder.since).max(Span::ZERO);
@@ -396,7 +408,7 @@ impl Store for DirStore {
     }
 
     fn claim<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
-        Box::pin(async move { self.claimed(id) })
+        Box::pin(self.claimed(id))
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {

@@ -119,7 +119,7 @@ impl DirStore {
         } else {
             drop(hold);
         }
-        self.sweep().await
+        self.sweep(self.unfinished()).await
     }
 
     async fn make_dirs(&self, configured: &Path) -> Result<(), StoreError> {
@@ -178,8 +178,7 @@ impl DirStore {
     }
 
     /// Removes what a crash left half-written. A file whose lock somebody holds is being written.
-    async fn sweep(&self) -> Result<(), StoreError> {
-        let unfinished = self.unfinished();
+    async fn sweep(&self, unfinished: Vec<(PathBuf, u8)>) -> Result<(), StoreError> {
         for lock in 0..SHARDS {
             let mut plan: Vec<_> =
                 unfinished.iter().filter(|(_, shard)| *shard == lock).map(|(path, _)| path).collect();
@@ -196,28 +195,19 @@ impl DirStore {
         Ok(())
     }
 
-    /// Every file that is not whole, and the lock it belongs to.
+    /// Removes what a crash left half-written of one lineage's generations. Generations are written
+    /// under the claim only, so whoever holds it tidies; to look into each lineage's directory at
+    /// every opening is a tenth of a pass that has nothing to do.
+    pub(super) async fn sweep_generations(&self, id: &LineageId) -> Result<(), StoreError> {
+        let dir = self.shelving.dir(Shelf::Generations).join(id.as_str());
+        self.sweep(self.unfinished_in(&dir, |name| generation_of(id, name))).await
+    }
+
+    /// Every file that is not whole, and the lock it belongs to; those of generations apart.
     fn unfinished(&self) -> Vec<(PathBuf, u8)> {
         let mut found = Vec::new();
-        let mut look = |dir: &Path, key: &dyn Fn(&str) -> Option<Key>| {
-            // A directory that cannot be listed has nothing to sweep; its use will tell why.
-            for name in self.disk.list(dir).unwrap_or_default() {
-                if let Some(key) = finished(&name).and_then(key) {
-                    found.push((dir.join(name), shard(&key)));
-                }
-            }
-        };
-        for (shelf, _) in SHELVES {
-            let dir = self.shelving.dir(shelf);
-            if shelf == Shelf::Generations {
-                for name in self.disk.list(&dir).unwrap_or_default() {
-                    if let Ok(id) = LineageId::parse(&name) {
-                        look(&dir.join(name), &|name| generation_of(&id, name));
-                    }
-                }
-            } else {
-                look(&dir, &|name| key_of(shelf, name));
-            }
+        for (shelf, _) in SHELVES.into_iter().filter(|(shelf, _)| *shelf != Shelf::Generations) {
+            found.extend(self.unfinished_in(&self.shelving.dir(shelf), |name| key_of(shelf, name)));
         }
         let root = &self.shelving.root;
         for name in self.disk.list(root).unwrap_or_default() {
@@ -226,6 +216,15 @@ impl DirStore {
             }
         }
         found
+    }
+
+    fn unfinished_in(&self, dir: &Path, key: impl Fn(&str) -> Option<Key>) -> Vec<(PathBuf, u8)> {
+        // A directory that cannot be listed has nothing to sweep; its use will tell why.
+        let names = self.disk.list(dir).unwrap_or_default();
+        names
+            .iter()
+            .filter_map(|name| Some((dir.join(name), shard(&finished(name).and_then(&key)?))))
+            .collect()
     }
 }
 

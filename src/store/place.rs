@@ -26,6 +26,8 @@ pub const QUARANTINE: &str = "quarantine";
 pub const VERSION: &str = "version";
 /// The file that tells whether the disk takes writes.
 pub const PROBE: &str = ".writable";
+/// Beside this node's notes; no lineage can be called so.
+pub const SEEN: &str = ".seen";
 
 /// Where the shelves are.
 #[derive(Clone, Debug)]
@@ -101,7 +103,7 @@ pub fn key_of(shelf: Shelf, name: &str) -> Option<Key> {
         Shelf::Accounts => Key::Account(IssuerId::parse(name).ok()?),
         Shelf::Challenges => Key::Challenge(Token::parse(name).ok()?),
         Shelf::Keys => {
-            let hash = Fingerprint::try_from(name.to_owned()).ok()?;
+            let hash = Fingerprint::try_from(name).ok()?;
             // Upper-case digits would be a second name for one key.
             (hash.to_string() == name).then_some(Key::LeafKey(hash))?
         }

@@ -407,19 +407,22 @@ async fn unfinished_files_are_swept_and_strangers_are_not() {
     let store = opened(&disk).await;
     store.swap(&Key::Generation(id("a"), 1), Expect::Absent, text("pem")).await.unwrap();
     let at = |name: &str| Path::new(STATE).join(name);
-    let ours =
-        ["lineages/.a.nolapse-new", "lineages/.a~.nolapse-new", "generations/a/.2.nolapse-new", ".writable"];
+    let half = "generations/a/.2.nolapse-new";
+    let ours = ["lineages/.a.nolapse-new", "lineages/.a~.nolapse-new", ".writable"];
     let strange = ["lineages/.A B.nolapse-new", "lineages/notes.txt~", "generations/a/.x", ".version.swp"];
-    for name in ours.iter().chain(&strange) {
+    for name in ours.iter().chain(&strange).chain([&half]) {
         model.put(&at(name), b"half", 0o600).unwrap();
     }
     let held = disk.lock(&at("locks/.swap-0"), None).unwrap();
     assert!(held.is_some());
     drop(held);
-    drop(opened(&disk).await);
+    let store = opened(&disk).await;
     for name in ours {
         assert!(disk.stat(&at(name)).is_err(), "{name} is still there");
     }
+    assert!(disk.stat(&at(half)).is_ok(), "a lineage's own belong to whoever works on it");
+    assert!(matches!(store.claim(&id("a")).await.unwrap(), Claim::Held(_)));
+    assert!(disk.stat(&at(half)).is_err(), "{half} is still there");
     for name in strange {
         assert!(disk.stat(&at(name)).is_ok(), "{name} was not ours to remove");
     }

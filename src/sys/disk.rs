@@ -66,6 +66,8 @@ impl Disk {
     ) -> Result<(), DiskError> {
         match &self.0 {
             Kind::Real => {
+                // Nothing in it waits for the disk: a thread would cost more than the work.
+                let is_quick = !ops.iter().any(FsOp::is_durable);
                 let work = move || {
                     let done = ops.iter().try_for_each(|op| {
                         real::perform(root.as_deref(), op).map_err(|error| DiskError::at(op, error))
@@ -73,6 +75,9 @@ impl Disk {
                     drop(hold);
                     done
                 };
+                if is_quick {
+                    return work();
+                }
                 tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
                     Err(DiskError {
                         what: "run a plan",
@@ -138,6 +143,16 @@ impl Disk {
         match &self.0 {
             Kind::Real => real::stat(path),
             Kind::Model(model) => model.stat(path),
+        }
+    }
+
+    /// What tells later whether the path still leads to the same untouched file. An error of kind
+    /// [`io::ErrorKind::Unsupported`] on a disk that has no such thing.
+    pub fn trace(&self, path: &Path) -> io::Result<Trace> {
+        match &self.0 {
+            Kind::Real => real::trace(path),
+            // Its files have no times: what runs on it reads them, always.
+            Kind::Model(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -215,7 +230,7 @@ impl DiskError {
     fn at(op: &FsOp, source: io::Error) -> Self {
         let (what, path) = match op {
             FsOp::MakeDir { path, .. } => ("make directory", path),
-            FsOp::Create { path, .. } => ("write", path),
+            FsOp::Create { path, .. } | FsOp::Draft { path, .. } => ("write", path),
             FsOp::Copy { to, .. } => ("copy to", to),
             FsOp::Link { path, .. } => ("link", path),
             FsOp::Rename { to, .. } => ("rename to", to),
@@ -237,6 +252,49 @@ pub struct Stat {
     pub uid: u32,
     pub gid: u32,
     pub len: u64,
+}
+
+/// All that the kernel says of a file that changes when somebody touches it: who it is, how long,
+/// whose, and its two dates. The later date is the kernel's own and no call sets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    pub stat: Stat,
+    device: u64,
+    inode: u64,
+    /// Seconds and nanoseconds, as `touch` may set them.
+    modified: (i64, u64),
+    /// Of the last change of content, rights or names.
+    changed: (i64, u64),
+}
+
+impl Trace {
+    /// When content, rights or names changed last; whole milliseconds, rounded down.
+    pub fn changed(&self) -> Timestamp {
+        let (secs, nanos) = self.changed;
+        Timestamp::from_millis(
+            secs.saturating_mul(1000).saturating_add(i64::try_from(nanos / 1_000_000).unwrap_or(0)),
+        )
+    }
+
+    /// Everything in it as bytes, always as many.
+    pub fn append_to(&self, bytes: &mut Vec<u8>) {
+        let kind = match self.stat.kind {
+            FileKind::File => 0,
+            FileKind::Dir => 1,
+            FileKind::Link => 2,
+            FileKind::Other => 3,
+        };
+        for number in [kind, self.stat.mode, self.stat.uid, self.stat.gid] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        for (secs, nanos) in [self.modified, self.changed] {
+            bytes.extend_from_slice(&secs.to_le_bytes());
+            bytes.extend_from_slice(&nanos.to_le_bytes());
+        }
+        for number in [self.stat.len, self.device, self.inode] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod disk;
 pub mod keys;
+pub mod limit;
 pub mod privilege;
 pub mod process;
 pub mod signal;
+pub mod spool;

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn f42_repeats_are_counted_instead_of_written() {
+    fn caddy_4448_repeats_are_counted_instead_of_written() {
         let desk = Desk::default();
         let text = desk.logging(Format::Journal, "info", || {
             for number in 0..100 {

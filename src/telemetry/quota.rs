@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn f42_a_storm_is_ten_lines_and_a_count() {
+    fn caddy_4448_a_storm_is_ten_lines_and_a_count() {
         let mut quota = Quota::default();
         assert!(quota.sweep(START).is_empty());
         let storm = (0..5000).filter(|_| quota.allows(subject("a"), START)).count();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn f42_a_storm_without_end_is_reported_while_it_lasts() {
+    fn caddy_4448_a_storm_without_end_is_reported_while_it_lasts() {
         let mut quota = Quota::default();
         quota.sweep(START);
         let mut reports = 0;

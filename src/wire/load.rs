@@ -95,7 +95,7 @@ pub fn read_sources(file: &Path) -> Result<Vec<Source>, Failure> {
     };
     let text = |path: &Path| -> Result<String, Failure> {
         let content = disk.read(path, CONFIG_MAX).map_err(|error| unreadable(path, &error))?;
-        String::from_utf8(content.bytes().to_vec()).map_err(|_| {
+        String::from_utf8(content.into_bytes()).map_err(|_| {
             let error = std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not UTF-8 text");
             unreadable(path, &error)
         })

@@ -70,6 +70,17 @@ pub async fn metrics_server(loaded: &Loaded) -> Result<Option<Server>, Failure> 
 /// The runtime of every verb: one thread for the work, and one more for blocking calls, as
 /// each further one would cost memory for good.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    // Below that the runtime itself panics, and files could be written but not synced (F13).
+    if let Some(limit) = crate::sys::limit::descriptors().filter(|limit| *limit < DESCRIPTORS_LEAST) {
+        return Err(Failure::refused(
+            Fault::Host,
+            "too-few-descriptors",
+            format!(
+                "only {limit} files may be open at once and {DESCRIPTORS_LEAST} are needed; raise the limit \
+                 (LimitNOFILE= of the unit, or ulimit -n)"
+            ),
+        ));
+    }
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
@@ -78,6 +89,9 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
             Failure::transient(Fault::Host, "no-runtime", format!("the runtime did not start: {error}"))
         })
 }
+
+/// Open files that one pass over a few certificates needs.
+const DESCRIPTORS_LEAST: u64 = 48;
 
 /// Threads for file writes that wait for the disk.
 const BLOCKING_THREADS: usize = 4;
@@ -126,7 +140,7 @@ impl Wired {
             keys: Keys::random(),
         };
         Ok(Self {
-            agent: Arc::new(Agent::new(parts, scene)),
+            agent: Arc::new(Agent::new(parts, scene).remembering(store.seen_file(), role != Role::Reader)),
             telemetry,
             settings: loaded.settings.clone(),
             listeners,

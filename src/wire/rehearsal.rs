@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::agent::{Agent, Parts, Scene, store_failure};
 use crate::core::failure::Failure;
+use crate::core::list::List;
 use crate::core::name::{IssuerId, LineageId};
-use crate::core::spec::{IssuerSpec, LineageSpec, Rights, Wanted};
+use crate::core::spec::{IssuerSpec, LineageSpec, Terms, Wanted};
 use crate::ports::{Ca, Sink, Store};
 use crate::store::scratch::ScratchStore;
 use crate::sys::disk::Disk;
@@ -49,15 +50,19 @@ impl Wired {
                     IssuerSpec { id: name.clone(), directory: staging, staging: None, ..issuer.clone() };
                 cas.insert(name.clone(), scene::issuer(&staged, store.clone(), &self.agent.clock)?);
             }
-            let spec = LineageSpec {
+            let terms = Terms {
                 issuers: vec![name],
                 hooks: Vec::new(),
-                endpoints: Vec::new(),
-                outputs: Vec::new(),
-                rights: Rights::default(),
+                rights: Arc::default(),
+                ..Terms::clone(&spec.terms)
+            };
+            let spec = LineageSpec {
+                endpoints: List::default(),
+                outputs: List::default(),
+                terms: Arc::new(terms),
                 ..spec.clone()
             };
-            wanted.lineages.insert(id.clone(), spec);
+            wanted.lineages.insert(spec);
         }
         let ids = wanted.lineages.keys().cloned().collect();
         let scene = Scene {

@@ -23,7 +23,7 @@ fn spec(call: Call) -> HookSpec {
         check: None,
         call,
         timeout: Span::secs(60),
-        origin: "nolapse.toml:1".into(),
+        origin: nolapse::core::spec::Origin { file: "nolapse.toml".into(), line: 1 },
     }
 }
 

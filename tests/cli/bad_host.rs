@@ -166,7 +166,7 @@ async fn a_leaf_for_another_key_is_never_installed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn f29_a_clock_years_off_is_told() {
+async fn f25_a_clock_years_off_is_told() {
     if Command::new("faketime").arg("--version").output().is_err() {
         println!("SKIPPED: a clock years off: faketime is not installed (Debian: apt install faketime)");
         return;

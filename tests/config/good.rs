@@ -46,7 +46,7 @@ service = "nginx"
         ]
     );
     assert_eq!((spec.key, spec.reuse_key, spec.rights.key_mode), (KeyKind::EcdsaP256, false, 0o640));
-    assert_eq!((spec.origin.as_str(), spec.observe_timeout), ("nolapse.toml:5", Span::secs(30)));
+    assert_eq!((spec.origin.to_string().as_str(), spec.observe_timeout), ("nolapse.toml:5", Span::secs(30)));
     let hook = resolved.wanted.hooks.values().next().unwrap();
     assert_eq!(hook.check.as_deref(), Some(&["nginx".to_owned(), "-t".to_owned()][..]));
     assert_eq!(hook.call, Call::Run(["systemctl", "reload", "nginx"].map(str::to_owned).to_vec()));
@@ -60,7 +60,7 @@ fn a_bare_list_is_a_whole_certificate() {
     let spec = only("[certificate]\n\"a.example\" = [\"a.example\", \"www.a.example\"]");
     assert_eq!(texts(&spec.names), ["a.example", "www.a.example"]);
     assert_eq!(texts(&spec.solvers), ["standalone"]);
-    assert_eq!(spec.endpoints, []);
+    assert!(spec.endpoints.is_empty());
     assert_eq!(texts(&only("certificate.\"a.example\" = \"b.example\"").names), ["b.example"]);
 }
 
@@ -283,7 +283,7 @@ fn tables_may_be_spread_over_files() {
     assert_eq!(resolved.problems, []);
     assert!(resolved.agent.watch_config);
     let spec = resolved.wanted.lineages.values().next().unwrap();
-    assert_eq!((spec.key, spec.origin.as_str()), (KeyKind::Rsa2048, "conf.d/a.toml:4"));
+    assert_eq!((spec.key, spec.origin.to_string().as_str()), (KeyKind::Rsa2048, "conf.d/a.toml:4"));
     let issuer = resolved.wanted.issuers.values().next().unwrap();
     assert_eq!(issuer.proxy.as_deref(), Some("http://p:1"));
 }

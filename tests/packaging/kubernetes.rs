@@ -115,7 +115,7 @@ fn the_configuration_in_the_map_is_accepted_without_a_warning() {
     let resolved = resolve(&sources, &Facts::default());
     assert!(resolved.problems.is_empty(), "{:#?}", resolved.problems);
     let lineage = LineageId::parse("shop.example.com").unwrap();
-    let spec = &resolved.wanted.lineages[&lineage];
+    let spec = resolved.wanted.lineages.get(&lineage).unwrap();
     assert_eq!(spec.rights.key_mode, 0o640, "the group that fsGroup gives may read keys");
     assert_eq!(resolved.agent.live_dir, Path::new("/live"));
     assert!(resolved.agent.state_dir.starts_with("/state"));

@@ -26,7 +26,7 @@ fn f09_a_daemon_that_holds_the_port_answers_for_a_renewal_in_another_process() {
 }
 
 #[test]
-fn f40_a_bad_configuration_changes_nothing_and_a_mended_one_is_taken_at_a_hangup() {
+fn f56_a_bad_configuration_changes_nothing_and_a_mended_one_is_taken_at_a_hangup() {
     let Some(stage) = Stage::new() else { return };
     stage.wants(&["one.example"]);
     let mut daemon = stage.site.daemon();

@@ -79,7 +79,7 @@ fn f17_a_broken_vhost_of_somebody_else_owes_the_reload_and_rolls_nothing_back() 
 }
 
 #[test]
-fn f18_a_pair_that_the_check_refuses_goes_back_and_is_not_installed_again_before_its_time() {
+fn a_pair_that_the_check_refuses_goes_back_and_is_not_installed_again_before_its_time() {
     let Some(stage) = Stage::new() else { return };
     let marker = stage.site.path("refused-key");
     let key = stage.site.live("w.example", "privkey.pem");
@@ -111,7 +111,7 @@ fn f18_a_pair_that_the_check_refuses_goes_back_and_is_not_installed_again_before
 }
 
 #[test]
-fn f18_a_key_that_nginx_itself_finds_too_small_goes_back() {
+fn a_key_that_nginx_itself_finds_too_small_goes_back() {
     let Some(stage) = Stage::new() else { return };
     stage.site.write(&stage.config().certificate("s.example", "service = \"ng\"\nkey = \"rsa-3072\""));
     // Level 3 wants 128 bits of security: RSA 3072 has them, RSA 2048 has 112. The leaf alone is
@@ -180,7 +180,7 @@ fn haproxy_takes_the_combined_pem_by_reload_and_keeps_a_connection_open() {
 }
 
 #[test]
-fn five_certificates_renewed_together_share_one_reload() {
+fn f18_five_certificates_renewed_together_share_one_reload() {
     let Some(stage) = Stage::with(&Options { authz_reuse: 100, ..Options::default() }) else { return };
     let counted = stage.site.path("reloads");
     let reload = format!("echo x >> {} && {}", counted.display(), stage.nginx.reload()[2]);

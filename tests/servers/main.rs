@@ -14,6 +14,7 @@ mod support {
     pub mod nginx;
     pub mod pebble;
     pub mod ports;
+    pub mod seccomp;
     pub mod served;
 }
 
@@ -23,6 +24,7 @@ mod daemon;
 mod deploy;
 mod issue;
 mod resume;
+mod sandbox;
 mod stage;
 mod unprivileged;
 mod upkeep;

@@ -67,7 +67,7 @@ fn f10_f11_files_that_were_deleted_edited_chmodded_or_copied_are_put_right_witho
 }
 
 #[test]
-fn f12_somebody_elses_newer_pair_is_held_until_it_is_taken_back() {
+fn f10_somebody_elses_newer_pair_is_held_until_it_is_taken_back() {
     let Some(stage) = Stage::new() else { return };
     let name = "foreign.example";
     stage.wants(&[name]);

@@ -1,60 +1,71 @@
 //! A CA that keeps its own books: orders, authorizations, certificates. One authority serves all
 //! nodes of a world; each node has its own desk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use nolapse::codec::bundle;
-use nolapse::core::failure::{Class, Failure, Fault};
+use nolapse::core::failure::{Failure, Fault};
 use nolapse::core::leaf::{Fingerprint, mix};
 use nolapse::core::name::{SubjectName, Token};
 use nolapse::core::order::{
-    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, ChallengeView, OrderRequest,
-    OrderStatus, OrderView, Problem,
+    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeView, OrderStatus, OrderView, Problem,
 };
 use nolapse::core::record::ChallengeKind;
 use nolapse::core::time::{Interval, Span, Timestamp};
-use nolapse::ports::{Ca, Greeting, RenewalInfo, Reply};
 use nolapse::sys::clock::Clock;
 
 use crate::board::Board;
-use crate::crash::Points;
-use crate::mint::{Mint, PublicKey, Wish};
+use crate::limits::Limits;
+use crate::mint::{Mint, PublicKey};
 use crate::script::{Script, Trouble};
 
 /// Whose knowledge of an account key a key authorization proves; it must never be logged.
 pub const THUMBPRINT: &str = "CanaryThumbprintOfTheAccount";
 /// How long an order lives.
 const ORDER_LIVES: Span = Span::days(7);
+/// When the loser of a race for an order has given it up.
+const RACE_ENDS: Span = Span::MINUTE;
 /// How long the CA takes to validate and to issue.
 const VALIDATES: Span = Span::from_millis(1500);
 const ISSUES: Span = Span::from_millis(700);
-/// When renewal information is to be asked for again.
-const ARI_AGAIN: Span = Span::hours(6);
-/// How long a call without an answer takes to fail.
-const CONNECT_TIMEOUT: Span = Span::secs(10);
 
 pub struct Authority {
-    seed: u64,
+    pub seed: u64,
     pub truth: Clock,
-    script: Script,
+    pub script: Script,
     board: Board,
-    mint: Mint,
+    mint: Arc<Mint>,
     books: Mutex<Books>,
 }
 
-#[derive(Default)]
-struct Books {
-    calls: u64,
+pub struct Books {
+    pub calls: u64,
     lifetime: Span,
-    orders: BTreeMap<String, Order>,
-    /// What was issued, and for which names.
-    issued: BTreeMap<Fingerprint, Interval>,
+    pub orders: BTreeMap<String, Order>,
+    /// Orders that may still be open.
+    unfinished: BTreeSet<String>,
+    issued: BTreeMap<Fingerprint, Issue>,
+    by_ari: BTreeMap<String, Fingerprint>,
+    pub limits: Limits,
     /// No new order is welcome before this.
-    limited_until: Option<Timestamp>,
+    pub limited_until: Option<Timestamp>,
     said_now: Option<Timestamp>,
-    /// Orders that came although the CA had said when to come back.
-    breaches: Vec<Timestamp>,
+    /// Requests for an order in the last day, whether they were heard or not.
+    asked: VecDeque<Timestamp>,
+    /// Questions for renewal information in the last day, likewise.
+    wondered: VecDeque<Timestamp>,
+    /// What no agent should do to a CA.
+    pub breaches: Vec<String>,
+}
+
+/// One certificate, as the CA knows it.
+#[derive(Clone, Copy)]
+struct Issue {
+    at: Timestamp,
+    validity: Interval,
+    revoked: Option<Timestamp>,
+    replaced: bool,
 }
 
 /// One order, as the CA knows it.
@@ -63,29 +74,44 @@ pub struct Order {
     pub placed: Timestamp,
     pub names: Vec<SubjectName>,
     pub replaces: Option<String>,
+    /// It replaces a certificate that nothing replaced before.
+    pub free: bool,
     /// The agent got the answer with its URL.
     pub told: bool,
     /// The agent asked to give it up.
     pub abandoned: bool,
     pub downloads: u32,
-    authorizations: Vec<Authorization>,
-    finalized: Option<(Timestamp, PublicKey)>,
-    chain: Option<String>,
+    pub authorizations: Vec<Authorization>,
+    pub finalized: Option<(Timestamp, PublicKey)>,
+    pub chain: Option<String>,
 }
 
 #[derive(Clone)]
-struct Authorization {
-    name: SubjectName,
-    token: Token,
+pub struct Authorization {
+    pub name: SubjectName,
+    pub token: Token,
     /// When the agent said that the answer stands.
-    ready: Option<Timestamp>,
-    verdict: Option<Result<(), Problem>>,
+    pub ready: Option<Timestamp>,
+    pub verdict: Option<Result<(), Problem>>,
 }
 
 impl Authority {
     pub fn new(seed: u64, truth: Clock, script: Script, board: Board, lifetime: Span) -> Self {
-        let mint = Mint::new(seed, truth.now());
-        let books = Mutex::new(Books { lifetime, ..Books::default() });
+        let mint = Mint::shared(truth.now());
+        let books = Mutex::new(Books {
+            calls: 0,
+            lifetime,
+            orders: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+            issued: BTreeMap::new(),
+            by_ari: BTreeMap::new(),
+            limits: Limits::new(lifetime),
+            limited_until: None,
+            said_now: None,
+            asked: VecDeque::new(),
+            wondered: VecDeque::new(),
+            breaches: Vec::new(),
+        });
         Self { seed, truth, script, board, mint, books }
     }
 
@@ -93,18 +119,18 @@ impl Authority {
         self.books().orders.iter().map(|(url, order)| (url.clone(), order.clone())).collect()
     }
 
-    /// Orders that the agent knows of and that are neither finished nor given up.
+    /// Orders that an agent knows of and that are neither finished nor given up. One that was
+    /// placed in a race may live until the loser has noticed.
     pub fn open(&self) -> Vec<String> {
         let now = self.truth.now();
-        let books = self.books();
-        let open = books.orders.iter().filter(|(_, order)| {
-            order.told
-                && !order.abandoned
-                && order.downloads == 0
-                && now < order.placed + ORDER_LIVES
-                && !order.failed()
+        let mut books = self.books();
+        let Books { orders, unfinished, .. } = &mut *books;
+        unfinished.retain(|url| {
+            let order = &orders[url];
+            !order.abandoned && order.downloads == 0 && now < order.placed + ORDER_LIVES && !order.failed()
         });
-        open.map(|(url, _)| url.clone()).collect()
+        let settled = |url: &&String| orders[*url].told && orders[*url].placed + RACE_ENDS <= now;
+        unfinished.iter().filter(settled).cloned().collect()
     }
 
     /// The agent died before it could save these: it can't know of them.
@@ -116,11 +142,73 @@ impl Authority {
 
     /// The validity of a certificate of ours.
     pub fn issued(&self, leaf: &Fingerprint) -> Option<Interval> {
-        self.books().issued.get(leaf).copied()
+        self.books().issued.get(leaf).map(|issue| issue.validity)
     }
 
-    pub fn breaches(&self) -> usize {
-        self.books().breaches.len()
+    pub fn certificates(&self) -> u64 {
+        self.books().issued.len() as u64
+    }
+
+    /// Since when a certificate is revoked.
+    pub fn revoked(&self, leaf: &Fingerprint) -> Option<Timestamp> {
+        self.books().issued.get(leaf)?.revoked
+    }
+
+    /// All certificates so far are revoked, and renewal information says so.
+    pub fn revoke_all(&self) {
+        let now = self.truth.now();
+        for issue in self.books().issued.values_mut() {
+            issue.revoked.get_or_insert(now);
+        }
+    }
+
+    /// What an agent did that it should not, oldest first.
+    pub fn breaches(&self) -> Vec<String> {
+        self.books().breaches.clone()
+    }
+
+    /// How often one of the CA's own limits was reached.
+    pub fn limits_reached(&self) -> u64 {
+        self.books().limits.reached
+    }
+
+    /// Orders are refused until a date that was told.
+    pub fn limited(&self) -> bool {
+        self.books().limited_until.is_some_and(|until| self.truth.now() < until)
+    }
+
+    /// Somebody asks for an order.
+    pub fn asked(&self) {
+        self.books().asked.push_back(self.truth.now());
+    }
+
+    /// Somebody asks for renewal information.
+    pub fn wondered(&self) {
+        self.books().wondered.push_back(self.truth.now());
+    }
+
+    /// Requests for an order in the day up to now, and questions for renewal information.
+    pub fn asked_today(&self) -> (usize, usize) {
+        let from = self.truth.now() - Span::DAY;
+        let mut books = self.books();
+        let Books { asked, wondered, .. } = &mut *books;
+        for asked in [&mut *asked, &mut *wondered] {
+            while asked.front().is_some_and(|at| *at <= from) {
+                asked.pop_front();
+            }
+        }
+        (asked.len(), wondered.len())
+    }
+
+    /// Certificates issued in the day up to now.
+    pub fn issued_today(&self) -> usize {
+        let from = self.truth.now() - Span::DAY;
+        self.books().issued.values().filter(|issue| issue.at > from).count()
+    }
+
+    /// A Retry-After that an agent could not remember binds it no more.
+    pub fn forgive(&self) {
+        self.books().limited_until = None;
     }
 
     /// When renewal information first said: now.
@@ -128,7 +216,7 @@ impl Authority {
         self.books().said_now
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    pub fn books(&self) -> MutexGuard<'_, Books> {
         self.books.lock().unwrap()
     }
 }
@@ -138,113 +226,34 @@ impl Order {
         self.authorizations.iter().any(|authorization| matches!(authorization.verdict, Some(Err(_))))
     }
 
-    fn proven(&self) -> bool {
+    pub fn proven(&self) -> bool {
         self.authorizations.iter().all(|authorization| matches!(authorization.verdict, Some(Ok(()))))
     }
 }
 
 impl Books {
-    fn order(&mut self, url: &str) -> Result<&mut Order, Failure> {
+    pub fn enter(&mut self, url: &str, order: Order) {
+        self.unfinished.insert(url.to_owned());
+        self.orders.insert(url.to_owned(), order);
+    }
+
+    /// The certificate with this id was not replaced before; it counts as replaced when the
+    /// order is finished. `None`: unknown here.
+    pub fn unreplaced(&self, ari_id: &str) -> Option<bool> {
+        Some(!self.issued[self.by_ari.get(ari_id)?].replaced)
+    }
+
+    pub fn order(&mut self, url: &str) -> Result<&mut Order, Failure> {
         self.orders
             .get_mut(url)
             .ok_or_else(|| Failure::transient(Fault::Ca, "order-gone", "the CA does not know this order"))
     }
 }
 
-/// One node's way to the CA.
-pub struct Desk {
-    pub authority: Arc<Authority>,
-    pub points: Arc<Points>,
-    /// The node's own clock: what it makes of a Retry-After.
-    pub clock: Clock,
-}
-
-impl Desk {
-    /// One request: a point to die at, the way there, the effect, and the way back.
-    async fn ask<T>(
-        &self,
-        effect: impl FnOnce(&Authority, &mut Books, Timestamp) -> Result<T, Failure> + Send,
-    ) -> Result<T, Failure> {
-        let (authority, script) = (&*self.authority, &self.authority.script);
-        self.points.pass().await;
-        let calls = {
-            let mut books = authority.books();
-            books.calls += 1;
-            books.calls
-        };
-        let takes = 20 + i64::try_from(mix(&[authority.seed, calls]) % 180).unwrap();
-        authority.truth.sleep(Span::from_millis(takes)).await;
-        if script.strikes(&Trouble::CaDown) {
-            authority.truth.sleep(CONNECT_TIMEOUT).await;
-            return Err(down("no connection within 10 s"));
-        }
-        if script.strikes(&Trouble::CaErrors) {
-            return Err(down("503 Service Unavailable"));
-        }
-        let answer = effect(authority, &mut authority.books(), authority.truth.now());
-        self.points.pass().await;
-        if script.strikes(&Trouble::ReplyLost) {
-            return Err(down("the connection broke"));
-        }
-        answer
-    }
-
-    fn place(
-        &self,
-        authority: &Authority,
-        books: &mut Books,
-        request: &OrderRequest,
-        now: Timestamp,
-    ) -> Result<String, Failure> {
-        let limit = authority.script.find(|trouble| match trouble {
-            Trouble::RateLimit(span) => Some(*span),
-            _ => None,
-        });
-        if books.limited_until.is_some_and(|until| now < until) {
-            books.breaches.push(now);
-        }
-        if let Some(span) = limit {
-            books.limited_until = Some(now + span);
-            let until = self.clock.now() + span;
-            let words = "too many certificates for this set of names";
-            return Err(Failure::new(Class::Limited { until }, Fault::Ca, "rate-limited", words));
-        }
-        if request.replaces.is_some() && authority.script.strikes(&Trouble::ReplacesRefused) {
-            return Err(Failure::refused(Fault::Ca, "replaces-refused", "already replaced"));
-        }
-        let number = books.orders.len() as u64 + 1;
-        let url = format!("https://ca.example/order/{number:04}");
-        let authorizations = request
-            .names
-            .iter()
-            .zip(0u64..)
-            .map(|(name, place)| Authorization {
-                name: name.clone(),
-                token: Token::parse(&format!("token{number:04}of{place:04}{}", "x".repeat(20))).unwrap(),
-                ready: None,
-                verdict: None,
-            })
-            .collect();
-        let order = Order {
-            placed: now,
-            names: request.names.clone(),
-            replaces: request.replaces.clone(),
-            told: false,
-            abandoned: false,
-            downloads: 0,
-            authorizations,
-            finalized: None,
-            chain: None,
-        };
-        books.orders.insert(url.clone(), order);
-        Ok(url)
-    }
-}
-
 impl Authority {
     /// Brings an order up to date: what was to be validated or issued by now is.
-    fn advance(&self, books: &mut Books, url: &str, now: Timestamp) -> Result<OrderView, Failure> {
-        let Books { lifetime, orders, issued, .. } = books;
+    pub fn advance(&self, books: &mut Books, url: &str, now: Timestamp) -> Result<OrderView, Failure> {
+        let Books { lifetime, orders, issued, by_ari, limits, breaches, .. } = books;
         let gone = || Failure::transient(Fault::Ca, "order-gone", "the CA does not know this order");
         let order = orders.get_mut(url).ok_or_else(gone)?;
         if now >= order.placed + ORDER_LIVES {
@@ -253,7 +262,11 @@ impl Authority {
         for authorization in &mut order.authorizations {
             if authorization.verdict.is_none() && authorization.ready.is_some_and(|at| now >= at + VALIDATES)
             {
-                authorization.verdict = Some(self.validate(authorization));
+                let verdict = self.validate(authorization);
+                if verdict.is_err() {
+                    breaches.extend(limits.failed(&authorization.name, now));
+                }
+                authorization.verdict = Some(verdict);
             }
         }
         if let Some((at, key)) = &order.finalized
@@ -269,7 +282,12 @@ impl Authority {
             let serial = mix(&[self.seed, 7, issued.len() as u64]) >> 1;
             let chain = self.mint.chain(&key, &order.names, validity, serial);
             let leaf = bundle::leaf_of(chain.as_bytes()).unwrap();
-            issued.insert(leaf.fingerprint, validity);
+            limits.issued(&order.names, order.free, now);
+            if let Some(before) = order.replaces.as_ref().and_then(|id| issued.get_mut(by_ari.get(id)?)) {
+                before.replaced = true;
+            }
+            by_ari.extend(leaf.ari_id.map(|id| (id, leaf.fingerprint)));
+            issued.insert(leaf.fingerprint, Issue { at: now, validity, revoked: None, replaced: false });
             order.chain = Some(chain);
         }
         let status = match order {
@@ -297,7 +315,7 @@ impl Authority {
         })
     }
 
-    fn view_of(authorization: &Authorization, abandoned: bool) -> AuthorizationView {
+    pub fn view_of(authorization: &Authorization, abandoned: bool) -> AuthorizationView {
         let (status, challenge, error) = match &authorization.verdict {
             Some(Ok(())) => (AuthorizationStatus::Valid, ChallengeStatus::Valid, None),
             Some(Err(problem)) => {
@@ -320,8 +338,10 @@ impl Authority {
         AuthorizationView { name: authorization.name.clone(), status, challenges: vec![challenge] }
     }
 
-    fn window(&self, books: &mut Books, ari_id: &str, now: Timestamp) -> Interval {
-        if self.script.strikes(&Trouble::AriNow) {
+    pub fn window(&self, books: &mut Books, ari_id: &str, now: Timestamp) -> Interval {
+        let known = books.by_ari.get(ari_id).map(|leaf| books.issued[leaf]);
+        let revoked = known.is_some_and(|issue| issue.revoked.is_some());
+        if revoked || self.script.strikes(&Trouble::AriNow) {
             books.said_now.get_or_insert(now);
             return Interval::new(now - Span::hours(2), now - Span::HOUR);
         }
@@ -335,123 +355,23 @@ impl Authority {
             ];
             return absurd[usize::try_from(mix(&[self.seed, books.calls]) % 4).unwrap()];
         }
-        let known = books.orders.values().filter_map(|order| order.chain.as_ref()).find_map(|chain| {
-            let leaf = bundle::leaf_of(chain.as_bytes()).ok()?;
-            (leaf.ari_id.as_deref() == Some(ari_id)).then_some(leaf.validity())
-        });
-        let validity = known.unwrap_or(Interval::new(now, now + books.lifetime));
-        // Two thirds into life, for a fiftieth of it.
-        let start = validity.start + validity.length().times(2).over(3) - validity.length().over(50);
-        Interval::new(start, start + validity.length().over(50))
-    }
-}
-
-impl Ca for Desk {
-    fn order<'a>(&'a self, request: &'a OrderRequest) -> Reply<'a, Result<OrderView, Failure>> {
-        Box::pin(async move {
-            let view = self
-                .ask(|authority, books, now| {
-                    let url = self.place(authority, books, request, now)?;
-                    authority.advance(books, &url, now)
-                })
-                .await?;
-            self.authority.books().order(&view.url)?.told = true;
-            Ok(view)
-        })
-    }
-
-    fn view<'a>(&'a self, order: &'a str) -> Reply<'a, Result<OrderView, Failure>> {
-        Box::pin(self.ask(move |authority, books, now| authority.advance(books, order, now)))
-    }
-
-    fn authorizations<'a>(&'a self, order: &'a str) -> Reply<'a, Result<Vec<AuthorizationView>, Failure>> {
-        Box::pin(self.ask(move |authority, books, now| {
-            authority.advance(books, order, now)?;
-            let order = books.order(order)?;
-            let abandoned = order.abandoned;
-            Ok(order.authorizations.iter().map(|one| Authority::view_of(one, abandoned)).collect())
-        }))
-    }
-
-    fn ready<'a>(&'a self, order: &'a str, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
-        Box::pin(self.ask(move |_, books, now| {
-            let order = books.order(order)?;
-            let found = order.authorizations.iter_mut().find(|one| one.token == task.token);
-            found.unwrap().ready.get_or_insert(now);
-            Ok(())
-        }))
-    }
-
-    fn finalize<'a>(&'a self, order: &'a str, csr: &'a [u8]) -> Reply<'a, Result<OrderView, Failure>> {
-        Box::pin(self.ask(move |authority, books, now| {
-            authority.advance(books, order, now)?;
-            let asked = books.order(order)?;
-            if !asked.proven() || asked.finalized.is_some() {
-                return Err(Failure::transient(Fault::Ca, "order-not-ready", "orderNotReady"));
-            }
-            let mut wish = Wish::read(csr);
-            let mut names = asked.names.clone();
-            wish.names.sort();
-            names.sort();
-            if wish.names != names {
-                return Err(Failure::refused(Fault::Ours, "bad-csr", "the CSR is for other names"));
-            }
-            asked.finalized = Some((now, wish.key));
-            authority.advance(books, order, now)
-        }))
-    }
-
-    fn download<'a>(&'a self, order: &'a str) -> Reply<'a, Result<String, Failure>> {
-        Box::pin(self.ask(move |_, books, _| {
-            let order = books.order(order)?;
-            order.downloads += 1;
-            Ok(order.chain.clone().unwrap())
-        }))
-    }
-
-    fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>> {
-        Box::pin(self.ask(move |authority, books, now| {
-            let window = authority.window(books, ari_id, now);
-            Ok(Some(RenewalInfo { window, explanation: None, retry_after: ARI_AGAIN }))
-        }))
-    }
-
-    fn skew(&self) -> Reply<'_, Result<Option<Span>, Failure>> {
-        Box::pin(async move {
-            let date = self.reachable().await?.date;
-            Ok(date.map(|date| self.clock.now().since(date)))
-        })
-    }
-
-    fn reachable(&self) -> Reply<'_, Result<Greeting, Failure>> {
-        Box::pin(async move {
-            self.points.pass().await;
-            if self.authority.script.strikes(&Trouble::CaDown) {
-                self.authority.truth.sleep(CONNECT_TIMEOUT).await;
-                return Err(down("no connection within 10 s"));
-            }
-            let date = Some(self.authority.truth.now());
-            Ok(Greeting { date, renewal_info: true, ..Greeting::default() })
-        })
-    }
-
-    fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>> {
-        // Noted as asked for whether the CA hears it or not: more can't be done.
-        if let Ok(order) = self.authority.books().order(order) {
-            order.abandoned = true;
+        let validity = known.map_or(Interval::new(now, now + books.lifetime), |issue| issue.validity);
+        let life = validity.length();
+        if self.script.strikes(&Trouble::AriLate) {
+            let start = validity.end - life.over(20) - Span::secs(1);
+            return Interval::new(start, validity.end);
         }
-        Box::pin(self.ask(|_, _, _| Ok(())))
-    }
-
-    fn account(&self) -> Reply<'_, Result<String, Failure>> {
-        Box::pin(async { Ok("https://ca.example/account/1".into()) })
+        // For a fiftieth of life, two thirds into it, or half of it where it is short.
+        let used = if life < Span::days(10) { life.over(2) } else { life.times(2).over(3) };
+        let mut start = validity.start + used - life.over(50);
+        if self.script.strikes(&Trouble::AriWanders) {
+            let part = u32::try_from(mix(&[self.seed, books.calls]) % 200_000).unwrap();
+            start = start + life.millionths(part) - life.over(10);
+        }
+        Interval::new(start, start + life.over(50))
     }
 }
 
-fn key_authorization(token: &Token) -> String {
+pub fn key_authorization(token: &Token) -> String {
     format!("{}.{THUMBPRINT}", token.as_str())
-}
-
-fn down(why: &str) -> Failure {
-    Failure::transient(Fault::Ca, "ca-down", format!("the CA does not answer: {why}"))
 }

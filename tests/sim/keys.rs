@@ -1,4 +1,6 @@
-//! Leaf keys that are the same in every run of a seed.
+//! Leaf keys that are the same in every run.
+
+use std::sync::OnceLock;
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
 use aws_lc_rs::encoding::{AsDer, EcPrivateKeyRfc5915Der};
@@ -8,18 +10,19 @@ use nolapse::core::layout::Content;
 use nolapse::core::leaf::mix;
 
 /// Keys of one world, handed out in turn and then again from the first. Making them is most of the
-/// work of making a world.
-const KEYS: u64 = 12;
+/// work of making a world, so all worlds have the same.
+const KEYS: u64 = 5;
 
 /// PEM texts for [`nolapse::sys::keys::Keys::pool`].
-pub fn pool(seed: u64) -> Vec<Content> {
-    (0..KEYS).map(|n| key(seed, n)).collect()
+pub fn pool() -> &'static [Content] {
+    static POOL: OnceLock<Vec<Content>> = OnceLock::new();
+    POOL.get_or_init(|| (0..KEYS).map(key).collect())
 }
 
-fn key(seed: u64, n: u64) -> Content {
+fn key(n: u64) -> Content {
     let mut scalar = [0; 32];
     for (place, word) in scalar.chunks_exact_mut(8).zip(0u64..) {
-        place.copy_from_slice(&mix(&[seed, n, word]).to_be_bytes());
+        place.copy_from_slice(&mix(&[n, word]).to_be_bytes());
     }
     // Below the group's order, which begins with ffffffff.
     scalar[0] &= 0x7f;

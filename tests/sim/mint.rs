@@ -1,5 +1,7 @@
 //! Certificates that are the same in every run: Ed25519 signs without dice.
 
+use std::sync::{Arc, OnceLock};
+
 use aws_lc_rs::signature::Ed25519KeyPair;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -32,12 +34,18 @@ pub struct Wish {
 pub struct PublicKey(Vec<u8>);
 
 impl Mint {
-    pub fn new(seed: u64, epoch: Timestamp) -> Self {
+    /// Signed once for all worlds; what they issue differs by its serial numbers.
+    pub fn shared(epoch: Timestamp) -> Arc<Self> {
+        static MINT: OnceLock<Arc<Mint>> = OnceLock::new();
+        MINT.get_or_init(|| Arc::new(Self::new(epoch))).clone()
+    }
+
+    fn new(epoch: Timestamp) -> Self {
         let validity = Interval::new(epoch - Span::days(365), epoch + Span::days(20 * 365));
-        let root_key = ed25519(mix(&[seed, 1]));
+        let root_key = ed25519(1);
         let root = Issuer::new(authority("Simulated Root", 1, validity), root_key);
         let params = authority("Simulated Intermediate", 2, validity);
-        let key = ed25519(mix(&[seed, 2]));
+        let key = ed25519(2);
         let certificate = params.signed_by(&key, &root).unwrap();
         let intermediate_pem = pem::encode("CERTIFICATE", certificate.der());
         Self { intermediate: Issuer::new(params, key), intermediate_pem }

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use nolapse::agent::{Agent, Parts, Scene, Signal};
+use nolapse::agent::{Agent, Parts, Scene, Signal, Survey};
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
+use nolapse::core::list::List;
 use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
-use nolapse::core::spec::{KeyKind, LineageSpec, Rights, Wanted};
+use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Terms, Wanted};
 use nolapse::core::time::Span;
+use nolapse::core::time::Timestamp;
 use nolapse::ports::{Ca, Hook, Solver};
 use nolapse::store::DirStore;
 use nolapse::sys::clock::Clock;
@@ -20,14 +22,20 @@ use nolapse::sys::disk::{Disk, Model};
 use nolapse::sys::keys::Keys;
 
 use crate::board::Board;
-use crate::ca::{Authority, Desk};
+use crate::bug::{Bug, Planted};
+use crate::ca::Authority;
 use crate::crash::Points;
+use crate::desk::Desk;
 use crate::hook::Reload;
-use crate::laws::Laws;
+use crate::journal::{Journal, Law};
+use crate::laws::{Laws, at_once};
+use crate::peek::Shelves;
 use crate::probe::Handshake;
 use crate::script::Script;
 use crate::server::Server;
+use crate::shared::SharedStore;
 use crate::solver::BoardSolver;
+use crate::store::Keeper;
 use crate::{ca, keys};
 
 pub const STATE: &str = "/var/lib/nolapse";
@@ -35,7 +43,23 @@ pub const LIVE: &str = "/live";
 /// The lineage of a node, and the first of its names.
 pub const SHOP: &str = "shop.example.com";
 
+/// What the nodes of a world have in common.
+#[derive(Clone)]
+pub struct Common {
+    pub script: Script,
+    pub board: Board,
+    pub authority: Arc<Authority>,
+    pub journal: Journal,
+    /// Agents on each host.
+    pub agents: usize,
+    pub shared: Option<SharedStore>,
+    pub bug: Option<Planted>,
+    /// Told when an agent did something or died.
+    pub stir: Arc<Notify>,
+}
+
 pub struct Node {
+    pub number: usize,
     pub clock: Clock,
     pub disk: Disk,
     pub model: Model,
@@ -45,28 +69,32 @@ pub struct Node {
     pub laws: Arc<Laws>,
     /// What the configuration asks for now; `None`: nothing.
     pub spec: Option<LineageSpec>,
+    common: Common,
     keys: Keys,
     desk: Arc<Desk>,
     solver: Arc<BoardSolver>,
     probe: Arc<Handshake>,
-    running: Option<Running>,
+    /// Agents on this host; a second one races the first.
+    running: Vec<Running>,
 }
 
 /// A process.
 struct Running {
-    agent: Arc<Agent>,
     signals: mpsc::Sender<Signal>,
     task: JoinHandle<Result<(), Failure>>,
 }
 
 impl Node {
-    pub fn new(seed: u64, clock: Clock, script: &Script, board: &Board, authority: &Arc<Authority>) -> Self {
+    pub fn new(number: usize, epoch: Timestamp, common: Common) -> Self {
+        let Common { script, board, authority, .. } = &common;
+        let clock = Clock::starting_at(epoch);
+        let truth = authority.truth.clone();
         let (disk, model) = Disk::model();
         model.make_dirs(Path::new(STATE), 0o700);
         model.make_dirs(Path::new(LIVE), 0o755);
-        let points = Arc::new(Points::new(disk.clone()));
+        Bug::on_disk(common.bug, &model);
+        let points = Arc::new(Points::new(disk.clone(), truth.clone(), common.stir.clone()));
         let server = Arc::new(Server::new(disk.clone(), Path::new(LIVE).join(SHOP)));
-        let truth = authority.truth.clone();
         let reload = Arc::new(Reload {
             server: server.clone(),
             script: script.clone(),
@@ -74,19 +102,27 @@ impl Node {
             truth: truth.clone(),
             told: std::sync::Mutex::default(),
         });
-        let pool = keys::pool(seed);
-        let mut canaries = keys::canaries(&pool);
+        let pool = keys::pool();
+        let mut canaries = keys::canaries(pool);
         canaries.push(ca::THUMBPRINT.to_owned());
+        let id = LineageId::parse(SHOP).unwrap();
+        let shelves = Shelves {
+            id: id.clone(),
+            disk: disk.clone(),
+            state_dir: STATE.into(),
+            shared: common.shared.clone(),
+        };
         let laws = Arc::new(Laws::new(
-            LineageId::parse(SHOP).unwrap(),
-            disk.clone(),
+            number,
+            shelves,
             model.clone(),
-            Path::new(LIVE),
-            Path::new(STATE),
+            Path::new(LIVE).join(SHOP),
             clock.clone(),
             authority.clone(),
             reload.clone(),
             canaries,
+            common.journal.clone(),
+            common.stir.clone(),
         ));
         let desk =
             Arc::new(Desk { authority: authority.clone(), points: points.clone(), clock: clock.clone() });
@@ -103,6 +139,7 @@ impl Node {
             truth,
         });
         Self {
+            number,
             clock,
             disk,
             model,
@@ -111,26 +148,38 @@ impl Node {
             reload,
             laws,
             spec: Some(shop(&[SHOP, "www.shop.example.com"])),
-            keys: Keys::pool(&pool).unwrap(),
+            keys: Keys::pool(pool).unwrap(),
             desk,
             solver,
             probe,
-            running: None,
+            running: Vec::new(),
+            common,
         }
     }
 
     pub fn is_running(&self) -> bool {
-        self.running.is_some()
+        !self.running.is_empty()
+    }
+
+    pub fn lacks_agents(&self) -> bool {
+        self.running.len() < self.common.agents
     }
 
     /// Starts the daemon as a process does: it opens its state, or fails.
     pub async fn start(&mut self) -> Result<(), String> {
-        let store = DirStore::open(self.disk.clone(), self.clock.clone(), Path::new(STATE))
+        let local = DirStore::open(self.disk.clone(), self.clock.clone(), Path::new(STATE))
             .await
             .map_err(|error| error.to_string())?;
-        for report in store.reports() {
+        for report in local.reports() {
             self.laws.note(&format!("{report:?}"));
         }
+        let store = Keeper {
+            node: self.number,
+            local,
+            shared: self.common.shared.clone(),
+            points: self.points.clone(),
+            bug: self.common.bug.map(Bug::new),
+        };
         let parts = Parts {
             store: Arc::new(store),
             probe: self.probe.clone(),
@@ -141,57 +190,113 @@ impl Node {
         };
         let agent = Arc::new(Agent::new(parts, self.scene()));
         let (signals, inbox) = mpsc::channel(8);
-        let (runner, laws) = (agent.clone(), self.laws.clone());
-        let task = tokio::spawn(async move { runner.run(inbox, |pass| laws.turned(pass.next_wake)).await });
-        self.running = Some(Running { agent, signals, task });
+        let laws = self.laws.clone();
+        let task = tokio::spawn(async move { agent.run(inbox, |pass| laws.turned(pass.next_wake)).await });
+        self.running.push(Running { signals, task });
         Ok(())
     }
 
-    /// The process is gone, wherever it was.
+    /// The processes are gone, wherever they were.
     pub async fn kill(&mut self) {
-        if let Some(running) = self.running.take() {
+        for running in self.running.drain(..) {
             running.task.abort();
             let _ = running.task.await;
         }
         self.points.revive();
     }
 
-    /// Whether the daemon ended by itself, and how.
-    pub async fn ended(&mut self) -> Option<String> {
-        if !self.running.as_ref().is_some_and(|running| running.task.is_finished()) {
-            return None;
+    /// The power goes and comes back: what was not synced may be lost.
+    pub async fn lose_power(&mut self, seed: u64) {
+        self.kill().await;
+        self.model.crash(seed);
+        Bug::on_disk(self.common.bug, &self.model);
+        self.server.boot();
+    }
+
+    /// As an operator does it: the server reads its files anew, if it can.
+    pub fn restart_server(&self) {
+        match self.server.reload(self.common.authority.truth.now()) {
+            Ok(()) => self.laws.note("somebody restarts the server"),
+            Err(why) => self.laws.note(&format!("somebody can't restart the server: {why}")),
         }
-        let running = self.running.take()?;
-        Some(match running.task.await {
-            Ok(Ok(())) => "ended".into(),
-            Ok(Err(failure)) => failure.to_string(),
-            Err(panic) => panic!("the daemon panicked: {panic}"),
-        })
+    }
+
+    /// All that was wrong with the disk ends.
+    pub fn heal_disk(&self) {
+        self.model.heal();
+        Bug::on_disk(self.common.bug, &self.model);
+    }
+
+    /// How daemons ended that ended by themselves. `Err`: one panicked.
+    pub async fn ended(&mut self) -> Vec<Result<String, String>> {
+        let mut ends = Vec::new();
+        while let Some(place) = self.running.iter().position(|running| running.task.is_finished()) {
+            ends.push(match self.running.remove(place).task.await {
+                Ok(Ok(())) => Ok("ended".into()),
+                Ok(Err(failure)) => Ok(failure.to_string()),
+                Err(panic) => Err(format!("the daemon panicked: {panic}")),
+            });
+        }
+        ends
     }
 
     /// Puts the present spec into force, as a reload of the configuration does.
     pub async fn enter(&self) {
-        if let Some(running) = &self.running {
+        for running in &self.running {
             running.signals.send(Signal::Enter(Box::new(self.scene()))).await.ok();
         }
     }
 
     /// SIGTERM, and the wait for the end.
     pub async fn stop(&mut self) {
-        if let Some(running) = self.running.take() {
+        for running in self.running.drain(..) {
             running.signals.send(Signal::Stop).await.ok();
             running.task.await.unwrap().unwrap();
         }
     }
 
-    pub fn agent(&self) -> Option<&Arc<Agent>> {
-        self.running.as_ref().map(|running| &running.agent)
+    /// What there is to say of the lineage now, by an agent that only looks.
+    pub fn survey(&self) -> Option<Survey> {
+        at_once(self.observer()?.survey(&self.laws.shelves.id)).ok()
+    }
+
+    /// Law: the same inputs give the same plan, however often and in whatever words.
+    pub fn plans_alike(&self) {
+        let Some(observer) = self.observer() else { return };
+        let id = &self.laws.shelves.id;
+        let (Ok(survey), Ok((again, _))) = (at_once(observer.survey(id)), at_once(observer.explain(id)))
+        else {
+            return;
+        };
+        if survey.plan != again.plan {
+            let words = format!("{:?} and {:?} from the same inputs", survey.plan, again.plan);
+            self.common.journal.breach(Law::Plan, &words);
+        }
+        if survey.plan.wake_at <= survey.at {
+            let words = format!("the plan wakes at {}, it is {}", survey.plan.wake_at, survey.at);
+            self.common.journal.breach(Law::Wake, &words);
+        }
+    }
+
+    fn observer(&self) -> Option<Agent> {
+        if !self.is_running() || self.points.dark() {
+            return None;
+        }
+        let parts = Parts {
+            store: Arc::new(self.laws.shelves.peek()?),
+            probe: self.probe.clone(),
+            sink: self.laws.clone(),
+            clock: self.clock.clone(),
+            disk: self.disk.clone(),
+            keys: self.keys.clone(),
+        };
+        Some(Agent::new(parts, self.scene()))
     }
 
     fn scene(&self) -> Scene {
         let mut wanted = Wanted::default();
         if let Some(spec) = &self.spec {
-            wanted.lineages.insert(spec.id.clone(), spec.clone());
+            wanted.lineages.insert(spec.clone());
         }
         Scene {
             wanted: Arc::new(wanted),
@@ -205,19 +310,22 @@ impl Node {
 
 /// The certificate of a shop behind one server.
 pub fn shop(names: &[&str]) -> LineageSpec {
-    LineageSpec {
-        id: LineageId::parse(SHOP).unwrap(),
-        names: names.iter().map(|name| SubjectName::parse(name).unwrap()).collect(),
+    let terms = Terms {
         issuers: vec![IssuerId::parse("ca").unwrap()],
         profile: None,
         key: KeyKind::EcdsaP256,
         reuse_key: false,
         solvers: vec![SolverId::parse("http").unwrap()],
         hooks: vec![HookId::parse("nginx").unwrap()],
-        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()],
         observe_timeout: Span::secs(30),
-        rights: Rights::default(),
-        outputs: Vec::new(),
-        origin: "conf.d/shop.toml:1".into(),
+        rights: Arc::default(),
+    };
+    LineageSpec {
+        id: LineageId::parse(SHOP).unwrap(),
+        names: names.iter().map(|name| SubjectName::parse(name).unwrap()).collect(),
+        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()].into(),
+        outputs: List::default(),
+        origin: Origin { file: "conf.d/shop.toml".into(), line: 1 },
+        terms: Arc::new(terms),
     }
 }

@@ -1,6 +1,7 @@
-//! What goes wrong, and when: one list for all that surrounds the agent. Dates are true dates,
+//! What goes wrong, and when: one list for all that surrounds the agents. Dates are true dates,
 //! whatever a host's clock shows.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use nolapse::core::name::SubjectName;
@@ -14,8 +15,12 @@ pub enum Trouble {
     CaDown,
     /// The directory answers, everything else says 503.
     CaErrors,
+    /// Each request to the CA takes so much longer.
+    CaSlow(Span),
     /// New orders are answered with 429 and this Retry-After.
     RateLimit(Span),
+    /// The request does not reach the CA.
+    RequestLost,
     /// The CA does the thing and its answer is lost.
     ReplyLost,
     ReplacesRefused,
@@ -27,6 +32,10 @@ pub enum Trouble {
     AriNow,
     /// Renewal information is nonsense: backwards, in the past, in the year 9999.
     AriAbsurd,
+    /// Renewal information says: at the last moment that is believed.
+    AriLate,
+    /// Renewal information is another one each time, a tenth of life earlier or later.
+    AriWanders,
     /// Validation of this name fails.
     NameFails(SubjectName),
     SolverFails,
@@ -41,6 +50,69 @@ pub enum Trouble {
     /// The server answers no handshake.
     ServerDown,
     DiskFull,
+    DiskReadOnly,
+    /// The shared store answers nothing.
+    StoreDown,
+    /// A write to the shared store finds that somebody else wrote first, although nobody did.
+    StoreConflict,
+    /// A write does not reach the shared store.
+    StoreUnheard,
+    /// A write takes effect in the shared store and its answer is lost.
+    StoreReplyLost,
+    /// The shared store answers with the value before the present one.
+    StoreStale,
+    /// Everybody gets the claim.
+    ClaimsIgnored,
+}
+
+impl Trouble {
+    /// An hour in which only this goes wrong is good enough to renew in.
+    pub const fn harmless(&self) -> bool {
+        matches!(
+            self,
+            Self::ReplacesRefused
+                | Self::AriNow
+                | Self::AriAbsurd
+                | Self::AriLate
+                | Self::AriWanders
+                | Self::CleanUpFails
+        )
+    }
+
+    /// How long after its end it still may keep an agent from asking again, by rules that are
+    /// the CA's or protect the CA.
+    pub const fn aftermath(&self) -> Span {
+        match self {
+            // Ten failed validations a day: the next may be due only when the first is a day old.
+            // And a refused generation is not reinstalled before its own backoff, at most a day.
+            Self::NameFails(_) | Self::SolverFails | Self::CheckRefusesNew => Span::hours(25),
+            Self::RateLimit(span) => *span,
+            // Until somebody restarts the server, however often it lied.
+            Self::ReloadLies => Span::secs(1),
+            _ => Span::ZERO,
+        }
+    }
+
+    /// Orders may be lost to it, or asked for because of it.
+    pub const fn costs_orders(&self) -> bool {
+        matches!(
+            self,
+            Self::RequestLost
+                | Self::ReplyLost
+                | Self::WrongLeaf
+                | Self::Processing
+                | Self::AriNow
+                | Self::AriWanders
+                | Self::NameFails(_)
+                | Self::SolverFails
+                | Self::CaDown
+                | Self::StoreConflict
+                | Self::StoreUnheard
+                | Self::StoreReplyLost
+                | Self::StoreStale
+                | Self::ClaimsIgnored
+        )
+    }
 }
 
 /// A trouble and its time.
@@ -58,12 +130,19 @@ struct Beat {
 #[derive(Clone)]
 pub struct Script {
     truth: Clock,
-    beats: Arc<Mutex<Vec<Beat>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    beats: Vec<Beat>,
+    /// How often each kind of trouble struck.
+    struck: BTreeMap<String, u64>,
 }
 
 impl Script {
     pub fn new(truth: Clock) -> Self {
-        Self { truth, beats: Arc::default() }
+        Self { truth, state: Arc::default() }
     }
 
     /// `trouble` from now on for `span`.
@@ -73,22 +152,28 @@ impl Script {
     }
 
     pub fn during(&self, during: Interval, trouble: Trouble) {
-        self.beats.lock().unwrap().push(Beat { during, skip: 0, left: None, trouble });
+        self.add(Beat { during, skip: 0, left: None, trouble });
     }
 
     /// The next `times` occasions meet `trouble`.
     pub fn next(&self, times: u32, trouble: Trouble) {
-        self.counted(0, times, trouble);
+        self.next_within(Span::MAX, times, trouble);
+    }
+
+    /// The next `times` occasions within `span` meet `trouble`.
+    pub fn next_within(&self, span: Span, times: u32, trouble: Trouble) {
+        let now = self.truth.now();
+        self.add(Beat { during: Interval::new(now, now + span), skip: 0, left: Some(times), trouble });
     }
 
     /// So many occasions go well, the one after them meets `trouble`.
     pub fn skip_then(&self, skip: u32, trouble: Trouble) {
-        self.counted(skip, 1, trouble);
+        let during = Interval::new(self.truth.now(), Timestamp::MAX);
+        self.add(Beat { during, skip, left: Some(1), trouble });
     }
 
-    fn counted(&self, skip: u32, times: u32, trouble: Trouble) {
-        let during = Interval::new(self.truth.now(), Timestamp::MAX);
-        self.beats.lock().unwrap().push(Beat { during, skip, left: Some(times), trouble });
+    fn add(&self, beat: Beat) {
+        self.state.lock().unwrap().beats.push(beat);
     }
 
     /// Whether this strikes now; a counted trouble is used up by asking.
@@ -96,10 +181,22 @@ impl Script {
         self.find(|active| (active == trouble).then_some(())).is_some()
     }
 
+    /// Whether this strikes at present, as a state of things and not an occasion.
+    pub fn holds(&self, trouble: &Trouble) -> bool {
+        let now = self.truth.now();
+        let state = self.state.lock().unwrap();
+        state.beats.iter().any(|beat| beat.during.contains(now) && beat.trouble == *trouble)
+    }
+
     /// The first trouble that `pick` makes something of.
     pub fn find<T>(&self, pick: impl Fn(&Trouble) -> Option<T>) -> Option<T> {
+        let mut state = self.state.lock().unwrap();
+        if state.beats.is_empty() {
+            return None;
+        }
         let now = self.truth.now();
-        for beat in self.beats.lock().unwrap().iter_mut() {
+        let State { beats, struck } = &mut *state;
+        for beat in beats.iter_mut() {
             if !beat.during.contains(now) || beat.left == Some(0) {
                 continue;
             }
@@ -109,22 +206,51 @@ impl Script {
                     continue;
                 }
                 beat.left = beat.left.map(|left| left - 1);
+                let words = format!("{:?}", beat.trouble);
+                let kind = words.split(['(', ' ']).next().unwrap_or_default();
+                *struck.entry(kind.to_owned()).or_default() += 1;
                 return Some(picked);
             }
         }
         None
     }
 
-    /// Nothing goes wrong now.
+    /// Nothing goes wrong now that could keep an agent from its work.
     pub fn quiet(&self) -> bool {
         let now = self.truth.now();
-        self.beats.lock().unwrap().iter().all(|beat| !beat.during.contains(now) || beat.left == Some(0))
+        let harms = |beat: &Beat| {
+            !beat.trouble.harmless() && beat.during.contains(now) && beat.left != Some(0)
+                || beat.trouble.aftermath() > Span::ZERO
+                    && beat.during.start <= now
+                    && now < beat.during.end + beat.trouble.aftermath()
+        };
+        !self.state.lock().unwrap().beats.iter().any(harms)
+    }
+
+    /// What an agent is told now may not reach its store.
+    pub fn forgets(&self) -> bool {
+        let now = self.truth.now();
+        let forgets = |beat: &Beat| {
+            let trouble = format!("{:?}", beat.trouble);
+            beat.during.contains(now) && (trouble.starts_with("Store") || trouble.starts_with("Disk"))
+        };
+        self.state.lock().unwrap().beats.iter().any(forgets)
     }
 
     /// The next date at which something begins or ends.
     pub fn next_edge(&self) -> Option<Timestamp> {
-        let now = self.truth.now();
-        let beats = self.beats.lock().unwrap();
-        beats.iter().flat_map(|beat| [beat.during.start, beat.during.end]).filter(|at| *at > now).min()
+        self.edges().filter(|at| *at > self.truth.now()).min()
+    }
+
+    fn edges(&self) -> impl Iterator<Item = Timestamp> + use<> {
+        let state = self.state.lock().unwrap();
+        let edges: Vec<_> =
+            state.beats.iter().flat_map(|beat| [beat.during.start, beat.during.end]).collect();
+        edges.into_iter()
+    }
+
+    /// How often each kind of trouble struck so far.
+    pub fn struck(&self) -> BTreeMap<String, u64> {
+        self.state.lock().unwrap().struck.clone()
     }
 }

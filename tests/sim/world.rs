@@ -1,20 +1,26 @@
-//! A world: a seed, the true time, a script, a CA and a node, run until something is true.
+//! A world: a seed, the true time, a script, a CA and its nodes, run until something is true.
 
 use std::sync::Arc;
+
+use tokio::sync::Notify;
 
 use nolapse::agent::Survey;
 use nolapse::core::event::Event;
 use nolapse::core::ladder::Observed;
-use nolapse::core::leaf::Leaf;
+use nolapse::core::leaf::{Leaf, mix};
+use nolapse::core::record::{Installed, LineageRecord};
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::sys::clock::Clock;
 use nolapse::sys::disk::{Fault, Step, Trouble as DiskTrouble};
 
 use crate::board::Board;
+use crate::bug::Planted;
 use crate::ca::{Authority, Order};
-use crate::laws::{Weather, at_once};
-use crate::node::Node;
+use crate::journal::{Journal, Law};
+use crate::node::{Common, Node};
 use crate::script::{Script, Trouble};
+use crate::shared::SharedStore;
+use crate::sky::Weather;
 
 /// Longest time between two looks at the laws.
 const SLICE: Span = Span::minutes(30);
@@ -22,6 +28,15 @@ const SLICE: Span = Span::minutes(30);
 const COMES_BACK: Span = Span::secs(5);
 /// When faults have stopped, everything is as it should be within this.
 pub const SETTLES_WITHIN: Span = Span::hours(26);
+/// A host's clock is right when it is off by no more.
+const CLOCK_RIGHT: Span = Span::MINUTE;
+/// Requests for an order in a day that a failing lineage may make: a free look each half hour may
+/// lead to one, and the first tries follow each other sooner.
+const ASKS_A_DAY: usize = 60;
+/// The same in its last days, where waits are a twelfth of what is left.
+const ASKS_A_DAY_NEAR_THE_END: usize = 200;
+/// Steps between two looks at whether plans are alike.
+const PLANS_EVERY: u64 = 16;
 
 pub struct World {
     pub seed: u64,
@@ -29,20 +44,69 @@ pub struct World {
     pub script: Script,
     pub board: Board,
     pub ca: Arc<Authority>,
-    pub node: Node,
-    disk_is_full: bool,
+    pub nodes: Vec<Node>,
+    pub journal: Journal,
+    stir: Arc<Notify>,
+    disk_is: Option<DiskTrouble>,
+    steps: u64,
+    powers: u64,
+    /// Time slept through, by all nodes at once.
+    pub dozed: Span,
+}
+
+/// Who is in a world.
+#[derive(Clone, Copy)]
+pub struct Cast {
+    pub seed: u64,
+    pub lifetime: Span,
+    pub nodes: usize,
+    /// Agents on each host.
+    pub agents: usize,
+    /// The nodes share a made-up store; else each has its own directory.
+    pub shared: bool,
+    pub bug: Option<Planted>,
 }
 
 impl World {
-    /// A world whose CA issues for `lifetime`. Nothing runs yet.
+    /// A world whose CA issues for `lifetime`, with one node. Nothing runs yet.
     pub fn new(seed: u64, lifetime: Span) -> Self {
+        Self::with(Cast { seed, lifetime, nodes: 1, agents: 1, shared: false, bug: None })
+    }
+
+    pub fn with(cast: Cast) -> Self {
+        let Cast { seed, lifetime, nodes, agents, shared, bug } = cast;
         let epoch: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let truth = Clock::starting_at(epoch);
         let script = Script::new(truth.clone());
         let board = Board::default();
         let ca = Arc::new(Authority::new(seed, truth.clone(), script.clone(), board.clone(), lifetime));
-        let node = Node::new(seed, Clock::starting_at(epoch), &script, &board, &ca);
-        Self { seed, truth, script, board, ca, node, disk_is_full: false }
+        let journal = Journal::new(truth.clone());
+        let stir = Arc::new(Notify::new());
+        let common = Common {
+            script: script.clone(),
+            board: board.clone(),
+            authority: ca.clone(),
+            journal: journal.clone(),
+            agents,
+            shared: shared.then(|| SharedStore::new(seed, truth.clone(), script.clone())),
+            bug,
+            stir: stir.clone(),
+        };
+        let nodes = (0..nodes).map(|number| Node::new(number, epoch, common.clone())).collect();
+        Self {
+            seed,
+            truth,
+            script,
+            board,
+            ca,
+            nodes,
+            journal,
+            stir,
+            disk_is: None,
+            steps: 0,
+            powers: 0,
+            dozed: Span::ZERO,
+        }
     }
 
     /// A world whose agent has issued, installed and observed its first certificate.
@@ -53,10 +117,27 @@ impl World {
         world
     }
 
+    pub fn node(&self) -> &Node {
+        &self.nodes[0]
+    }
+
+    pub fn node_mut(&mut self) -> &mut Node {
+        &mut self.nodes[0]
+    }
+
     pub async fn start(&mut self) {
         self.follow_the_script();
-        if let Err(why) = self.node.start().await {
-            self.node.laws.note(&format!("the daemon can't start: {why}"));
+        for number in 0..self.nodes.len() {
+            self.start_node(number).await;
+        }
+    }
+
+    async fn start_node(&mut self, number: usize) {
+        while self.nodes[number].lacks_agents() {
+            if let Err(why) = self.nodes[number].start().await {
+                self.nodes[number].laws.note(&format!("the daemon can't start: {why}"));
+                return;
+            }
         }
     }
 
@@ -88,9 +169,7 @@ impl World {
     /// Runs until nothing is owed and nothing is left over.
     pub async fn settle(&mut self, within: Span) {
         let end = self.now() + within;
-        loop {
-            let owing = self.owing();
-            let Some(what) = owing else { return };
+        while let Some(what) = self.owing() {
             if self.now() >= end {
                 self.fail(&format!("not settled within {within}: {what}"));
             }
@@ -99,8 +178,17 @@ impl World {
     }
 
     /// What is not as it should be.
-    fn owing(&self) -> Option<String> {
-        let Some(survey) = self.survey() else { return Some("no agent runs".into()) };
+    pub fn owing(&self) -> Option<String> {
+        if !self.board.is_empty() {
+            return Some("answers stand on the board".into());
+        }
+        self.nodes
+            .iter()
+            .find_map(|node| self.owing_at(node).map(|what| format!("node {}: {what}", node.number)))
+    }
+
+    fn owing_at(&self, node: &Node) -> Option<String> {
+        let Some(survey) = node.survey() else { return Some("no agent runs".into()) };
         let record = &survey.world.record.value;
         if record.attempt.is_some() {
             return Some("an attempt is open".into());
@@ -114,10 +202,7 @@ impl World {
         if !survey.ladder.paid() || survey.ladder.observed != Observed::Yes {
             return Some(format!("{:?}", survey.ladder));
         }
-        if !self.board.is_empty() {
-            return Some("answers stand on the board".into());
-        }
-        let served = self.node.server.serves();
+        let served = node.server.serves();
         if served.as_ref().is_some_and(|leaf| leaf.not_after <= self.now()) {
             return Some("what is served has expired".into());
         }
@@ -125,100 +210,175 @@ impl World {
         if served != record.leaf().map(|leaf| leaf.fingerprint) {
             return Some("the server serves something else".into());
         }
+        if served.is_some_and(|leaf| self.ca.revoked(&leaf).is_some()) {
+            return Some("a revoked certificate is served".into());
+        }
         None
     }
 
-    /// One stretch of time: to the next event, edge of the script, death, or slice.
+    /// One stretch of time: to the next event, edge of the script, death, or slice. A law that is
+    /// broken ends the story.
     async fn step(&mut self, end: Timestamp) {
-        self.tend().await;
-        let now = self.now();
-        let edge = self.script.next_edge().unwrap_or(Timestamp::MAX);
-        let until = end.min(edge).min(now + SLICE);
-        let (laws, points) = (self.node.laws.clone(), self.node.points.clone());
-        tokio::select! {
-            biased;
-            () = points.died.notified() => {}
-            () = laws.moved.notified() => {}
-            _ = self.truth.sleep_until(until) => {}
-        }
-        self.tend().await;
-        self.node.laws.check();
-        self.node.laws.look_at_the_sky(&Weather {
-            quiet: self.script.quiet(),
-            running: self.node.is_running() && self.node.spec.is_some(),
-            served: self.node.server.serves(),
-        });
-        if let Some(law) = self.node.laws.broken() {
-            self.fail(&law);
+        self.advance(end).await;
+        if let Some(breach) = self.journal.broken() {
+            self.fail(&breach.to_string());
         }
     }
 
-    /// What the host, its supervisor and the script do by themselves.
+    /// As [`World::step`]; what is broken is in the journal.
+    pub async fn advance(&mut self, end: Timestamp) {
+        self.tend().await;
+        let edge = self.script.next_edge().unwrap_or(Timestamp::MAX);
+        let until = end.min(edge).min(self.now() + SLICE);
+        let stir = self.stir.clone();
+        tokio::select! {
+            biased;
+            () = stir.notified() => {}
+            _ = self.truth.sleep_until(until) => {}
+        }
+        self.tend().await;
+        self.look();
+    }
+
+    /// All laws, now.
+    fn look(&mut self) {
+        self.steps += 1;
+        if self.script.forgets() {
+            self.ca.forgive();
+        }
+        let (now, quiet) = (self.now(), self.script.quiet() && !self.ca.limited());
+        let mut near_the_end = false;
+        for node in &self.nodes {
+            node.laws.check();
+            let skew = node.clock.now().since(now);
+            let weather = Weather {
+                now,
+                quiet,
+                running: node.is_running()
+                    && node.spec.is_some()
+                    && !node.points.frozen()
+                    && skew.max(Span::ZERO - skew) <= CLOCK_RIGHT,
+                served: node.server.serves(),
+                point: node.laws.point(),
+            };
+            // A day has passed since last resort began, or there is nothing to come to an end.
+            near_the_end |= weather
+                .served
+                .as_ref()
+                .is_some_and(|leaf| leaf.left(now) < leaf.lifetime().over(20) + Span::HOUR);
+            node.laws.sky.look(&weather, &self.ca, &self.journal);
+            if self.steps.is_multiple_of(PLANS_EVERY) {
+                node.plans_alike();
+            }
+        }
+        let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
+        let (asked, wondered) = self.ca.asked_today();
+        if wondered > ASKS_A_DAY {
+            let words = format!("{wondered} questions for renewal information within a day");
+            self.journal.breach(Law::Hammer, &words);
+        }
+        // What was asked for in the last days of the old one is still in the day of the new one.
+        if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today() == 0) {
+            self.journal.breach(Law::Hammer, &format!("{asked} requests for an order within a day"));
+        }
+    }
+
+    /// What hosts, their supervisors and the script do by themselves.
     async fn tend(&mut self) {
         self.follow_the_script();
-        if self.node.points.dark() {
-            self.power_cut(self.seed).await;
-        } else if self.node.points.is_dead() {
-            self.crash().await;
+        for number in 0..self.nodes.len() {
+            let node = &mut self.nodes[number];
+            if node.points.dark() {
+                self.powers += 1;
+                let seed = mix(&[self.seed, self.powers]);
+                self.power_cut(number, seed).await;
+            } else if node.points.is_dead() {
+                self.crash(number).await;
+            }
+            for end in self.nodes[number].ended().await {
+                match end {
+                    Ok(how) => self.nodes[number].laws.note(&format!("the daemon ended: {how}")),
+                    Err(panic) => self.journal.breach(Law::Runs, &panic),
+                }
+            }
         }
-        if let Some(how) = self.node.ended().await {
-            self.node.laws.note(&format!("the daemon ended: {how}"));
-        }
-        if !self.node.is_running() {
+        if self.nodes.iter().any(|node| node.lacks_agents() && !node.points.frozen()) {
             self.truth.sleep(COMES_BACK).await;
-            self.start().await;
+            for number in 0..self.nodes.len() {
+                self.start_node(number).await;
+            }
         }
     }
 
     fn follow_the_script(&mut self) {
-        let full = self.script.strikes(&Trouble::DiskFull);
-        if full && !self.disk_is_full {
-            for step in [Step::Create, Step::Write, Step::MakeDir, Step::Link, Step::Copy] {
-                let fault = Fault { trouble: DiskTrouble::Full, step: Some(step), skip: 0, lasting: true };
-                self.node.model.inject(fault);
-            }
-        } else if !full && self.disk_is_full {
-            self.node.model.heal();
+        let is = if self.script.holds(&Trouble::DiskFull) {
+            Some(DiskTrouble::Full)
+        } else if self.script.holds(&Trouble::DiskReadOnly) {
+            Some(DiskTrouble::ReadOnly)
+        } else {
+            None
+        };
+        if is == self.disk_is {
+            return;
         }
-        self.disk_is_full = full;
+        for node in &self.nodes {
+            node.heal_disk();
+            let steps: &[Option<Step>] = match is {
+                None => &[],
+                Some(DiskTrouble::Full) => {
+                    &[Step::Create, Step::Write, Step::MakeDir, Step::Link, Step::Copy].map(Some)
+                }
+                Some(_) => &[None],
+            };
+            for step in steps {
+                let trouble = is.unwrap_or(DiskTrouble::Full);
+                node.model.inject(Fault { trouble, step: *step, skip: 0, lasting: true });
+            }
+        }
+        self.disk_is = is;
     }
 
-    /// The agent's process dies; disk and server go on.
-    pub async fn crash(&mut self) {
-        self.node.laws.note("the agent dies");
-        self.node.kill().await;
+    /// The agent's processes die; disk and server go on.
+    pub async fn crash(&mut self, number: usize) {
+        self.nodes[number].laws.note("the agent dies");
+        self.nodes[number].kill().await;
         self.forget_lost_orders();
     }
 
     /// The host loses power: what was not synced may be lost.
-    pub async fn power_cut(&mut self, seed: u64) {
-        self.node.laws.note("the power goes");
-        self.node.kill().await;
-        self.node.model.crash(seed);
-        self.node.server.boot();
+    pub async fn power_cut(&mut self, number: usize, seed: u64) {
+        let node = &mut self.nodes[number];
+        node.laws.note("the power goes");
+        node.lose_power(seed).await;
+        node.laws.look_again();
+        // It came back without the script's faults.
+        self.disk_is = None;
         self.forget_lost_orders();
-        self.node.laws.look_again();
     }
 
-    /// An order whose URL did not reach the disk is an orphan, which stories count.
+    /// An order whose URL did not reach the store is an orphan, which stories count.
     fn forget_lost_orders(&self) {
-        let record = self.node.laws.records().map(|(record, _)| record);
+        // Nor did what the CA said of when to come back, perhaps.
+        self.ca.forgive();
+        let known: Vec<_> = self.nodes.iter().filter_map(|node| node.laws.shelves.records()).collect();
         self.ca.lost(|url| {
-            let record = record.as_ref();
-            let open = record
-                .and_then(|record| record.attempt.as_ref())
-                .and_then(|attempt| attempt.order.as_deref());
-            let issued =
-                record.and_then(|record| record.current.as_ref()).map(|issued| issued.order.as_str());
-            open == Some(url) || issued == Some(url)
+            known.iter().any(|(record, _): &(LineageRecord, Installed)| {
+                let open = record.attempt.as_ref().and_then(|attempt| attempt.order.as_deref());
+                let issued = record.current.as_ref().map(|issued| issued.order.as_str());
+                open == Some(url) || issued == Some(url)
+            })
         });
     }
 
-    /// The host sleeps: time passes for the world and its clock, not for its timers.
-    pub fn suspend(&self, span: Span) {
-        self.node.laws.note(&format!("suspended for {span}"));
+    /// All hosts sleep: time passes for the world and their clocks, not for their timers.
+    pub fn suspend(&mut self, span: Span) {
+        self.journal.note(&format!("suspended for {span}"));
+        self.dozed = self.dozed + span;
         self.truth.jump(span);
-        self.node.clock.jump(span);
+        for node in &self.nodes {
+            node.clock.jump(span);
+            node.laws.sky.slept();
+        }
     }
 
     /// Long stretches in which nothing is to happen are slept through.
@@ -234,19 +394,28 @@ impl World {
         self.doze_until(point.at - Span::minutes(5)).await;
     }
 
-    /// The host's clock alone is set.
-    pub fn set_clock(&self, by: Span) {
-        self.node.laws.note(&format!("the clock is set by {by}"));
-        self.node.clock.jump(by);
+    /// One host sleeps, the others do not.
+    pub fn freeze(&self, number: usize, span: Span) {
+        self.nodes[number].laws.note(&format!("asleep for {span}"));
+        self.nodes[number].points.freeze(span);
+    }
+
+    /// One host's clock alone is set.
+    pub fn set_clock(&self, number: usize, by: Span) {
+        self.nodes[number].laws.note(&format!("the clock is set by {by}"));
+        self.nodes[number].clock.jump(by);
+        // What a CA said of when to come back was noted by another clock.
+        self.ca.forgive();
     }
 
     pub async fn enter(&self) {
-        self.node.enter().await;
+        for node in &self.nodes {
+            node.enter().await;
+        }
     }
 
     pub fn survey(&self) -> Option<Survey> {
-        let agent = self.node.agent()?;
-        at_once(agent.survey(&self.node.laws.id)).ok()
+        self.node().survey()
     }
 
     pub fn orders(&self) -> Vec<(String, Order)> {
@@ -254,15 +423,15 @@ impl World {
     }
 
     pub fn served(&self) -> Leaf {
-        self.node.server.serves().unwrap_or_else(|| self.fail("nothing is served"))
+        self.node().server.serves().unwrap_or_else(|| self.fail("nothing is served"))
     }
 
     pub fn saw(&self, what: impl FnMut(&Event) -> bool) -> bool {
-        self.node.laws.events().iter().any(what)
+        self.node().laws.events().iter().any(what)
     }
 
     pub fn count(&self, mut what: impl FnMut(&Event) -> bool) -> usize {
-        self.node.laws.events().iter().filter(|event| what(event)).count()
+        self.node().laws.events().iter().filter(|event| what(event)).count()
     }
 
     /// What must hold in a story.
@@ -279,7 +448,7 @@ impl World {
         panic!(
             "seed {}, {now}: {what}\n{}\nseed {}, {now}: {what}",
             self.seed,
-            self.node.laws.tail(),
+            self.journal.tail(),
             self.seed
         );
     }

@@ -28,7 +28,7 @@ pub fn spec(directory: &str) -> IssuerSpec {
         ca_file: Some("root.pem".to_owned()),
         proxy: None,
         insecure_http: directory.starts_with("http:"),
-        origin: "test".to_owned(),
+        origin: nolapse::core::spec::Origin::default(),
     }
 }
 

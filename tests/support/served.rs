@@ -65,8 +65,12 @@ pub fn ask(connection: &mut (impl Read + Write), name: &str) -> std::io::Result<
 
 /// The first certificate of a PEM file, as DER.
 pub fn leaf_of(path: &Path) -> Vec<u8> {
-    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    CertificateDer::from_pem_slice(&text).unwrap().to_vec()
+    leaf_in(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
+}
+
+/// The first certificate of a PEM text, as DER.
+pub fn leaf_in(text: &[u8]) -> Vec<u8> {
+    CertificateDer::from_pem_slice(text).unwrap().to_vec()
 }
 
 /// What is wrong with a PEM file that holds a key and its chain, if anything.

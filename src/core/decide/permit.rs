@@ -2,7 +2,7 @@
 
 use super::{Judge, backoff, from_the_future, renewal_point};
 use crate::core::attempt::Phase;
-use crate::core::failure::Class;
+use crate::core::failure::{Backoff, Class};
 use crate::core::name::{IssuerId, SubjectName};
 use crate::core::plan::{Chain, Issuance, Reason};
 use crate::core::record::{LineageRecord, Trouble};
@@ -108,7 +108,7 @@ impl Judge<'_> {
         if let Some(leaf) = s.record.leaf()
             && s.now >= last_resort(leaf)
         {
-            let wait = backoff.scaled(LAST_RESORT_WAIT).min(leaf.left(s.now).over(12));
+            let wait = backoff.scaled(LAST_RESORT_WAIT).min(Backoff::twelfth(leaf.left(s.now)));
             until = until.min((trouble.last_at + wait).max(floor));
         }
         if until <= s.now {

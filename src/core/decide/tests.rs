@@ -6,19 +6,21 @@ mod need;
 mod permit;
 mod upkeep;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::*;
 use crate::core::attempt::{Attempt, Phase, Sitting};
 use crate::core::endpoint::Endpoint;
 use crate::core::failure::{Class, Failure, Fault};
 use crate::core::leaf::Fingerprint;
+use crate::core::list::List;
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use crate::core::record::{
     ChallengeKind, Debt, EndpointNote, GenerationNumber, HookNote, Installed, Issued, Reading, Receipt,
     Sight, Trouble,
 };
-use crate::core::spec::{KeyKind, LineageSpec, Rights};
+use crate::core::spec::{KeyKind, LineageSpec, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 /// A lineage on one node, owned, so that a row can bend any part of it.
@@ -101,31 +103,34 @@ impl World {
     /// Generation 2 of a 90-day certificate, ten days old, installed, told and observed. Its
     /// lifetime window ends on day 60 and last resort begins at half past day 85.
     fn settled() -> Self {
-        let spec = LineageSpec {
-            id: LineageId::parse("a.example").unwrap(),
-            names: names(&["a.example"]),
+        let terms = Terms {
             issuers: vec![ca("letsencrypt")],
             profile: None,
             key: KeyKind::EcdsaP256,
             reuse_key: false,
             solvers: vec![SolverId::parse("web").unwrap()],
             hooks: vec![hook("nginx")],
-            endpoints: vec![endpoint()],
             observe_timeout: Span::secs(30),
-            rights: Rights::default(),
-            outputs: Vec::new(),
-            origin: "nolapse.toml:1".into(),
+            rights: Arc::default(),
+        };
+        let spec = LineageSpec {
+            id: LineageId::parse("a.example").unwrap(),
+            names: names(&["a.example"]).into(),
+            endpoints: vec![endpoint()].into(),
+            outputs: List::default(),
+            origin: Origin { file: "nolapse.toml".into(), line: 1 },
+            terms: Arc::new(terms),
         };
         let mut record = LineageRecord::new(spec.id.clone());
         record.current = Some(issued(2, day(0), Span::days(90)));
         record.previous = Some(issued(1, day(-60), Span::days(90)));
         record.last_number = 2;
-        record.names.clone_from(&spec.names);
+        record.names = spec.names.to_vec();
         let mut installed = Installed::default();
         installed.hooks.insert(hook("nginx"), done(2));
         let now = day(10);
         installed.endpoints.insert(endpoint(), note(Sight::New, 2, now, now + Span::hours(6)));
-        let disk = OnDisk { live: Placement::Shows(2), outputs: Vec::new(), kept: BTreeSet::from([1, 2]) };
+        let disk = OnDisk { live: Placement::Shows(2), outputs: Vec::new() };
         Self {
             now,
             spec: Some(spec),
@@ -154,6 +159,10 @@ impl World {
 
     fn spec(&mut self) -> &mut LineageSpec {
         self.spec.as_mut().unwrap()
+    }
+
+    fn terms(&mut self) -> &mut Terms {
+        Arc::make_mut(&mut self.spec().terms)
     }
 
     fn current(&mut self) -> &mut Issued {

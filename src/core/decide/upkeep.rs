@@ -13,6 +13,9 @@ use crate::core::window::last_resort;
 /// Longest wait between two tries of a debt or a hook.
 const TRY_AT_LEAST: Span = Span::HOUR;
 
+/// Age from which a generation that no hook was told about was not issued just now.
+const LONG_AGO: Span = Span::minutes(10);
+
 impl Judge<'_> {
     pub(super) fn upkeep(&mut self) -> Upkeep {
         let s = self.s;
@@ -49,7 +52,7 @@ impl Judge<'_> {
         }
         let shown = s.disk.live == Placement::Shows(number);
         if shown || matches!(s.disk.live, Placement::Foreign(_)) {
-            if shown && let Some(notify) = self.notify(spec, number) {
+            if shown && let Some(notify) = self.notify(spec, target) {
                 return notify;
             }
             if let Some(observe) = self.look(spec, number) {
@@ -96,8 +99,9 @@ impl Judge<'_> {
         None
     }
 
-    fn notify(&mut self, spec: &LineageSpec, number: GenerationNumber) -> Option<Upkeep> {
+    fn notify(&mut self, spec: &LineageSpec, target: &Issued) -> Option<Upkeep> {
         let s = self.s;
+        let number = target.number;
         for hook in &spec.hooks {
             let note = s.installed.hooks.get(hook);
             if note.is_some_and(|note| note.done >= number) {
@@ -107,17 +111,29 @@ impl Judge<'_> {
             if s.request.skip.as_ref() == Some(hook) {
                 return Some(Upkeep::Settle { hook: hook.clone(), generation: number });
             }
-            if note.is_none() && !spec.endpoints.is_empty() {
-                // Added later, or our note was lost: what is served tells whether it owes.
+            // Added later, or our note was lost: what is served tells whether it owes.
+            let never_told = note.is_none_or(|note| note.done == 0 && note.failures == 0);
+            let of_old = note.is_none() || s.now.since(target.at) > LONG_AGO;
+            if never_told && of_old && !spec.endpoints.is_empty() {
                 let seen = |endpoint: &Endpoint| {
                     s.installed.endpoints.get(endpoint).filter(|note| note.generation == number)
                 };
-                if spec.endpoints.iter().all(|e| seen(e).is_some_and(|n| n.sight == Sight::New)) {
+                if note.is_none()
+                    && spec.endpoints.iter().all(|e| seen(e).is_some_and(|n| n.sight == Sight::New))
+                {
                     return Some(Upkeep::Settle { hook: hook.clone(), generation: number });
                 }
                 let unseen: Vec<_> = spec.endpoints.iter().filter(|e| seen(e).is_none()).cloned().collect();
                 if !unseen.is_empty() {
                     return Some(Upkeep::Observe { generation: number, endpoints: unseen });
+                }
+                if !s.request.take_back
+                    && let Some(endpoint) = self.outlived(spec, target)
+                {
+                    self.note(Chain::Deploy, "reload owed?", || {
+                        format!("{hook}: held, {endpoint} serves a younger certificate of the same CA")
+                    });
+                    continue;
                 }
             }
             let waits = note.and_then(|note| note.next_at).filter(|at| !tried_again(*at, s.now));
@@ -129,6 +145,24 @@ impl Judge<'_> {
             self.wake(at);
         }
         None
+    }
+
+    /// An endpoint that serves a certificate which the same CA issued for these names after ours:
+    /// our state is older than what it tells about (F60), and a reload would be a step back. A
+    /// certificate of another CA is what a reload is to replace, however long it lives.
+    fn outlived<'a>(&self, spec: &'a LineageSpec, target: &Issued) -> Option<&'a Endpoint> {
+        spec.endpoints.iter().find(|endpoint| {
+            let note = self.s.installed.endpoints.get(*endpoint);
+            note.filter(|note| note.generation == target.number && note.sight == Sight::OtherValid)
+                .and_then(|note| note.leaf.as_ref())
+                .is_some_and(|leaf| {
+                    leaf.issuer == target.leaf.issuer
+                        && leaf.not_before > target.leaf.not_before
+                        && leaf.not_after > target.leaf.not_after
+                        && leaf.valid_at(self.s.now)
+                        && leaf.covers_all(&target.names)
+                })
+        })
     }
 
     fn look(&mut self, spec: &LineageSpec, number: GenerationNumber) -> Option<Upkeep> {

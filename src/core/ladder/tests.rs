@@ -1,14 +1,15 @@
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::*;
 use crate::core::endpoint::Endpoint;
 use crate::core::leaf::Fingerprint;
+use crate::core::list::List;
 use crate::core::name::{IssuerId, LineageId, SubjectName};
 use crate::core::record::{GenerationNumber, HookNote, Issued, Refused};
-use crate::core::spec::{KeyKind, Rights};
+use crate::core::spec::{KeyKind, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 fn now() -> Timestamp {
@@ -79,22 +80,24 @@ fn settled() -> World {
     World {
         spec: Some(LineageSpec {
             id,
-            names: vec![name("a.example")],
-            issuers: vec![IssuerId::parse("ca").unwrap()],
-            profile: None,
-            key: KeyKind::EcdsaP256,
-            reuse_key: false,
-            solvers: Vec::new(),
-            hooks: vec![nginx],
-            endpoints,
-            observe_timeout: Span::secs(30),
-            rights: Rights::default(),
-            outputs: Vec::new(),
-            origin: "nolapse.toml:1".into(),
+            names: vec![name("a.example")].into(),
+            endpoints: endpoints.into(),
+            outputs: List::default(),
+            origin: Origin { file: "nolapse.toml".into(), line: 1 },
+            terms: Arc::new(Terms {
+                issuers: vec![IssuerId::parse("ca").unwrap()],
+                profile: None,
+                key: KeyKind::EcdsaP256,
+                reuse_key: false,
+                solvers: Vec::new(),
+                hooks: vec![nginx],
+                observe_timeout: Span::secs(30),
+                rights: Arc::default(),
+            }),
         }),
         record,
         installed,
-        disk: OnDisk { live: Placement::Shows(2), outputs: Vec::new(), kept: BTreeSet::new() },
+        disk: OnDisk { live: Placement::Shows(2), outputs: Vec::new() },
     }
 }
 
@@ -106,6 +109,10 @@ impl World {
 
     fn spec(&mut self) -> &mut LineageSpec {
         self.spec.as_mut().unwrap()
+    }
+
+    fn terms(&mut self) -> &mut Terms {
+        Arc::make_mut(&mut self.spec().terms)
     }
 
     fn see(&mut self, host: &str, sight: Sight, generation: GenerationNumber, reached: bool) {
@@ -219,12 +226,12 @@ fn anything_short_of_observed_is_owed() {
         ("not looked yet", settled().with(|w| w.installed.endpoints.clear()), "issued installed reloaded"),
         (
             "nowhere to look: unverified, never observed",
-            settled().with(|w| w.spec().endpoints.clear()),
+            settled().with(|w| w.spec().endpoints = List::default()),
             "issued installed reloaded unverified paid",
         ),
         (
             "nobody to tell",
-            settled().with(|w| w.spec().hooks.clear()),
+            settled().with(|w| w.terms().hooks.clear()),
             "issued installed reloaded observed paid",
         ),
         (

@@ -61,6 +61,9 @@ pub enum Trouble {
     ReadOnly,
     /// EACCES
     Denied,
+    /// A sync is answered as done and nothing is made durable, as by a drive that only caches;
+    /// what is no sync goes well.
+    Pretends,
     /// Nothing works any more, until [`Model::crash`].
     PowerCut,
 }
@@ -158,7 +161,8 @@ impl Model {
         let mut state = self.state();
         match op {
             FsOp::MakeDir { path, rights } => state.make_dir(root, path, rights),
-            FsOp::Create { path, content, rights } => state.create(root, path, content.bytes(), rights),
+            FsOp::Create { path, content, rights } => state.create(root, path, content.bytes(), rights, true),
+            FsOp::Draft { path, content, rights } => state.create(root, path, content.bytes(), rights, false),
             FsOp::Copy { from, to } => {
                 let node = state.node_at(root, from)?;
                 if matches!(state.node(node)?.body, Body::Dir(_)) {

@@ -1,5 +1,6 @@
 //! The host's disk. Every step works on a descriptor of the parent directory, and none follows a
-//! link at the end of its path.
+//! link at the end of its path. Every call is made again when a signal interrupts it: local disks
+//! never do that, but FUSE and network file systems may with any of them.
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, TryLockError};
@@ -11,21 +12,26 @@ use std::path::{Component, Path};
 use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::{FileKind, Stat, owner};
+use super::{FileKind, Stat, Trace, owner};
 use crate::core::layout::{Content, FileRights, FsOp};
 
 pub fn perform(root: Option<&Path>, op: &FsOp) -> io::Result<()> {
     match op {
         FsOp::MakeDir { path, rights } => Place::of(root, path)?.make_dir(rights),
-        FsOp::Create { path, content, rights } => Place::of(root, path)?.create(content.bytes(), rights),
+        FsOp::Create { path, content, rights } => {
+            Place::of(root, path)?.create(content.bytes(), rights, File::sync_all)
+        }
+        FsOp::Draft { path, content, rights } => {
+            Place::of(root, path)?.create(content.bytes(), rights, |_| Ok(()))
+        }
         FsOp::Copy { from, to } => Place::of(root, from)?.copy(&Place::of(root, to)?),
         FsOp::Link { path, target } => {
             let place = Place::of(root, path)?;
-            Ok(fs::symlinkat(target, &place.dir, &place.name)?)
+            Ok(retry_on_intr(|| fs::symlinkat(target, &place.dir, &place.name))?)
         }
         FsOp::Rename { from, to } => {
             let (from, to) = (Place::of(root, from)?, Place::of(root, to)?);
-            Ok(fs::renameat(&from.dir, &from.name, &to.dir, &to.name)?)
+            Ok(retry_on_intr(|| fs::renameat(&from.dir, &from.name, &to.dir, &to.name))?)
         }
         FsOp::SyncDir { path } => sync_dir(root, path),
         FsOp::Discard { path } => discard(root, path, AtFlags::empty()),
@@ -58,7 +64,8 @@ impl Place {
     }
 
     fn make_dir(&self, rights: &FileRights) -> io::Result<()> {
-        match fs::mkdirat(&self.dir, &self.name, Mode::from_raw_mode(rights.mode & 0o777)) {
+        let mode = Mode::from_raw_mode(rights.mode & 0o777);
+        match retry_on_intr(|| fs::mkdirat(&self.dir, &self.name, mode)) {
             Ok(()) => {
                 let dir = self.open(OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
                 give(&File::from(dir), &Ids::of(rights)?, rights.mode)
@@ -74,7 +81,12 @@ impl Place {
         }
     }
 
-    fn create(&self, content: &[u8], rights: &FileRights) -> io::Result<()> {
+    fn create(
+        &self,
+        content: &[u8],
+        rights: &FileRights,
+        sync: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         // Looked up first: an unknown user must not leave a file behind.
         let ids = Ids::of(rights)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -83,16 +95,17 @@ impl Place {
             .and_then(|()| file.write_all(content))
             // After a failed fsync the kernel may have dropped the pages and call the next one a
             // success: there is no second try on this file (F05).
-            .and_then(|()| file.sync_all());
+            .and_then(|()| sync(&file));
         if written.is_err() {
             // What went wrong first is what is told.
-            let _ = fs::unlinkat(&self.dir, &self.name, AtFlags::empty());
+            let _ = retry_on_intr(|| fs::unlinkat(&self.dir, &self.name, AtFlags::empty()));
         }
         written
     }
 
     fn copy(&self, to: &Self) -> io::Result<()> {
-        match fs::linkat(&self.dir, &self.name, &to.dir, &to.name, AtFlags::empty()) {
+        let link = || fs::linkat(&self.dir, &self.name, &to.dir, &to.name, AtFlags::empty());
+        match retry_on_intr(link) {
             // No hard links here, or none for us.
             Err(Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK | Errno::XDEV | Errno::NOSYS) => {
                 let (mut file, _) = regular(self.open(OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)?;
@@ -100,7 +113,7 @@ impl Place {
                 file.read_to_end(&mut content)?;
                 let mode = file.metadata()?.mode() & 0o777;
                 let content = Content::new(content);
-                to.create(content.bytes(), &FileRights::mode(mode))
+                to.create(content.bytes(), &FileRights::mode(mode), File::sync_all)
             }
             done => Ok(done?),
         }
@@ -152,7 +165,8 @@ fn sync_dir(root: Option<&Path>, path: &Path) -> io::Result<()> {
 }
 
 fn discard(root: Option<&Path>, path: &Path, flags: AtFlags) -> io::Result<()> {
-    let done = Place::of(root, path).and_then(|place| Ok(fs::unlinkat(&place.dir, &place.name, flags)?));
+    let done = Place::of(root, path)
+        .and_then(|place| Ok(retry_on_intr(|| fs::unlinkat(&place.dir, &place.name, flags))?));
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         done => done,
@@ -275,7 +289,13 @@ pub fn read(path: &Path, most: usize, follow: bool) -> io::Result<(Content, Stat
 
 pub fn list(dir: &Path) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
+    let entries = loop {
+        match std::fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            entries => break entries?,
+        }
+    };
+    for entry in entries {
         names.extend(entry?.file_name().into_string());
     }
     names.sort();
@@ -284,6 +304,18 @@ pub fn list(dir: &Path) -> io::Result<Vec<String>> {
 
 pub fn stat(path: &Path) -> io::Result<Stat> {
     std::fs::symlink_metadata(path).map(|meta| stat_of(&meta))
+}
+
+pub fn trace(path: &Path) -> io::Result<Trace> {
+    let meta = std::fs::symlink_metadata(path)?;
+    let nanos = |nanos: i64| u64::try_from(nanos).unwrap_or(0);
+    Ok(Trace {
+        stat: stat_of(&meta),
+        device: meta.dev(),
+        inode: meta.ino(),
+        modified: (meta.mtime(), nanos(meta.mtime_nsec())),
+        changed: (meta.ctime(), nanos(meta.ctime_nsec())),
+    })
 }
 
 fn stat_of(meta: &Metadata) -> Stat {

@@ -15,6 +15,10 @@ fn create(path: impl Into<PathBuf>, text: &str) -> FsOp {
     FsOp::Create { path: path.into(), content: Content::new(text.into()), rights: FileRights::mode(0o640) }
 }
 
+fn draft(path: impl Into<PathBuf>, text: &str) -> FsOp {
+    FsOp::Draft { path: path.into(), content: Content::new(text.into()), rights: FileRights::mode(0o640) }
+}
+
 fn make_dir(path: impl Into<PathBuf>) -> FsOp {
     FsOp::MakeDir { path: path.into(), rights: FileRights::mode(0o750) }
 }
@@ -74,6 +78,7 @@ fn any_op() -> impl Strategy<Value = FsOp> {
     prop_oneof![
         path().prop_map(make_dir),
         (path(), "[a-z]{0,8}").prop_map(|(path, text)| create(path, &text)),
+        (path(), "[a-z]{0,8}").prop_map(|(path, text)| draft(path, &text)),
         (path(), path()).prop_map(|(from, to)| FsOp::Copy { from, to }),
         path().prop_map(|path| FsOp::Link { path, target: "d".into() }),
         (path(), path()).prop_map(|(from, to)| rename(from, to)),
@@ -90,6 +95,7 @@ fn moved(op: &FsOp, base: &Path) -> FsOp {
     match &mut op {
         FsOp::MakeDir { path, .. }
         | FsOp::Create { path, .. }
+        | FsOp::Draft { path, .. }
         | FsOp::Link { path, .. }
         | FsOp::SyncDir { path }
         | FsOp::Discard { path }
@@ -104,6 +110,19 @@ fn moved(op: &FsOp, base: &Path) -> FsOp {
 /// its rules.
 fn renames_a_directory(disk: &Disk, op: &FsOp) -> bool {
     matches!(op, FsOp::Rename { from, .. } if disk.stat(from).is_ok_and(|stat| stat.kind == FileKind::Dir))
+}
+
+#[test]
+fn f04_a_draft_is_read_at_once_and_is_no_promise_after_a_power_cut() {
+    let kept = |seed| {
+        let (disk, model) = Disk::model();
+        model.make_dirs(Path::new("/d"), 0o755);
+        run(&disk, vec![draft("/d/a", "whole"), FsOp::SyncDir { path: "/d".into() }]).unwrap();
+        assert_eq!(text(&disk, "/d/a").as_deref(), Some("whole"));
+        model.crash(seed);
+        text(&disk, "/d/a")
+    };
+    assert!((2..20).any(|seed| kept(seed).as_deref() != Some("whole")));
 }
 
 proptest! {
@@ -390,4 +409,16 @@ fn torn_files_happen() {
         shapes.insert(text(&disk, "/a"));
     }
     assert_eq!(shapes.len(), 5, "{shapes:?}");
+}
+
+#[test]
+fn a_drive_that_only_says_that_it_synced_loses_what_it_said() {
+    let (disk, model) = Disk::model();
+    let plan = |name: &str| vec![create(format!("/{name}"), "1"), FsOp::SyncDir { path: "/".into() }];
+    run(&disk, plan("before")).unwrap();
+    model.inject(Fault { trouble: Trouble::Pretends, step: Some(Step::SyncDir), skip: 0, lasting: true });
+    run(&disk, plan("after")).expect("it says that all is well");
+    assert_eq!(text(&disk, "/after").as_deref(), Some("1"));
+    model.crash(0);
+    assert_eq!(disk.list(Path::new("/")).unwrap(), ["before"]);
 }

@@ -23,6 +23,9 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 const AGE: Span = Span::days(14);
 const LIFE: Span = Span::days(90);
 
+/// What was written less than this ago is read again in every pass, and that is no usual pass.
+const SETTLED: std::time::Duration = std::time::Duration::from_secs(61);
+
 /// A configuration and the state it made.
 pub struct Fleet {
     pub config: PathBuf,
@@ -74,6 +77,9 @@ impl Fleet {
             }
         });
         std::fs::write(&fleet.config, config).unwrap();
+        if !super::quick() {
+            std::thread::sleep(SETTLED);
+        }
         fleet
     }
 

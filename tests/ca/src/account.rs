@@ -1,5 +1,7 @@
 //! Accounts (RFC 8555 §7.3): creation, lookup, update, deactivation, and their external binding (§7.3.4).
 
+use std::net::IpAddr;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -40,6 +42,7 @@ pub(crate) fn new_account(
     ca: &Authority,
     state: &mut State,
     caller: &Caller,
+    peer: IpAddr,
     payload: &[u8],
 ) -> Result<Reply, Problem> {
     let request: NewAccount = jws::request(payload)?;
@@ -58,6 +61,7 @@ pub(crate) fn new_account(
     let contact = request.contact.unwrap_or_default();
     check_contacts(&contact)?;
     check_binding(ca, state, &caller.key, request.external_account_binding.as_ref())?;
+    state.meters.may_register(peer)?;
     let account = Account {
         key: caller.key.clone(),
         deactivated: false,

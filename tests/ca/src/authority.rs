@@ -15,6 +15,7 @@ use crate::fault::Faults;
 use crate::hierarchy::Hierarchy;
 use crate::journal::Journal;
 use crate::jwk::Jwk;
+use crate::limits::Meters;
 use crate::nonce::Nonces;
 use crate::order::Order;
 use crate::problem::Problem;
@@ -26,6 +27,8 @@ pub(crate) struct Authority {
     /// Scheme, address and port, without a slash at the end.
     pub(crate) base: String,
     pub(crate) hierarchy: Hierarchy,
+    /// Another hierarchy, for lies.
+    pub(crate) staging: Hierarchy,
     pub(crate) journal: Journal,
     state: Mutex<State>,
     /// Connections and validations; none once the CA has stopped.
@@ -37,6 +40,7 @@ pub(crate) struct State {
     pub(crate) nonces: Nonces,
     pub(crate) dice: Dice,
     pub(crate) faults: Faults,
+    pub(crate) meters: Meters,
     pub(crate) accounts: BTreeMap<String, Account>,
     pub(crate) orders: BTreeMap<String, Order>,
     pub(crate) authorizations: BTreeMap<String, Authorization>,
@@ -66,11 +70,12 @@ pub(crate) struct Caller {
 }
 
 impl Authority {
-    pub(crate) fn new(config: CaBuilder, base: String, hierarchy: Hierarchy) -> Self {
+    pub(crate) fn new(config: CaBuilder, base: String, hierarchy: Hierarchy, staging: Hierarchy) -> Self {
         let state = State {
             nonces: Nonces::default(),
             dice: Dice::seeded(config.seed),
             faults: Faults::default(),
+            meters: Meters::new(config.limits.clone()),
             accounts: BTreeMap::new(),
             orders: BTreeMap::new(),
             authorizations: BTreeMap::new(),
@@ -91,6 +96,7 @@ impl Authority {
             config,
             base,
             hierarchy,
+            staging,
             journal,
             state: Mutex::new(state),
             tasks: Mutex::new(Some(JoinSet::new())),

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use crate::ca::Ca;
 use crate::challenge::ChallengeKind;
-use crate::fault::RetryAfter;
+use crate::effect::RetryAfter;
 use crate::http01;
 use crate::identifier::Identifier;
 use crate::journal::{Listener, RequestRecord};
+use crate::limits::Limits;
 use crate::profile::Profile;
 use crate::renewal::RenewalWindow;
 use crate::resolver::Resolver;
@@ -55,6 +56,7 @@ pub struct CaBuilder {
     pub(crate) renewal_info: bool,
     pub(crate) renewal_window: RenewalWindow,
     pub(crate) renewal_retry_after: Option<RetryAfter>,
+    pub(crate) limits: Limits,
     pub(crate) on_request: Option<Listener>,
 }
 
@@ -95,6 +97,7 @@ impl Default for CaBuilder {
             renewal_info: true,
             renewal_window: RenewalWindow::Usual,
             renewal_retry_after: Some(RetryAfter::Seconds(6 * 3600)),
+            limits: Limits::default(),
             on_request: None,
         }
     }
@@ -313,6 +316,12 @@ impl CaBuilder {
     /// Sent with renewal information; the default is six hours, `None` leaves it out.
     pub fn renewal_retry_after(mut self, retry_after: Option<RetryAfter>) -> Self {
         self.renewal_retry_after = retry_after;
+        self
+    }
+
+    /// Refuses what is too much, such as [`Limits::lets_encrypt`] says. The default refuses nothing.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 

@@ -43,12 +43,13 @@ impl Ca {
         let listener = TcpListener::bind(config.listen).await?;
         let scheme = if config.tls { "https" } else { "http" };
         let base = format!("{scheme}://{}", listener.local_addr()?);
-        let hierarchy =
-            Hierarchy::new(config.chain_length, config.alternate_chains).map_err(io::Error::other)?;
+        let hierarchy = Hierarchy::new("Test CA", config.chain_length, config.alternate_chains)
+            .map_err(io::Error::other)?;
+        let staging = Hierarchy::new("(STAGING) Test CA", 2, 0).map_err(io::Error::other)?;
         let identity = ApiIdentity::new().map_err(io::Error::other)?;
         let api_root_pem = identity.root_pem.clone();
         let tls = config.tls.then(|| server::acceptor(identity)).transpose().map_err(io::Error::other)?;
-        let authority = Arc::new(Authority::new(config, base, hierarchy));
+        let authority = Arc::new(Authority::new(config, base, hierarchy, staging));
         let task = tokio::spawn(server::accept(Arc::clone(&authority), listener, tls));
         Ok(Self { authority, api_root_pem, listener: task.abort_handle() })
     }
@@ -118,6 +119,11 @@ impl Ca {
         let mut state = self.authority.state();
         state.faults.clear();
         order::release_all(&mut state);
+    }
+
+    /// Lets the clock of the limits run ahead by so much more. Nothing else that the CA does looks at it.
+    pub fn age_limits(&self, by: Duration) {
+        self.authority.state().meters.age(by);
     }
 
     /// Rejects this percentage of good nonces from now on.

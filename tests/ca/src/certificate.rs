@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use x509_parser::extensions::ParsedExtension;
 
 use crate::authority::{Authority, Caller, State};
+use crate::effect::Effect;
 use crate::endpoint::Route;
 use crate::jwk::Jwk;
 use crate::problem::Problem;
@@ -29,6 +30,8 @@ pub(crate) struct Certificate {
     pub(crate) key: Option<Jwk>,
     /// The reason code it was revoked with (RFC 5280 §5.3.1).
     pub(crate) revoked: Option<u8>,
+    /// Of the hierarchy that only lies use.
+    pub(crate) staged: bool,
 }
 
 /// What the CA remembers of a certificate it issued.
@@ -99,14 +102,22 @@ pub(crate) fn download(
     state: &State,
     caller: &Caller,
     route: &Route,
+    effect: Option<&Effect>,
 ) -> Result<Reply, Problem> {
     let certificate = state.certificates.get(&route.id).ok_or_else(|| Problem::not_found("certificate"))?;
     caller.must_own(&certificate.account)?;
-    let pem = ca
-        .hierarchy
+    let hierarchy = if certificate.staged { &ca.staging } else { &ca.hierarchy };
+    let pem = hierarchy
         .chain_pem(&certificate.leaf_pem, route.alternate)
         .ok_or_else(|| Problem::not_found("alternate chain"))?;
-    let mut reply = Reply::with_body(200, "application/pem-certificate-chain", pem);
+    let body = match effect {
+        Some(Effect::Chain(lie)) => {
+            let staging = ca.staging.chain_pem("", 0).unwrap_or_default();
+            lie.bend(&pem, &hierarchy.root_pem(), &staging)
+        }
+        _ => pem.into_bytes(),
+    };
+    let mut reply = Reply::with_body(200, "application/pem-certificate-chain", body);
     for n in (0..=ca.hierarchy.alternates()).filter(|n| *n != route.alternate) {
         let url = ca.url(&format!("certificate/{}", route.id));
         let url = if n == 0 { url } else { format!("{url}/alternate/{n}") };

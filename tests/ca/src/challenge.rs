@@ -166,7 +166,8 @@ impl Subject {
 
 /// Books the outcome; an authorization decided meanwhile (deactivated, say) stays as it is.
 fn conclude(ca: &Authority, authorization: &str, challenge: &str, outcome: Result<(), Problem>) {
-    let mut state = ca.state();
+    let mut guard = ca.state();
+    let state = &mut *guard;
     let Some(authorization) = state.authorizations.get_mut(authorization) else { return };
     let pending = authorization.status() == AuthorizationStatus::Pending;
     let Some(challenge) = authorization.challenges.iter_mut().find(|c| c.id == challenge) else { return };
@@ -179,6 +180,8 @@ fn conclude(ca: &Authority, authorization: &str, challenge: &str, outcome: Resul
             }
         }
         Err(problem) => {
+            let (account, name) = (authorization.account.clone(), authorization.identifier.clone());
+            state.meters.failed(&account, &name);
             challenge.status = ChallengeStatus::Invalid;
             challenge.error = Some(problem);
             if pending {
@@ -186,6 +189,6 @@ fn conclude(ca: &Authority, authorization: &str, challenge: &str, outcome: Resul
             }
         }
     }
-    drop(state);
+    drop(guard);
     ca.journal.announce();
 }

@@ -1,14 +1,18 @@
 //! From a request to its answer: faults first, then method, signature and nonce, then the resource.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::Method;
+use serde_json::Value;
 
 use crate::authority::{Authority, Caller, State};
+use crate::bomb;
+use crate::delivery::Play;
+use crate::effect::{Delivery, Effect};
 use crate::endpoint::{Endpoint, Route};
-use crate::fault::Effect;
 use crate::journal::RequestRecord;
 use crate::jws::{Jws, Signer};
 use crate::problem::Problem;
@@ -26,10 +30,12 @@ pub(crate) struct Request {
     pub(crate) content_type: Option<String>,
     pub(crate) user_agent: Option<String>,
     pub(crate) body: Vec<u8>,
+    /// Where it came from.
+    pub(crate) peer: IpAddr,
 }
 
 /// Answers one request; an error means: close the connection without an answer.
-pub(crate) async fn answer(ca: &Arc<Authority>, request: Request) -> io::Result<Reply> {
+pub(crate) async fn answer(ca: &Arc<Authority>, request: Request) -> io::Result<Play> {
     let route = Route::of(&request.path);
     let effect = ca.state().faults.strike(route.endpoint);
     let number = ca.journal.arrived(RequestRecord {
@@ -60,12 +66,58 @@ pub(crate) async fn answer(ca: &Arc<Authority>, request: Request) -> io::Result<
     let lost = matches!(effect, Some(Effect::LoseAnswer));
     let problem = outcome.as_ref().err().map(Problem::short_kind);
     let reply = finish(ca, &request, &route, outcome);
+    let (reply, delivery) = match effect {
+        Some(effect) if !lost => bend(effect, reply),
+        _ => (reply, None),
+    };
     ca.journal.answered(number, |record| {
         record.account = account;
         record.problem = problem;
         record.status = (!lost).then_some(reply.status);
     });
-    if lost { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(reply) }
+    if lost {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    Ok(Play { reply, delivery, headless: request.method == Method::HEAD })
+}
+
+/// What a fault makes of an honest answer, and how it goes out.
+fn bend(effect: Effect, reply: Reply) -> (Reply, Option<Delivery>) {
+    let bent = match effect {
+        Effect::Send(delivery) => return (reply, Some(delivery)),
+        Effect::Edit { place, value } => reply.edited(|document| edit(document, &place, value)),
+        Effect::SayTwice { member, value } => {
+            let mut text = String::from_utf8_lossy(reply.body()).into_owned();
+            text.truncate(text.trim_end_matches('}').len().max(1));
+            text.extend([",", &Value::String(member).to_string(), ":", &value.to_string(), "}"]);
+            reply.with_other_body(text.into_bytes())
+        }
+        Effect::Body(body) => reply.with_other_body(body),
+        Effect::Header { name, values } => reply.with_header(name, values),
+        Effect::Gzip { inflated } => reply
+            .with_header("content-encoding", vec!["gzip".to_owned()])
+            .with_other_body(bomb::gzip(inflated)),
+        _ => reply,
+    };
+    (bent, None)
+}
+
+fn edit(document: &mut Value, place: &str, value: Option<Value>) {
+    let Some((parent, member)) = place.rsplit_once('/') else { return };
+    match (document.pointer_mut(parent), value) {
+        (Some(Value::Object(members)), Some(value)) => {
+            members.insert(member.to_owned(), value);
+        }
+        (Some(Value::Object(members)), None) => {
+            members.remove(member);
+        }
+        (Some(Value::Array(items)), value) => {
+            let at = member.parse().unwrap_or(items.len()).min(items.len());
+            let end = (at + 1).min(items.len());
+            items.splice(at..end, value);
+        }
+        _ => {}
+    }
 }
 
 /// What a fault answers in place of the resource, if it does.
@@ -85,6 +137,11 @@ fn instead(effect: &Effect) -> Option<Result<Reply, Problem>> {
             Err(problem.with_retry_after(retry_after.clone()))
         }
         Effect::BadNonce => Err(Problem::bad_nonce()),
+        Effect::NewTerms { instance } => {
+            let problem = Problem::new("userActionRequired", 403, "the terms of service have changed");
+            Err(problem.with_instance(instance.clone()))
+        }
+        Effect::Redirect { status, target } => Ok(Reply::empty(*status).header("location", target.clone())),
         Effect::Problem { kind, status, detail } => Err(Problem::new(kind.clone(), *status, detail.clone())),
         Effect::Raw { status, content_type, body } => {
             Ok(Reply::with_body(*status, content_type, body.clone()))
@@ -129,7 +186,7 @@ fn serve(
         // RFC 8555 §6.3: these two take POST-as-GET beside GET.
         Endpoint::Directory => read_only().map(|()| directory::directory(ca)),
         Endpoint::NewNonce => read_only().map(|()| Reply::empty(204)),
-        Endpoint::NewAccount => account::new_account(ca, state, &caller, &payload),
+        Endpoint::NewAccount => account::new_account(ca, state, &caller, request.peer, &payload),
         Endpoint::Account => account::read_or_update(ca, state, &caller, route, &payload),
         Endpoint::KeyChange => key_change::change(ca, state, &caller, &payload),
         Endpoint::NewOrder => order::new_order(ca, state, &caller, &payload),
@@ -137,7 +194,9 @@ fn serve(
         Endpoint::Finalize => order::finalize(ca, state, &caller, route, &payload, effect),
         Endpoint::Authorization => authorization::read_or_update(ca, state, &caller, route, &payload),
         Endpoint::Challenge => challenge::read_or_respond(ca, state, &caller, route, &payload),
-        Endpoint::Certificate => read_only().and_then(|()| certificate::download(ca, state, &caller, route)),
+        Endpoint::Certificate => {
+            read_only().and_then(|()| certificate::download(ca, state, &caller, route, effect))
+        }
         Endpoint::RevokeCert => revocation::revoke(state, &caller, &payload),
         Endpoint::RenewalInfo | Endpoint::Terms | Endpoint::Unknown => Err(Problem::not_found("resource")),
     }

@@ -1,7 +1,6 @@
 //! Misbehaviour on demand.
 
-use std::time::{Duration, SystemTime};
-
+use crate::effect::Effect;
 use crate::endpoint::Endpoint;
 
 /// One scripted misbehaviour: what happens, where, after how many good requests and how often.
@@ -37,76 +36,6 @@ impl Fault {
     }
 }
 
-/// What a fault does to a request.
-///
-/// The last three lie about the certificate or the order; they act at [`Endpoint::Finalize`] and nowhere else.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum Effect {
-    /// Accept the request and never answer.
-    Stall,
-    /// Answer, but only after this long.
-    Delay(Duration),
-    /// Close the connection; the request has no effect.
-    Close,
-    /// Carry the request out, then close the connection instead of answering.
-    LoseAnswer,
-    /// Answer with this status and an HTML page, as a proxy in front of a broken CA does.
-    Html(u16),
-    /// 503 with a `Retry-After`.
-    Unavailable(RetryAfter),
-    /// 429 `rateLimited`, with a `Retry-After` if one is given.
-    RateLimited(Option<RetryAfter>),
-    /// `badNonce` with a fresh nonce, whatever nonce was shown.
-    BadNonce,
-    /// An ACME problem; `kind` is the part after `urn:ietf:params:acme:error:` or a whole URI.
-    Problem { kind: String, status: u16, detail: String },
-    /// Exactly this answer.
-    Raw { status: u16, content_type: String, body: Vec<u8> },
-    /// Issue a leaf that breaks a promise.
-    Leaf(LeafLie),
-    /// Keep the order `processing` for this many polls, or for ever with `None`.
-    Processing(Option<u32>),
-    /// Turn the order `invalid` after an accepted finalize.
-    FailOrder,
-}
-
-/// What is wrong with an issued leaf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LeafLie {
-    /// It certifies a key nobody asked for.
-    OtherKey,
-    /// The last of the names is missing (with a single name: it names someone else).
-    MissingName,
-    /// It expired an hour ago.
-    Expired,
-    /// It becomes valid in an hour.
-    NotYetValid,
-}
-
-/// The value of a `Retry-After` header (RFC 9110 §10.2.3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RetryAfter {
-    /// A number of seconds from now.
-    Seconds(u64),
-    /// A date in the HTTP form.
-    HttpDate(SystemTime),
-    /// Any text, for clients that must survive nonsense.
-    Raw(String),
-}
-
-impl RetryAfter {
-    pub(crate) fn header_value(&self) -> String {
-        match self {
-            Self::Seconds(seconds) => seconds.to_string(),
-            Self::HttpDate(at) => httpdate::fmt_http_date(*at),
-            Self::Raw(text) => text.clone(),
-        }
-    }
-}
-
 /// The faults in force.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
@@ -139,18 +68,10 @@ impl Faults {
     }
 }
 
-impl Effect {
-    fn concerns(&self, endpoint: Endpoint) -> bool {
-        match self {
-            Self::Leaf(_) | Self::Processing(_) | Self::FailOrder => endpoint == Endpoint::Finalize,
-            _ => true,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lie::LeafLie;
 
     #[test]
     fn a_fault_waits_strikes_and_ends() {

@@ -36,18 +36,20 @@ pub(crate) struct LeafPlan<'a> {
     pub(crate) not_before: OffsetDateTime,
     pub(crate) not_after: OffsetDateTime,
     pub(crate) common_name: bool,
+    /// It may sign certificates itself.
+    pub(crate) authority: bool,
 }
 
 impl Hierarchy {
     /// `chain_length` counts the certificates a client downloads: 1 is the leaf alone.
-    pub(crate) fn new(chain_length: usize, alternates: usize) -> Result<Self, rcgen::Error> {
+    pub(crate) fn new(name: &str, chain_length: usize, alternates: usize) -> Result<Self, rcgen::Error> {
         let tag = random_text::<3>();
-        let (params, key) = (ca_params(&format!("Test CA Root {tag}")), KeyPair::generate()?);
+        let (params, key) = (ca_params(&format!("{name} Root {tag}")), KeyPair::generate()?);
         let mut issuers = vec![CertifiedIssuer::self_signed(params.clone(), key)?];
         // Kept for cross-signing: the certificate right below the root, or the root when there is none.
         let mut topmost = params;
         for level in 1..chain_length {
-            let params = ca_params(&format!("Test CA Intermediate {level} {tag}"));
+            let params = ca_params(&format!("{name} Intermediate {level} {tag}"));
             let above = &issuers[issuers.len() - 1];
             let issuer = CertifiedIssuer::signed_by(params.clone(), KeyPair::generate()?, above)?;
             issuers.push(issuer);
@@ -59,7 +61,7 @@ impl Hierarchy {
         let alternates = (1..=alternates)
             .map(|n| {
                 let root = CertifiedIssuer::self_signed(
-                    ca_params(&format!("Test CA Alternate Root {n} {tag}")),
+                    ca_params(&format!("{name} Alternate Root {n} {tag}")),
                     KeyPair::generate()?,
                 )?;
                 let cross_signed_pem = topmost.signed_by(topmost_key, &root)?.pem();
@@ -101,7 +103,8 @@ impl Hierarchy {
                 Identifier::Ip(address) => Ok(SanType::IpAddress(*address)),
             })
             .collect::<Result<_, rcgen::Error>>()?;
-        params.is_ca = IsCa::ExplicitNoCa;
+        params.is_ca =
+            if plan.authority { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::ExplicitNoCa };
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;

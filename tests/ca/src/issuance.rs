@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use rcgen::{KeyPair, PublicKeyData as _, SubjectPublicKeyInfo};
+use time::OffsetDateTime;
 
 use crate::authority::{Authority, State};
 use crate::certificate::{Certificate, LeafFacts};
 use crate::csr::Csr;
 use crate::dice::random_text;
-use crate::fault::LeafLie;
 use crate::hierarchy::LeafPlan;
 use crate::identifier::Identifier;
 use crate::instant::now;
+use crate::lie::LeafLie;
 use crate::problem::Problem;
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -35,7 +36,7 @@ pub(crate) fn issue(
     let stranger;
     let mut key = &csr.key;
     match lie {
-        None => {}
+        None | Some(LeafLie::Authority | LeafLie::StagingRoot) => {}
         Some(LeafLie::OtherKey) => {
             stranger = unrelated_key()?;
             key = &stranger;
@@ -54,9 +55,22 @@ pub(crate) fn issue(
             not_before = now + HOUR;
             not_after = not_before + lifetime;
         }
+        Some(LeafLie::ExtraName) => names.push(Identifier::Dns("extra.example".to_owned())),
+        Some(LeafLie::Year1970) => {
+            not_before = OffsetDateTime::UNIX_EPOCH;
+            not_after = not_before + 24 * HOUR;
+        }
+        // 9999-12-31T23:59:59Z.
+        Some(LeafLie::Year9999) => {
+            not_after = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds(253_402_300_799);
+        }
+        Some(LeafLie::Reversed) => (not_before, not_after) = (now + HOUR, now - HOUR),
     }
-    let plan = LeafPlan { key, names, not_before, not_after, common_name: ca.config.common_name };
-    let leaf = ca.hierarchy.sign_leaf(&plan).map_err(|error| broken(&error))?;
+    let authority = lie == Some(LeafLie::Authority);
+    let staged = lie == Some(LeafLie::StagingRoot);
+    let plan = LeafPlan { key, names, not_before, not_after, common_name: ca.config.common_name, authority };
+    let signer = if staged { &ca.staging } else { &ca.hierarchy };
+    let leaf = signer.sign_leaf(&plan).map_err(|error| broken(&error))?;
     let facts = LeafFacts::read(leaf.der()).ok_or_else(|| broken(&"the leaf can not be read back"))?;
     let certificate = Certificate {
         account: order.account.clone(),
@@ -72,7 +86,11 @@ pub(crate) fn issue(
         leaf_pem: leaf.pem(),
         key: facts.key,
         revoked: None,
+        staged,
     };
+    let exempt = order.exempt;
+    let identifiers = order.identifiers.clone();
+    state.meters.issued(&identifiers, exempt);
     let id = random_text::<8>();
     state.certificates.insert(id.clone(), certificate);
     state.issued.push(id.clone());

@@ -9,12 +9,14 @@ use time::OffsetDateTime;
 use crate::authority::{Authority, Caller, State};
 use crate::authorization::{self, AuthorizationStatus};
 use crate::dice::random_text;
+use crate::effect::Effect;
 use crate::endpoint::Route;
-use crate::fault::Effect;
 use crate::identifier::Identifier;
 use crate::instant::{now, parse_rfc3339, rfc3339};
 use crate::jws;
+use crate::limits::Exempt;
 use crate::problem::Problem;
+use crate::renewal;
 use crate::reply::Reply;
 
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub(crate) struct Order {
     pub(crate) expires: OffsetDateTime,
     pub(crate) authorizations: Vec<String>,
     pub(crate) stage: Stage,
+    /// What of the limits does not apply to it.
+    pub(crate) exempt: Exempt,
 }
 
 /// Where an order stands (RFC 8555 §7.1.6). Pending and ready are one stage: the authorizations tell them apart.
@@ -167,6 +171,8 @@ pub(crate) fn new_order(
     {
         return Ok(render(ca, state, &id)?.with_status(201));
     }
+    let exempt = exemption(state, &account, &identifiers, request.replaces.as_deref());
+    state.meters.may_order(&account, &identifiers, exempt)?;
     let authorizations = identifiers
         .iter()
         .map(|name| authorization::obtain(ca, state, &account, name))
@@ -182,6 +188,7 @@ pub(crate) fn new_order(
         expires: now() + ca.config.pending_lifetime,
         authorizations,
         stage: Stage::Open,
+        exempt,
     };
     state.orders.insert(id.clone(), order);
     Ok(render(ca, state, &id)?.with_status(201))
@@ -325,6 +332,25 @@ fn check_replaces(
         return Err(Problem::new("alreadyReplaced", 409, "another order replaces this certificate already"));
     }
     Ok(())
+}
+
+/// A replacement inside its window is free of all limits, a certificate for the same set again of those on
+/// accounts and domains: as Let's Encrypt has it.
+fn exemption(state: &State, account: &str, identifiers: &[Identifier], replaced: Option<&str>) -> Exempt {
+    let mut wanted: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
+    wanted.sort_unstable();
+    let predecessor = replaced
+        .and_then(|id| state.certificates.values().find(|certificate| certificate.cert_id == id))
+        .filter(|certificate| certificate.account == account);
+    if predecessor.is_some_and(|certificate| renewal::window_is_open(state, certificate)) {
+        return Exempt::FromAll;
+    }
+    let same = state.certificates.values().any(|certificate| {
+        let mut names = certificate.names.clone();
+        names.sort_unstable();
+        names == wanted
+    });
+    if same { Exempt::AsRenewal } else { Exempt::FromNone }
 }
 
 /// Requested dates, where the CA lets clients choose them; most public CAs refuse.

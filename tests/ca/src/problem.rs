@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use crate::fault::RetryAfter;
+use crate::effect::RetryAfter;
 use crate::identifier::Identifier;
 use crate::reply::Reply;
 
@@ -21,6 +21,8 @@ pub(crate) struct Problem {
     algorithms: Option<&'static [&'static str]>,
     retry_after: Option<RetryAfter>,
     location: Option<String>,
+    /// Where a person can do something about it.
+    instance: Option<String>,
 }
 
 impl Problem {
@@ -34,6 +36,7 @@ impl Problem {
             algorithms: None,
             retry_after: None,
             location: None,
+            instance: None,
         }
     }
 
@@ -74,6 +77,10 @@ impl Problem {
         Self { location: Some(url), ..self }
     }
 
+    pub(crate) fn with_instance(self, url: String) -> Self {
+        Self { instance: Some(url), ..self }
+    }
+
     pub(crate) fn with_subproblem(mut self, name: Identifier, kind: &'static str, detail: String) -> Self {
         self.subproblems.push((name, kind, detail));
         self
@@ -95,6 +102,9 @@ impl Problem {
                 })
                 .collect();
         }
+        if let Some(instance) = &self.instance {
+            document["instance"] = json!(instance);
+        }
         if let Some(algorithms) = self.algorithms {
             document["algorithms"] = json!(algorithms);
         }
@@ -105,6 +115,9 @@ impl Problem {
         let mut reply = Reply::json(self.status, &self.to_json()).content_type("application/problem+json");
         if let Some(retry_after) = &self.retry_after {
             reply = reply.header("retry-after", retry_after.header_value());
+        }
+        if let Some(instance) = &self.instance {
+            reply = reply.link(instance, "terms-of-service");
         }
         if let Some(location) = self.location {
             reply = reply.header("location", location);

@@ -46,6 +46,12 @@ impl RenewalWindow {
     }
 }
 
+/// Whether the suggested window of this certificate has begun.
+pub(crate) fn window_is_open(state: &State, certificate: &Certificate) -> bool {
+    let window = state.renewal_windows.get(&certificate.cert_id).unwrap_or(&state.renewal_window);
+    window.of(certificate).0 <= now()
+}
+
 /// An unauthenticated GET (RFC 9773 §4.1).
 pub(crate) fn info(ca: &Authority, state: &State, route: &Route) -> Result<Reply, Problem> {
     let certificate = state.certificates.values().find(|certificate| certificate.cert_id == route.id);

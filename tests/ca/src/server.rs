@@ -1,6 +1,7 @@
 //! HTTP over TLS, or over plain TCP: connections in, `dispatch` in the middle.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use crate::authority::Authority;
+use crate::delivery::Play;
 use crate::dispatch::{Request, answer};
 use crate::hierarchy::ApiIdentity;
 use crate::problem::Problem;
@@ -38,7 +41,7 @@ pub(crate) fn acceptor(identity: ApiIdentity) -> Result<TlsAcceptor, rustls::Err
 /// Takes connections until the CA stops.
 pub(crate) async fn accept(ca: Arc<Authority>, listener: TcpListener, tls: Option<TlsAcceptor>) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_REST).await;
             continue;
         };
@@ -47,10 +50,10 @@ pub(crate) async fn accept(ca: Arc<Authority>, listener: TcpListener, tls: Optio
         let (serving, tls) = (Arc::clone(&ca), tls.clone());
         ca.spawn(async move {
             match tls {
-                None => serve(serving, stream).await,
+                None => serve(serving, stream, peer.ip()).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_LIMIT, tls.accept(stream)).await {
-                        serve(serving, stream).await;
+                        serve(serving, stream, peer.ip()).await;
                     }
                 }
             }
@@ -58,18 +61,29 @@ pub(crate) async fn accept(ca: Arc<Authority>, listener: TcpListener, tls: Optio
     }
 }
 
-async fn serve(ca: Arc<Authority>, stream: impl AsyncRead + AsyncWrite + Unpin) {
-    let service = service_fn(|request| respond(&ca, request));
-    // A client that goes away, or is sent away by a fault, is no error of ours.
-    let _ = hyper::server::conn::http1::Builder::new()
+/// Serves one connection. An answer that HTTP has no form for takes the connection over and is its last.
+async fn serve(ca: Arc<Authority>, stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
+    let (odd, mut plays) = mpsc::channel(1);
+    let service = service_fn(|request| respond(&ca, request, peer, odd.clone()));
+    let mut connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let play: Option<Play> = tokio::select! {
+        // A client that goes away, or is sent away by a fault, is no error of ours.
+        _ = &mut connection => None,
+        play = plays.recv() => play,
+    };
+    if let Some(play) = play {
+        let mut stream = connection.into_parts().io.into_inner();
+        let _ = play.perform(&mut stream).await;
+    }
 }
 
 async fn respond(
     ca: &Arc<Authority>,
     request: hyper::Request<Incoming>,
+    peer: IpAddr,
+    odd: mpsc::Sender<Play>,
 ) -> io::Result<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_LIMIT).collect().await else {
@@ -81,8 +95,14 @@ async fn respond(
         user_agent: text(&head.headers, &header::USER_AGENT),
         method: head.method,
         body: body.to_bytes().to_vec(),
+        peer,
     };
-    answer(ca, request).await.map(crate::reply::Reply::into_http)
+    let play = answer(ca, request).await?;
+    if play.delivery.is_none() && play.reply.is_proper() {
+        return Ok(play.reply.into_http());
+    }
+    let _ = odd.send(play).await;
+    std::future::pending().await
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

@@ -82,7 +82,7 @@ async fn a_lost_answer_costs_one_orphan_at_most() {
     let mut world = World::new(25, Span::days(90));
     world.start().await;
     world.settle(Span::MINUTE).await;
-    let points = world.node.points.passed();
+    let points = world.node().points.passed();
     drop(world);
     // The answers of one request after another are lost.
     for lost in 0..points / 2 {
@@ -109,4 +109,19 @@ async fn f29_after_two_years_of_failing_the_first_good_hour_is_used() {
     world.until("renewal", Span::minutes(31), |world| world.served() != first).await;
     world.settle(Span::minutes(5)).await;
     world.expect(world.orders().len() == 2, "one order");
+}
+
+#[tokio::test(start_paused = true)]
+async fn f30_a_certificate_that_ended_months_ago_does_not_have_its_ca_asked_every_minute() {
+    let mut world = World::observed(27, Span::days(45)).await;
+    let first = world.served();
+    let end = first.not_after + Span::days(90);
+    world.script.during(Interval::new(first.not_before + Span::days(20), end), Trouble::CaErrors);
+    world.doze_until(end - Span::days(2)).await;
+    world.run_for(Span::DAY).await;
+    let (asked, _) = world.ca.asked_today();
+    world.expect(
+        (24..=49).contains(&asked),
+        &format!("{asked} requests for an order in a day: as often as free looks say that all is well"),
+    );
 }

@@ -27,10 +27,10 @@ async fn f25_a_clock_ten_years_off_costs_one_order_at_most_and_does_no_lasting_h
     ] {
         let mut world = World::observed(41, Span::days(90)).await;
         world.run_for(Span::days(2)).await;
-        world.set_clock(by);
+        world.set_clock(0, by);
         world.run_for(stays).await;
         world.expect(world.orders().len() <= 2, &format!("{row}: one order too many at most"));
-        world.set_clock(Span::ZERO - by);
+        world.set_clock(0, Span::ZERO - by);
         world.run_for(Span::days(1)).await;
         world.settle(Span::ZERO).await;
         // The life after it is as if nothing had happened.
@@ -47,11 +47,11 @@ async fn f25_a_clock_ten_years_off_costs_one_order_at_most_and_does_no_lasting_h
 async fn f25_a_host_that_boots_with_a_clock_ten_years_off_recovers_when_it_is_set() {
     for by in [Span::days(3650), Span::ZERO - Span::days(3650)] {
         let mut world = World::new(42, Span::days(90));
-        world.set_clock(by);
+        world.set_clock(0, by);
         world.start().await;
         world.run_for(Span::hours(3)).await;
         world.expect(world.orders().len() <= 1, "one order at most while the clock is wrong");
-        world.set_clock(Span::ZERO - by);
+        world.set_clock(0, Span::ZERO - by);
         world.settle(Span::hours(1)).await;
         world.expect(world.orders().len() <= 2, "and one more when it is right");
     }

@@ -13,7 +13,7 @@ async fn f15_a_hook_that_fails_three_times_is_tried_again_without_a_new_order() 
     world.script.next(3, Trouble::HookFails);
     world.start().await;
     world.settle(Span::minutes(30)).await;
-    let calls = world.node.reload.calls();
+    let calls = world.node().reload.calls();
     world.expect(
         calls.iter().map(|call| call.well).eq([false, false, false, true]),
         "three failures, then not",
@@ -48,7 +48,7 @@ async fn f16_a_reload_that_lies_is_owed_until_the_new_certificate_is_served() {
         "the endpoint is told apart as old, and owed",
     );
     // Somebody restarts the server.
-    world.node.server.reload(world.now()).unwrap();
+    world.node().server.reload(world.now()).unwrap();
     world.settle(Span::minutes(6)).await;
     world.expect(world.orders().len() == 2, "no new order for it");
 }
@@ -66,12 +66,14 @@ async fn a_pair_that_the_server_refuses_is_rolled_back_and_not_reinstalled_befor
         })
         .await;
     world
-        .until("the old pair", Span::MINUTE, |world| world.node.server.pair().is_ok_and(|leaf| leaf == first))
+        .until("the old pair", Span::MINUTE, |world| {
+            world.node().server.pair().is_ok_and(|leaf| leaf == first)
+        })
         .await;
     let survey = world.survey().unwrap();
     let refused = survey.world.installed.value.refused.clone().unwrap();
     world.run_until(refused.until - Span::secs(1)).await;
-    world.expect(world.node.server.pair().is_ok_and(|leaf| leaf == first), "the old pair stays until then");
+    world.expect(world.node().server.pair().is_ok_and(|leaf| leaf == first), "the old pair stays until then");
     world.expect(world.served() == first, "and is served");
     world.run_until(from + Span::days(8)).await;
     let rollbacks = world.count(|event| matches!(event, Event::RolledBack { .. }));
@@ -100,6 +102,6 @@ async fn f41_answers_that_could_not_be_removed_are_removed_later() {
     world.start().await;
     world.run_for(Span::hours(4)).await;
     world.expect(!world.board.is_empty(), "the answers still stand");
-    world.expect(world.node.reload.succeeded(1) == 1, "and held nothing up");
+    world.expect(world.node().reload.succeeded(1) == 1, "and held nothing up");
     world.settle(Span::hours(2)).await;
 }

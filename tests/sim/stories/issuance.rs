@@ -14,7 +14,7 @@ async fn the_first_certificate_is_observed_within_a_minute() {
         world.start().await;
         world.settle(Span::MINUTE).await;
         world.expect(world.orders().len() == 1, "one order");
-        world.expect(world.node.reload.calls().len() == 1, "one reload");
+        world.expect(world.node().reload.calls().len() == 1, "one reload");
     }
 }
 
@@ -51,7 +51,7 @@ async fn a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse() 
     let added = SubjectName::parse("new.shop.example.com").unwrap();
     let until = first.not_after + Span::days(2);
     world.script.during(Interval::new(world.now(), until), Trouble::NameFails(added.clone()));
-    world.node.spec = Some(shop(&[SHOP, "www.shop.example.com", "new.shop.example.com"]));
+    world.node_mut().spec = Some(shop(&[SHOP, "www.shop.example.com", "new.shop.example.com"]));
     world.enter().await;
     world.run_for(Span::DAY).await;
     world.doze_until(first.not_after - Span::days(3)).await;
@@ -75,16 +75,16 @@ async fn a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse() 
 async fn a_certificate_that_leaves_the_configuration_is_kept_and_not_renewed() {
     let mut world = World::observed(5, Span::days(45)).await;
     let first = world.served();
-    let spec = world.node.spec.take();
+    let spec = world.node_mut().spec.take();
     world.enter().await;
     world.run_until(first.not_after + Span::days(2)).await;
     world.expect(world.orders().len() == 1, "it is not renewed");
-    world.expect(world.node.server.pair().is_ok_and(|leaf| leaf == first), "its files are kept");
+    world.expect(world.node().server.pair().is_ok_and(|leaf| leaf == first), "its files are kept");
     world.expect(
         world.saw(|event| matches!(event, nolapse::core::event::Event::Retired { .. })),
         "it is reported as retired",
     );
-    world.node.spec = spec;
+    world.node_mut().spec = spec;
     world.enter().await;
     world.until("an order", Span::minutes(5), |world| world.orders().len() == 2).await;
     world.settle(Span::minutes(5)).await;

@@ -5,5 +5,8 @@ mod clock;
 mod crash;
 mod deployment;
 mod issuance;
+mod kept;
+mod races;
 mod renewal;
 mod replay;
+mod search;

@@ -13,11 +13,11 @@ async fn life(seed: u64) -> String {
     world.run_for(Span::days(1)).await;
     world.doze_until(world.now() + Span::days(26)).await;
     world.run_for(Span::days(3)).await;
-    world.power_cut(seed).await;
+    world.power_cut(0, seed).await;
     world.run_for(Span::days(1)).await;
     world.settle(Span::HOUR).await;
-    world.node.stop().await;
-    world.node.laws.tail()
+    world.node_mut().stop().await;
+    world.journal.tail()
 }
 
 #[tokio::test(start_paused = true)]

@@ -49,7 +49,7 @@ prop_compose! {
         w.request.take_back = flags[4];
         w.request.upkeep_only = flags[5];
         if other_names {
-            w.spec().names = names(&["a.example", "b.example"]);
+            w.spec().names = names(&["a.example", "b.example"]).into();
         }
         w.disk.live = live;
         w.record.debts = debt.map(|next_at| Debt { receipt: receipt(), failures: 1, next_at }).into_iter().collect();

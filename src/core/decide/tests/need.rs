@@ -13,7 +13,7 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
         ("never issued", settled().with(|w| w.record.current = None), "issue never-issued"),
         (
             "a name was added",
-            settled().with(|w| w.spec().names = names(&["a.example", "b.example"])),
+            settled().with(|w| w.spec().names = names(&["a.example", "b.example"]).into()),
             "renew names-changed",
         ),
         (
@@ -27,7 +27,7 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
             "the same names in another order",
             settled().with(|w| {
                 w.current().names = names(&["b.example", "a.example"]);
-                w.spec().names = names(&["a.example", "b.example"]);
+                w.spec().names = names(&["a.example", "b.example"]).into();
             }),
             "hold not-due",
         ),
@@ -38,16 +38,16 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
             }),
             "hold not-due",
         ),
-        ("RSA is wanted now", settled().with(|w| w.spec().key = KeyKind::Rsa2048), "renew key-kind-changed"),
+        ("RSA is wanted now", settled().with(|w| w.terms().key = KeyKind::Rsa2048), "renew key-kind-changed"),
         (
             "another CA is wanted now",
-            settled().with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            settled().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
         ),
         (
             "a second CA was put first, the old one is still listed",
             settled().with(|w| {
-                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")];
+                w.terms().issuers = vec![ca("zerossl"), ca("letsencrypt")];
             }),
             "hold not-due",
         ),
@@ -60,13 +60,13 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
         ),
         (
             "a required profile is new",
-            settled().with(|w| w.spec().profile = profile("shortlived", true)),
+            settled().with(|w| w.terms().profile = profile("shortlived", true)),
             "renew profile-changed",
         ),
         (
             "the required profile is the one we have",
             settled().with(|w| {
-                w.spec().profile = profile("shortlived", true);
+                w.terms().profile = profile("shortlived", true);
                 w.current().profile = Some("shortlived".into());
             }),
             "hold not-due",
@@ -74,14 +74,14 @@ fn what_the_entry_asks_for_is_compared_with_what_there_is() {
         (
             "a preferred profile waits for the next renewal",
             settled().with(|w| {
-                w.spec().profile = profile("shortlived", false);
+                w.terms().profile = profile("shortlived", false);
             }),
             "hold not-due",
         ),
         (
             "issuer and profile are unknown after the record was told anew: not a change",
             settled().with(|w| {
-                w.spec().profile = profile("shortlived", true);
+                w.terms().profile = profile("shortlived", true);
                 w.current().issuer = None;
             }),
             "hold not-due",
@@ -206,7 +206,7 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
         ),
         (
             "the entry wants other names now",
-            open(settled()).with(|w| w.spec().names = names(&["b.example"])),
+            open(settled()).with(|w| w.spec().names = names(&["b.example"]).into()),
             "renew names-changed",
             true,
         ),
@@ -218,20 +218,20 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
         ),
         (
             "the entry wants another key now",
-            open(settled()).with(|w| w.spec().key = KeyKind::Rsa2048),
+            open(settled()).with(|w| w.terms().key = KeyKind::Rsa2048),
             "renew key-kind-changed",
             true,
         ),
         (
             "the entry wants another CA now",
-            open(settled()).with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            open(settled()).with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
             true,
         ),
         (
             "the entry demands a profile that was not asked for",
             open(settled()).with(|w| {
-                w.spec().profile = Some(Profile { name: "shortlived".into(), required: true });
+                w.terms().profile = Some(Profile { name: "shortlived".into(), required: true });
             }),
             "renew profile-changed",
             true,
@@ -239,7 +239,7 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
         (
             "the preferred profile was refused and left out",
             open(settled()).with(|w| {
-                w.spec().profile = Some(Profile { name: "shortlived".into(), required: false });
+                w.terms().profile = Some(Profile { name: "shortlived".into(), required: false });
             }),
             "resume",
             false,
@@ -249,7 +249,7 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
             settled()
                 .at(day(86))
                 .with(|w| {
-                    w.spec().names = names(&["b.example"]);
+                    w.spec().names = names(&["b.example"]).into();
                 })
                 .attempting(Phase::Presented, |_| {}),
             "resume",
@@ -287,7 +287,7 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
 fn f39_the_old_names_are_renewed_at_last_resort_when_a_changed_set_keeps_failing() {
     let changed = |now: Timestamp| {
         World::settled().at(now).with(|w| {
-            w.spec().names = names(&["a.example", "dead.example"]);
+            w.spec().names = names(&["a.example", "dead.example"]).into();
             w.record.names = names(&["a.example", "dead.example"]);
         })
     };
@@ -302,15 +302,16 @@ fn f39_the_old_names_are_renewed_at_last_resort_when_a_changed_set_keeps_failing
     assert_eq!((words(&late.plan().issuance).as_str(), asked(&late)), ("renew old-names-kept", 1));
     let untried = changed(day(86));
     assert_eq!((words(&untried.plan().issuance).as_str(), asked(&untried)), ("renew names-changed", 2));
-    let waiting =
-        changed(day(85)).failed(Class::Refused, 9, day(85), day(86)).with(|w| w.spec().endpoints.clear());
+    let waiting = changed(day(85))
+        .failed(Class::Refused, 9, day(85), day(86))
+        .with(|w| w.spec().endpoints = List::default());
     assert_eq!(waiting.plan().wake_at, day(85) + Span::hours(12), "last resort is a date to wake for");
 }
 
 #[test]
 fn old_and_new_names_take_turns_with_a_floor_between_them() {
     let mut world = World::settled().at(day(86)).with(|w| {
-        w.spec().names = names(&["a.example", "dead.example"]);
+        w.spec().names = names(&["a.example", "dead.example"]).into();
         w.record.names = names(&["a.example", "dead.example"]);
     });
     let mut asked = Vec::new();

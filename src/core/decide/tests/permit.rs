@@ -42,7 +42,7 @@ fn our_own_backoff_is_kept_unless_asked_by_hand() {
         ),
         (
             "the names were changed since it failed",
-            waiting().with(|w| w.spec().names = names(&["b.example"])),
+            waiting().with(|w| w.spec().names = names(&["b.example"]).into()),
             "renew names-changed",
         ),
         (
@@ -57,19 +57,19 @@ fn our_own_backoff_is_kept_unless_asked_by_hand() {
         ),
         (
             "the CA was changed since it failed",
-            waiting().with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            waiting().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
         ),
         (
             "another CA was put first since it failed",
             waiting().with(|w| {
-                w.spec().issuers = vec![ca("zerossl"), ca("letsencrypt")];
+                w.terms().issuers = vec![ca("zerossl"), ca("letsencrypt")];
             }),
             "renew lifetime-window",
         ),
         (
             "a key change is no reason for haste",
-            waiting().with(|w| w.spec().key = KeyKind::Rsa2048),
+            waiting().with(|w| w.terms().key = KeyKind::Rsa2048),
             "suspend backing-off",
         ),
         (
@@ -111,14 +111,14 @@ fn the_cas_own_wait_binds_everybody() {
         ("renew --force", told().with(|w| w.request.force = true), "suspend ca-limit"),
         (
             "the names were changed",
-            told().with(|w| w.spec().names = names(&["b.example"])),
+            told().with(|w| w.spec().names = names(&["b.example"]).into()),
             "suspend ca-limit",
         ),
         ("an order is open there", told().attempting(Phase::Ordered, |_| {}), "suspend ca-limit"),
         ("its time is over", limited(now), "renew last-resort"),
         (
             "another CA is asked now",
-            told().with(|w| w.spec().issuers = vec![ca("zerossl")]),
+            told().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
         ),
     ]);
@@ -132,9 +132,9 @@ fn last_resort_shortens_the_daily_wait_but_no_floor() {
             w.record.trouble.as_mut().unwrap().failure.reached_validation = reached;
         })
     };
-    let expired = |ago: Span, reached| {
+    let expired = |since: Span, ago: Span, reached| {
         failed(ago, reached).with(|w| {
-            let shift = Span::days(10);
+            let shift = Span::days(4) + since;
             w.now = w.now + shift;
             let trouble = w.record.trouble.as_mut().unwrap();
             trouble.last_at = trouble.last_at + shift;
@@ -144,14 +144,40 @@ fn last_resort_shortens_the_daily_wait_but_no_floor() {
     table(vec![
         ("failed an hour ago", failed(minutes(60), false), "renew last-resort"),
         ("failed half an hour ago", failed(minutes(30), false), "suspend backing-off"),
-        ("expired, failed half a minute ago", expired(Span::secs(30), false), "suspend backing-off"),
-        ("expired, failed a minute ago", expired(Span::secs(60), false), "renew last-resort"),
-        ("expired, a validation failed 14 minutes ago", expired(minutes(14), true), "suspend backing-off"),
-        ("expired, a validation failed 15 minutes ago", expired(minutes(15), true), "renew last-resort"),
+        (
+            "just expired, failed half a minute ago",
+            expired(minutes(5), Span::secs(30), false),
+            "suspend backing-off",
+        ),
+        (
+            "just expired, failed a minute ago",
+            expired(minutes(5), Span::secs(60), false),
+            "renew last-resort",
+        ),
+        (
+            "just expired, a validation failed 14 minutes ago",
+            expired(minutes(5), minutes(14), true),
+            "suspend backing-off",
+        ),
+        (
+            "just expired, a validation failed 15 minutes ago",
+            expired(minutes(5), minutes(15), true),
+            "renew last-resort",
+        ),
+        (
+            "expired a week ago, failed 59 minutes ago",
+            expired(Span::days(7), minutes(59), false),
+            "suspend backing-off",
+        ),
+        (
+            "expired a week ago, failed an hour ago",
+            expired(Span::days(7), minutes(60), false),
+            "renew last-resort",
+        ),
     ]);
     let before = World::settled().at(day(85)).failed(Class::Refused, 9, day(85), day(86)).with(|w| {
-        w.spec().key = KeyKind::Rsa2048;
-        w.spec().endpoints.clear();
+        w.terms().key = KeyKind::Rsa2048;
+        w.spec().endpoints = List::default();
     });
     assert_eq!(
         before.plan().wake_at,
@@ -328,7 +354,7 @@ fn f27_a_tenth_of_life_lies_between_two_issuances() {
         ("--force on day 3", young(3).with(|w| w.request.force = true), "renew forced"),
         (
             "names changed on day 3",
-            young(3).with(|w| w.spec().names = names(&["b.example"])),
+            young(3).with(|w| w.spec().names = names(&["b.example"]).into()),
             "renew names-changed",
         ),
         ("revoked on day 3", young(3).with(|w| w.current().revoked = true), "renew revoked"),

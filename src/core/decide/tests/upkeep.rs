@@ -123,13 +123,14 @@ fn the_disk_is_put_right_whatever_happened_to_it() {
 #[test]
 fn outputs_are_held_together_by_one_foreign_file() {
     let leaf = Box::new(leaf(day(5), Span::days(90), 77));
-    let output = |path: &str, part| Output { part, path: path.into(), rights: Rights::default() };
+    let output = |path: &str, part| Output { part, path: path.into(), rights: Arc::default() };
     let placed = |first: Placement, second: Placement| {
         World::settled().with(|w| {
             w.spec().outputs = vec![
                 output("/etc/mail/cert.pem", Part::Fullchain),
                 output("/etc/mail/key.pem", Part::Privkey),
-            ];
+            ]
+            .into();
             w.disk.outputs = vec![
                 (PathBuf::from("/etc/mail/cert.pem"), first),
                 (PathBuf::from("/etc/mail/key.pem"), second),
@@ -211,14 +212,18 @@ fn f15_a_reload_is_owed_until_done_seen_waived_or_superseded() {
         ("added later, last look was for the generation before", seen(Sight::New, 1), "observe 2 1"),
         (
             "added later, and there is nowhere to look",
-            hooked(None).with(|w| w.spec().endpoints.clear()),
+            hooked(None).with(|w| w.spec().endpoints = List::default()),
             "notify nginx 2",
         ),
-        ("taken out of the entry while owed", hooked(Some(done(1))).with(|w| w.spec().hooks.clear()), "hold"),
+        (
+            "taken out of the entry while owed",
+            hooked(Some(done(1))).with(|w| w.terms().hooks.clear()),
+            "hold",
+        ),
         (
             "the first of two waits: the second is told",
             hooked(Some(waiting(now + Span::MINUTE))).with(|w| {
-                w.spec().hooks.push(hook("postfix"));
+                w.terms().hooks.push(hook("postfix"));
                 w.installed.hooks.insert(hook("postfix"), done(1));
             }),
             "notify postfix 2",
@@ -248,7 +253,11 @@ fn f16_endpoints_are_looked_at_when_their_time_has_come() {
         ("new, but of the generation before", noted(Sight::New, 1, day(9), day(11)), "observe 2 1"),
         ("old, and the next look is later", noted(Sight::Old, 2, day(9), now + Span::MINUTE), "hold"),
         ("never looked at", World::settled().with(|w| w.installed.endpoints.clear()), "observe 2 1"),
-        ("nothing to look at: unverified", World::settled().with(|w| w.spec().endpoints.clear()), "hold"),
+        (
+            "nothing to look at: unverified",
+            World::settled().with(|w| w.spec().endpoints = List::default()),
+            "hold",
+        ),
         ("looked at by a clock that was ahead", noted(Sight::New, 2, day(3000), day(3000)), "observe 2 1"),
         (
             "a foreign pair is watched too",
@@ -345,4 +354,42 @@ fn going_back_needs_a_sound_generation_with_a_sixth_of_life_left() {
     ] {
         assert_eq!(worth_returning_to(&issued, now), expected, "{row}");
     }
+}
+
+#[test]
+fn f60_a_restored_state_does_not_reload_a_server_back_to_an_older_certificate() {
+    let served = |bend: fn(&mut crate::core::leaf::Leaf)| {
+        World::settled().with(|w| {
+            // Notes of this host are lost; a look has shown what is served.
+            w.installed.hooks.clear();
+            let mut other = leaf(day(8), Span::days(90), 77);
+            bend(&mut other);
+            let mut note = note(Sight::OtherValid, 2, w.now, w.now + Span::MINUTE);
+            note.leaf = Some(other);
+            w.installed.endpoints.insert(endpoint(), note);
+        })
+    };
+    upkeep_table(vec![
+        ("a younger one of the same CA", served(|_| {}), "hold"),
+        ("deploy --take-back", served(|_| {}).with(|w| w.request.take_back = true), "notify nginx 2"),
+        ("nothing was looked at yet", served(|_| {}).with(|w| w.installed.endpoints.clear()), "observe 2 1"),
+        (
+            "a note without a success counts as none, days after the issuance",
+            served(|_| {}).with(|w| drop(w.installed.hooks.insert(hook("nginx"), HookNote::never()))),
+            "hold",
+        ),
+        (
+            "just issued: the hook is told at once",
+            served(|_| {}).with(|w| {
+                w.installed.hooks.insert(hook("nginx"), HookNote::never());
+                let now = w.now;
+                w.current().at = now;
+            }),
+            "notify nginx 2",
+        ),
+        ("an older one of the same CA", served(|leaf| leaf.not_before = day(-5)), "notify nginx 2"),
+        ("one of another CA", served(|leaf| leaf.issuer = "Another CA".into()), "notify nginx 2"),
+        ("one that has expired", served(|leaf| leaf.not_after = day(9)), "notify nginx 2"),
+        ("one for other names", served(|leaf| leaf.names = names(&["b.example"])), "notify nginx 2"),
+    ]);
 }

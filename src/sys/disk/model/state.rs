@@ -95,7 +95,7 @@ impl State {
             fault.lasting
         });
         match hit {
-            None => Ok(()),
+            None | Some(Trouble::Pretends) => Ok(()),
             Some(Trouble::PowerCut) => {
                 self.powered = false;
                 Err(dark())
@@ -105,6 +105,16 @@ impl State {
             Some(Trouble::ReadOnly) => Err(Errno::ROFS.into()),
             Some(Trouble::Denied) => Err(Errno::ACCESS.into()),
         }
+    }
+
+    /// Whether the next sync of this kind is only said to be done.
+    fn pretends(&self, step: Step) -> bool {
+        let applies = |fault: &Fault| {
+            fault.trouble == Trouble::Pretends
+                && fault.skip == 0
+                && fault.step.is_none_or(|only| only == step)
+        };
+        self.faults.iter().any(applies)
     }
 
     pub fn make_dir(&mut self, root: Option<&Path>, path: &Path, rights: &FileRights) -> io::Result<()> {
@@ -126,6 +136,7 @@ impl State {
         path: &Path,
         content: &[u8],
         rights: &FileRights,
+        synced: bool,
     ) -> io::Result<()> {
         let (dir, name) = self.place(root, path)?;
         if self.entries(dir).contains_key(&name) {
@@ -135,20 +146,23 @@ impl State {
         let id = self.new_node(Body::File { bytes: Vec::new(), synced: false }, 0);
         self.give(id, rights);
         self.change(Change { dir, remove: None, add: Some(name.clone()), node: id });
-        let written = self.write(id, content);
+        let written = self.write(id, content, synced);
         if written.is_err() && self.powered {
             self.change(Change { dir, remove: Some(name), add: None, node: id });
         }
         written
     }
 
-    fn write(&mut self, id: u64, content: &[u8]) -> io::Result<()> {
+    fn write(&mut self, id: u64, content: &[u8], synced: bool) -> io::Result<()> {
         let write = self.step(Step::Write);
         let reached = if write.is_ok() { content.len() } else { content.len() / 2 };
         self.set_file(id, content[..reached].to_vec(), false);
         write?;
-        self.step(Step::Sync)?;
-        self.set_file(id, content.to_vec(), true);
+        if synced {
+            let lasts = !self.pretends(Step::Sync);
+            self.step(Step::Sync)?;
+            self.set_file(id, content.to_vec(), lasts);
+        }
         Ok(())
     }
 
@@ -180,7 +194,11 @@ impl State {
         if !matches!(self.node(dir)?.body, Body::Dir(_)) {
             return Err(Errno::NOTDIR.into());
         }
+        let pretends = self.pretends(Step::SyncDir);
         self.step(Step::SyncDir)?;
+        if pretends {
+            return Ok(());
+        }
         let (settled, open): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.pending).into_iter().partition(|change| change.dir == dir);
         self.pending = open;

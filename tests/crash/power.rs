@@ -1,0 +1,136 @@
+//! Power cut, and disks that fail, at every step of every plan. The model disk drops and tears
+//! what was not synced.
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use nolapse::core::layout::{FileRights, output, replace};
+use nolapse::core::spec::{Output, Part, Rights};
+use nolapse::sys::disk::{Disk, Fault, FileKind, Model, Trouble};
+
+use crate::story::{MOST, NAME, Story, check, rights, run, stories, texts};
+
+/// Power cuts tried for each step.
+const SEEDS: u64 = 10;
+
+/// A disk on which the story is about to be told, durably up to here.
+async fn staged(at: usize) -> (Disk, Model, PathBuf, Story) {
+    let (disk, model) = Disk::model();
+    let live = Path::new("/var/lib/live");
+    model.make_dirs(live, 0o755);
+    let dir = live.join(NAME);
+    let story = stories(&dir).swap_remove(at);
+    for plan in &story.before {
+        run(&disk, plan).await;
+    }
+    (disk, model, dir, story)
+}
+
+#[tokio::test]
+async fn f04_a_power_cut_at_every_step_leaves_one_whole_generation() {
+    cuts(SEEDS).await;
+}
+
+#[tokio::test]
+#[ignore = "minutes (docs/reliability.md)"]
+async fn f04_a_hundred_thousand_power_cuts_leave_one_whole_generation() {
+    assert!(cuts(420).await >= 100_000);
+}
+
+/// Cuts the power at every step of every plan, `seeds` times with other losses; how often that was.
+async fn cuts(seeds: u64) -> usize {
+    let (mut cuts, mut states) = (0, HashSet::new());
+    let count = stories(Path::new("/")).len();
+    for (at, seed) in (0..count).flat_map(|at| (0..seeds).map(move |seed| (at, seed))) {
+        for skip in 0.. {
+            let (disk, model, dir, story) = staged(at).await;
+            model.inject(Fault { trouble: Trouble::PowerCut, step: None, skip, lasting: true });
+            let done = disk.run(story.plan.clone()).await.is_ok();
+            // Each step draws its own losses.
+            model.crash(if seed < 2 { seed } else { seed * 1000 + u64::from(skip) });
+            let when = format!("power cut after {skip} steps, seed {seed}");
+            check(&story, &when, &disk, &dir, done);
+            cuts += 1;
+            let mut state = DefaultHasher::new();
+            (at, skip).hash(&mut state);
+            look(&disk, &dir, &mut state);
+            states.insert(state.finish());
+            run(&disk, &story.plan).await;
+            model.crash(0);
+            check(&story, &format!("{when}, and run again"), &disk, &dir, true);
+            if done {
+                break;
+            }
+        }
+    }
+    println!("{cuts} power cuts left {} different states", states.len());
+    cuts
+}
+
+/// Everything below a directory, into one number.
+fn look(disk: &Disk, dir: &Path, state: &mut DefaultHasher) {
+    for name in disk.list(dir).unwrap_or_default() {
+        let path = dir.join(&name);
+        name.hash(state);
+        match disk.stat(&path).unwrap().kind {
+            FileKind::Dir => look(disk, &path, state),
+            FileKind::Link => disk.read_link(&path).unwrap().hash(state),
+            _ => disk.read(&path, MOST).unwrap().bytes().hash(state),
+        }
+    }
+}
+
+#[tokio::test]
+async fn f01_f05_a_disk_that_fails_at_any_step_leaves_one_whole_generation() {
+    let count = stories(Path::new("/")).len();
+    for (at, lasting) in (0..count).flat_map(|at| [(at, false), (at, true)]) {
+        for trouble in [Trouble::Full, Trouble::Broken, Trouble::ReadOnly, Trouble::Denied] {
+            for skip in 0.. {
+                let (disk, model, dir, story) = staged(at).await;
+                model.inject(Fault { trouble, step: None, skip, lasting });
+                let done = disk.run(story.plan.clone()).await.is_ok();
+                let when = format!("{trouble:?} at step {skip}");
+                check(&story, &when, &disk, &dir, done);
+                model.heal();
+                run(&disk, &story.plan).await;
+                check(&story, &format!("{when}, and run again"), &disk, &dir, true);
+                if done {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn f04_an_output_is_old_or_new_and_has_its_rights_at_every_step() {
+    let path = Path::new("/etc/haproxy/shop.pem");
+    let wanted = Output {
+        part: Part::Combined,
+        path: path.display().to_string(),
+        rights: Rights { key_mode: 0o600, ..rights() }.into(),
+    };
+    let plans = [
+        output(&wanted, &texts(2)),
+        replace(path, texts(2)[&Part::Combined].clone(), FileRights::mode(0o600)),
+    ];
+    for (plan, there) in plans.iter().flat_map(|plan| [(plan, false), (plan, true)]) {
+        for (skip, seed) in (0..plan.len() + 4).flat_map(|skip| (0..SEEDS).map(move |seed| (skip, seed))) {
+            let (disk, model) = Disk::model();
+            model.make_dirs(path.parent().unwrap(), 0o755);
+            if there {
+                run(&disk, &output(&wanted, &texts(1))).await;
+            }
+            let skip = u32::try_from(skip).unwrap();
+            model.inject(Fault { trouble: Trouble::PowerCut, step: None, skip, lasting: true });
+            let done = disk.run(plan.clone()).await.is_ok();
+            model.crash(seed);
+            let found = disk.read(path, MOST).ok();
+            let old = there.then(|| texts(1)[&Part::Combined].clone());
+            let new = Some(texts(2)[&Part::Combined].clone());
+            assert!(found == new || (!done && found == old), "after {skip} steps, seed {seed}");
+            assert!(found.is_none() || disk.stat(path).unwrap().mode == 0o600);
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! A plot, lived: hosts sleep through what is dull, and are awake where something begins, ends,
+//! or is due.
+
+use std::collections::BTreeMap;
+
+use nolapse::core::time::{Span, Timestamp};
+use nolapse::sys::disk::{Fault as DiskFault, Trouble as DiskTrouble};
+
+use crate::bug::Planted;
+use crate::generator::Dice;
+use crate::journal::{Breach, Law};
+use crate::plot::{Fault, Plot, What};
+use crate::script::Trouble;
+use crate::world::{Cast, SETTLES_WITHIN, World};
+
+/// Hosts are awake for so long after something began or ended, and around a renewal.
+const RESTLESS: Span = Span::hours(4);
+/// Hosts wake so long before something begins.
+const EARLY: Span = Span::minutes(15);
+/// Shorter sleeps are not worth it.
+const DOZE_LEAST: Span = Span::hours(1);
+/// Longest sleep where nothing is owed.
+const DOZE_MOST: Span = Span::days(30);
+/// Longest sleep where something is.
+const DOZE_OWING_MOST: Span = Span::hours(10);
+/// The wait for one certificate where a CA's limit was reached: a refill of its slowest one.
+const LIMIT_REFILL: Span = Span::hours(34);
+/// Looks at the world after which a life is broken off as one that never ends.
+const LOOKS_MAX: u64 = 2_000_000;
+
+/// How a life went.
+pub struct Lived {
+    pub broken: Option<Breach>,
+    pub tally: Tally,
+    /// The number and count of all lines of the journal.
+    pub digest: (u64, u64),
+    pub tail: String,
+}
+
+/// What was simulated.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub plots: u64,
+    /// Time of certificates' lives, in milliseconds.
+    pub millis: i64,
+    /// Of which hosts were awake.
+    pub awake: i64,
+    pub lines: u64,
+    pub certificates: u64,
+    pub orders: u64,
+    /// The same of plots in which nothing costs an order.
+    pub modest_certificates: u64,
+    pub modest_orders: u64,
+    /// How often each trouble struck.
+    pub struck: BTreeMap<String, u64>,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Self) {
+        self.plots += other.plots;
+        self.millis += other.millis;
+        self.awake += other.awake;
+        self.lines += other.lines;
+        self.certificates += other.certificates;
+        self.orders += other.orders;
+        self.modest_certificates += other.modest_certificates;
+        self.modest_orders += other.modest_orders;
+        for (kind, times) in &other.struck {
+            *self.struck.entry(kind.clone()).or_default() += times;
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub fn years(&self) -> f64 {
+        self.millis as f64 / Span::days(365).millis() as f64
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub fn awake_percent(&self) -> f64 {
+        100.0 * self.awake as f64 / self.millis.max(1) as f64
+    }
+
+    pub fn faults(&self) -> u64 {
+        self.struck.values().sum()
+    }
+}
+
+/// Lives a plot to its end or to the first law that is broken.
+pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let Plot { seed, lifetime, nodes, agents, shared, .. } = *plot;
+        let world = World::with(Cast { seed, lifetime, nodes, agents, shared, bug });
+        if keep_all {
+            world.journal.keep_all();
+        }
+        let begun = world.now();
+        let mut life = Life {
+            world,
+            dice: Dice::new(seed),
+            begun,
+            restless_until: begun,
+            looks: 0,
+            struck: BTreeMap::new(),
+        };
+        life.world.start().await;
+        life.play(plot).await;
+        if life.world.journal.broken().is_none() {
+            life.end(plot).await;
+        }
+        life.sum_up(plot)
+    })
+}
+
+struct Life {
+    world: World,
+    dice: Dice,
+    begun: Timestamp,
+    restless_until: Timestamp,
+    looks: u64,
+    struck: BTreeMap<String, u64>,
+}
+
+/// What a plot does at one instant.
+#[derive(Clone, Copy)]
+enum Beat<'a> {
+    Begins(&'a Fault),
+    Ends(&'a Fault),
+}
+
+impl Life {
+    async fn play(&mut self, plot: &Plot) {
+        let mut beats: Vec<(Timestamp, Beat<'_>)> = Vec::new();
+        for fault in &plot.faults {
+            beats.push((self.begun + fault.at, Beat::Begins(fault)));
+            beats.push((self.begun + fault.end(plot.lifetime), Beat::Ends(fault)));
+        }
+        beats.sort_by_key(|(at, _)| *at);
+        for (at, beat) in beats {
+            self.pass_until(at).await;
+            if self.over() {
+                return;
+            }
+            self.beat(plot, beat);
+            self.restless_until = self.world.now() + RESTLESS;
+        }
+        self.pass_until(self.begun + plot.end()).await;
+    }
+
+    fn beat(&mut self, plot: &Plot, beat: Beat<'_>) {
+        let world = &mut self.world;
+        match beat {
+            Beat::Begins(fault @ Fault { what, .. }) => {
+                // All hosts may have slept through its beginning; it ends when it was to end.
+                let left = (self.begun + fault.end(plot.lifetime)).since(world.now());
+                if let Some(kind) = what.kind() {
+                    *self.struck.entry(kind.to_owned()).or_default() += 1;
+                }
+                world.journal.note(&format!("the plot: {what:?}"));
+                match what {
+                    What::For(_, trouble) => world.script.for_span(left, trouble.clone()),
+                    What::Next(times, trouble) => {
+                        world.script.next_within(left, *times, trouble.clone());
+                    }
+                    What::Clock { node, by, .. } => world.set_clock(*node, *by),
+                    What::Suspend(_) if left <= Span::ZERO => {}
+                    What::Suspend(_) => world.suspend(left),
+                    What::Freeze { node, .. } => world.freeze(*node, left),
+                    What::Crash { node, point } => world.nodes[*node].points.die_at(*point),
+                    What::CrashAtStore { node, point } => world.nodes[*node].points.die_at_store(*point),
+                    What::PowerCut { node, step } => world.nodes[*node].model.inject(DiskFault {
+                        trouble: DiskTrouble::PowerCut,
+                        step: None,
+                        skip: *step,
+                        lasting: false,
+                    }),
+                    What::Revoke => world.ca.revoke_all(),
+                }
+            }
+            Beat::Ends(Fault { what: What::Clock { node, by, .. }, .. }) => {
+                world.set_clock(*node, Span::ZERO - *by);
+            }
+            // Somebody restarts the server: a reload that said it was done is not asked for again.
+            Beat::Ends(Fault {
+                what: What::For(_, Trouble::ReloadLies) | What::Next(_, Trouble::ReloadLies),
+                ..
+            }) => {
+                for node in &world.nodes {
+                    node.restart_server();
+                }
+            }
+            Beat::Ends(_) => {}
+        }
+    }
+
+    /// Lets time pass, awake or asleep.
+    async fn pass_until(&mut self, end: Timestamp) {
+        while self.world.now() < end && !self.over() {
+            let now = self.world.now();
+            if now < self.restless_until {
+                let until = end.min(self.restless_until);
+                self.look(until).await;
+                continue;
+            }
+            let owing = self.world.owing().is_some();
+            let mut wake = end.min(now + DOZE_MOST);
+            for node in &self.world.nodes {
+                if let Some((_, at)) = node.laws.point() {
+                    if at - EARLY <= now && now < at + RESTLESS {
+                        self.restless_until = at + RESTLESS;
+                    } else if at > now {
+                        wake = wake.min(at);
+                    }
+                }
+            }
+            if now < self.restless_until {
+                continue;
+            }
+            let awake = if owing {
+                wake = wake.min(now + self.dice.span(DOZE_LEAST, DOZE_OWING_MOST));
+                Span::minutes(70)
+            } else {
+                Span::minutes(3)
+            };
+            let doze = wake.since(now) - EARLY;
+            if doze >= DOZE_LEAST {
+                self.world.suspend(doze);
+                self.restless_until = now + doze + awake;
+            } else {
+                self.restless_until = wake.max(now + Span::MINUTE);
+            }
+        }
+    }
+
+    async fn look(&mut self, until: Timestamp) {
+        self.looks += 1;
+        if self.looks == LOOKS_MAX {
+            self.world.journal.breach(Law::Wake, "this life never ends");
+        }
+        self.world.advance(until).await;
+    }
+
+    fn over(&self) -> bool {
+        self.world.journal.broken().is_some()
+    }
+
+    /// All faults have stopped: everything settles, and nothing was done in vain.
+    async fn end(&mut self, plot: &Plot) {
+        for node in &self.world.nodes {
+            node.points.spare();
+            if !node.points.dark() {
+                node.heal_disk();
+            }
+        }
+        let mut bound = SETTLES_WITHIN + plot.aftermath();
+        if self.world.ca.limits_reached() > 0 {
+            bound = bound + LIMIT_REFILL;
+        }
+        let end = self.world.now() + bound;
+        while let Some(what) = self.world.owing() {
+            if self.world.now() >= end {
+                self.world.journal.breach(Law::Settles, &format!("not settled within {bound}: {what}"));
+            }
+            if self.over() {
+                return;
+            }
+            self.look(end).await;
+        }
+        self.count(plot);
+    }
+
+    fn count(&self, plot: &Plot) {
+        let life = plot.lifetime;
+        let used = if life < Span::days(10) { life.times(48) } else { life.times(64) };
+        // Renewal information that wanders may ask for a renewal a tenth of life sooner.
+        let used = (used - life.times(12)).over(100);
+        let needed = 2 + self.world.now().since(self.begun).millis() / used.millis();
+        let issued = i64::try_from(self.world.ca.certificates()).unwrap();
+        if issued > needed + plot.extras() {
+            let extras = plot.extras();
+            let words = format!("{issued} certificates, {needed} were needed, {extras} asked for otherwise");
+            self.world.journal.breach(Law::Orders, &words);
+        }
+        if plot.modest() && self.world.ca.limits_reached() > 0 {
+            self.world
+                .journal
+                .breach(Law::Limits, "a limit of the CA was reached although no order was lost");
+        }
+    }
+
+    fn sum_up(self, plot: &Plot) -> Lived {
+        let world = self.world;
+        let millis = world.now().since(self.begun).millis();
+        let digest = world.journal.digest();
+        let (certificates, orders) = (world.ca.certificates(), world.orders().len() as u64);
+        let modest = u64::from(plot.modest());
+        let mut struck = self.struck;
+        for (kind, times) in world.script.struck() {
+            *struck.entry(kind).or_default() += times;
+        }
+        Lived {
+            broken: world.journal.broken(),
+            tally: Tally {
+                plots: 1,
+                millis,
+                awake: millis - world.dozed.millis(),
+                lines: digest.1,
+                certificates,
+                orders,
+                modest_certificates: modest * certificates,
+                modest_orders: modest * orders,
+                struck,
+            },
+            digest,
+            tail: world.journal.tail(),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Reading what a node's store holds, past the network, the points to die at and any planted bug.
+
+use std::path::PathBuf;
+
+use nolapse::agent::Book;
+use nolapse::core::layout::Content;
+use nolapse::core::name::LineageId;
+use nolapse::core::record::{Installed, LineageRecord};
+use nolapse::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
+use nolapse::store::DirStore;
+use nolapse::sys::disk::Disk;
+
+use crate::laws::at_once;
+use crate::shared::SharedStore;
+
+/// Largest record read, in bytes.
+const RECORD_MAX: usize = 1 << 20;
+
+/// Where one node's entries about one lineage lie.
+#[derive(Clone)]
+pub struct Shelves {
+    pub id: LineageId,
+    pub disk: Disk,
+    pub state_dir: PathBuf,
+    pub shared: Option<SharedStore>,
+}
+
+/// A store that only reads.
+pub struct Peek {
+    local: DirStore,
+    shared: Option<SharedStore>,
+}
+
+impl Shelves {
+    pub fn peek(&self) -> Option<Peek> {
+        let local = DirStore::open_to_read(self.disk.clone(), &self.state_dir).ok()?;
+        Some(Peek { local, shared: self.shared.clone() })
+    }
+
+    /// What the store says of the lineage, and the node of itself.
+    pub fn records(&self) -> Option<(LineageRecord, Installed)> {
+        let peek = self.peek()?;
+        let book = Book::new(&peek);
+        let record = at_once(book.record(&self.id)).ok()?.value;
+        let installed = at_once(book.installed(&self.id)).ok()?.value;
+        Some((*record, *installed))
+    }
+
+    /// The bytes of both.
+    pub fn raw(&self) -> Vec<u8> {
+        let file = |shelf: &str| -> Option<Content> {
+            self.disk.read(&self.state_dir.join(shelf).join(self.id.as_str()), RECORD_MAX).ok()
+        };
+        let record = match &self.shared {
+            Some(shared) => shared.peek(&Key::Lineage(self.id.clone())),
+            None => file("lineages"),
+        };
+        let mut both = Vec::new();
+        for content in [record, file("installed")].into_iter().flatten() {
+            both.extend_from_slice(content.bytes());
+        }
+        both
+    }
+}
+
+impl Store for Peek {
+    fn load<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreError>> {
+        match &self.shared {
+            Some(shared) if key.shelf() != Shelf::Installed => Box::pin(async move { Ok(shared.entry(key)) }),
+            _ => self.local.load(key),
+        }
+    }
+
+    fn swap<'a>(&'a self, key: &'a Key, _: Expect, _: Content) -> Reply<'a, Result<Revision, StoreError>> {
+        Box::pin(async move { Err(StoreError::Conflict(key.to_string())) })
+    }
+
+    fn list(&self, shelf: Shelf) -> Reply<'_, Result<Vec<Key>, StoreError>> {
+        match &self.shared {
+            Some(shared) if shelf != Shelf::Installed => Box::pin(async move { Ok(shared.keys(shelf)) }),
+            _ => self.local.list(shelf),
+        }
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<(), StoreError>> {
+        Box::pin(async move { Err(StoreError::Conflict(key.to_string())) })
+    }
+
+    fn claim<'a>(&'a self, _: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
+        Box::pin(async { Ok(Claim::Busy("the observer never works".into())) })
+    }
+
+    fn writable(&self) -> Reply<'_, Result<(), StoreError>> {
+        Box::pin(async { Ok(()) })
+    }
+}

@@ -1,0 +1,114 @@
+//! Lives that nobody thought of.
+
+use std::thread::available_parallelism;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::bug::Planted;
+use crate::campaign::{Campaign, from_environment};
+use crate::journal::Law;
+use crate::life::live;
+use crate::plot::{Plot, What};
+use crate::script::Trouble;
+use crate::shrink::shrink;
+
+/// Seeds that every run lives.
+const FIXED: u64 = 40;
+/// How long random seeds are begun, in seconds, where `NOLAPSE_SIM_BOX_SECS` says nothing.
+const BOX_SECS: u64 = 20;
+/// Certificate-years of a night, where `NOLAPSE_SIM_YEARS` says nothing.
+const NIGHT_YEARS: u64 = 1_000_000;
+/// Orders for a hundred certificates, where nothing costs an order.
+const ORDERS_PER_HUNDRED: u64 = 102;
+
+#[test]
+fn fixed_seeds_keep_every_law_with_one_order_a_renewal() {
+    let campaign = Campaign { from: 0, seeds: FIXED, until: None, years: f64::MAX, threads: 1 };
+    let sum = campaign.run("fixed seeds");
+    let (orders, certificates) = (sum.modest_orders, sum.modest_certificates);
+    assert!(certificates > FIXED, "only {certificates} certificates where nothing costs an order");
+    assert!(
+        orders * 100 <= certificates * ORDERS_PER_HUNDRED,
+        "{orders} orders for {certificates} certificates although nothing costs an order"
+    );
+}
+
+/// The box says how many seeds there are, not whether they pass.
+#[test]
+fn random_seeds_keep_every_law() {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let from = from_environment("NOLAPSE_SIM_SEED", now.as_secs() << 20);
+    let within = Duration::from_secs(from_environment("NOLAPSE_SIM_BOX_SECS", BOX_SECS));
+    println!("random seeds: from {from} (NOLAPSE_SIM_SEED={from} repeats them)");
+    let until = Some(Instant::now() + within);
+    let campaign = Campaign { from, seeds: u64::MAX, until, years: f64::MAX, threads: 1 };
+    campaign.run("random seeds");
+}
+
+/// `cargo test --release --test sim -- --ignored --nocapture a_night`
+#[test]
+#[ignore = "takes a night; docs/reliability.md says how it is run"]
+#[expect(clippy::cast_precision_loss, reason = "a count of years")]
+fn a_night_of_random_seeds() {
+    let from = from_environment("NOLAPSE_SIM_SEED", 1_000_000);
+    let seeds = from_environment("NOLAPSE_SIM_SEEDS", u64::MAX);
+    let years = from_environment("NOLAPSE_SIM_YEARS", NIGHT_YEARS) as f64;
+    let threads = available_parallelism().map_or(1, usize::from);
+    Campaign { from, seeds, until: None, years, threads }.run("a night");
+}
+
+#[test]
+fn a_plot_replays_line_by_line() {
+    let mut lines = 0;
+    for seed in [3, 5, 11] {
+        let plot = Plot::random(seed);
+        let [first, second] = [0, 1].map(|_| live(&plot, None, true));
+        assert_eq!(first.tail, second.tail, "{plot}");
+        assert_eq!(first.digest, second.digest);
+        lines += first.digest.1;
+    }
+    assert!(lines > 100, "{lines} lines are no life");
+}
+
+/// Each bug, the laws that may find it, and what a plot must have for it to matter: the others of
+/// the fixed seeds are not lived for it.
+#[test]
+fn each_planted_bug_is_found_by_the_fixed_seeds() {
+    type Matters = fn(&What) -> bool;
+    let rows: [(Planted, &[Law], Matters); 5] = [
+        (Planted::SyncRemoved, &[Law::Whole, Law::Settles, Law::Orders], |what| {
+            matches!(what, What::PowerCut { .. })
+        }),
+        (Planted::FloorRemoved, &[Law::Orders, Law::Limits, Law::Hammer], |what| {
+            matches!(what, What::For(_, Trouble::AriNow))
+        }),
+        (Planted::HookDebtDropped, &[Law::Hooks], |what| {
+            matches!(what.trouble(), Some(Trouble::HookFails | Trouble::HookHangs))
+        }),
+        (Planted::BackoffOverflows, &[Law::Hammer, Law::Limits], |what| {
+            matches!(what, What::For(_, Trouble::CaErrors | Trouble::NameFails(_) | Trouble::RateLimit(_)))
+        }),
+        (Planted::WindowRedrawn, &[Law::Plan], |_| true),
+    ];
+    for (bug, laws, matters) in rows {
+        let plots = (0..FIXED).map(Plot::random);
+        let found =
+            plots.filter(|plot| plot.faults.iter().any(|fault| matters(&fault.what))).find_map(|plot| {
+                let breach = live(&plot, Some(bug), false).broken?;
+                Some((plot, breach))
+            });
+        let Some((plot, breach)) = found else { panic!("{bug:?} is not found by {FIXED} seeds") };
+        println!("planted {bug:?}: seed {} finds {breach}", plot.seed);
+        assert!(laws.contains(&breach.law), "{bug:?} is found by another law: {breach}");
+    }
+}
+
+#[test]
+fn a_plot_that_breaks_a_law_is_made_small() {
+    let bug = Some(Planted::WindowRedrawn);
+    let plot = (0..FIXED).map(Plot::random).find(|plot| live(plot, bug, false).broken.is_some()).unwrap();
+    let law = live(&plot, bug, false).broken.unwrap().law;
+    let smallest = shrink(&plot, law, bug);
+    assert!(smallest.faults.len() <= 1, "{smallest}");
+    assert_eq!(smallest.lives, 1);
+    assert_eq!(live(&smallest, bug, false).broken.unwrap().law, law);
+}
