@@ -55,7 +55,7 @@ const NONCE_ROUNDS: usize = NONCE_TRIES / 3;
 const AUTHORIZATIONS_MOST: usize = 100;
 /// Longest that one call of the port may take, whatever number of requests it needs; waiting for
 /// a turn included.
-const CALL_MOST: Duration = Duration::from_mins(10);
+const CALL_MOST: Duration = Duration::from_secs(600);
 /// Between two readings of renewal information, whatever the CA says (RFC 9773 §4.3.2).
 const RENEWAL_INFO_LEAST: Span = Span::MINUTE;
 const RENEWAL_INFO_MOST: Span = Span::DAY;
