@@ -29,13 +29,25 @@ pub enum Part {
 /// Bytes held before they are written, and copied at once. Below the size from which the
 /// allocator asks the kernel, so that it is the same memory again each time.
 const HELD: usize = 64 << 10;
+/// Times that another process may take the name between two calls.
+const NAME_TRIES: u32 = 8;
 
 impl Spool {
     /// In `dir`, where nobody else sees it.
     pub fn new(dir: &Path) -> io::Result<Self> {
-        let path = dir.join(format!(".spool-{}.nolapse-new", std::process::id()));
-        remove(&path)?;
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+        // The same name for everybody, so that a crash leaves one at most and the next spool takes
+        // it away. Whoever loses its name to another in between still holds its file.
+        let path = dir.join(".spool.nolapse-new");
+        let mut tries = 0;
+        let file = loop {
+            remove(&path)?;
+            match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAME_TRIES => {
+                    tries += 1
+                }
+                opened => break opened?,
+            }
+        };
         remove(&path)?;
         Ok(Self { file, tail: Vec::with_capacity(HELD), settled: 0 })
     }
