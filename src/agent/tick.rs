@@ -43,6 +43,9 @@ pub struct Outcome {
 
 /// Rounds of deciding and acting in one pass; a whole first issuance takes about ten.
 const ROUNDS_MAX: u32 = 64;
+/// Conflicts with other agents in one pass that are met by deciding again at once. A store that
+/// answers with old values gives one each time, and the CA may have been asked something before.
+const CONFLICTS_MAX: u32 = 2;
 /// When to look again after a pass that could not even read or write its state.
 const AFTER_BREAKAGE: Span = Span::MINUTE;
 /// When to look again after meeting another process's claim.
@@ -121,6 +124,7 @@ impl Agent {
         // One pass tries once, whatever the next decision would allow.
         let mut tried = false;
         let mut seen = Some(seen);
+        let mut conflicts = 0;
         for _ in 0..ROUNDS_MAX {
             if self.stopping.load(Ordering::Relaxed) {
                 return Ok(());
@@ -181,7 +185,10 @@ impl Agent {
                     request.by_hand = false;
                 }
                 Ok(false) => {}
-                Err(failure) if failure.code == "state-changed" => {}
+                // Somebody else was faster: their state is decided on, not ours.
+                Err(failure) if failure.code == "state-changed" && conflicts < CONFLICTS_MAX => {
+                    conflicts += 1;
+                }
                 Err(failure) => {
                     coming = None;
                     // By hand means one try now, not one after another.

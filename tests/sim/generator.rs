@@ -11,6 +11,8 @@ use crate::script::Trouble;
 /// What CAs issue today and will.
 pub const LIFETIMES: [Span; 6] =
     [Span::DAY, Span::hours(160), Span::days(45), Span::days(64), Span::days(90), Span::days(398)];
+/// Longest that a shared store answers with old values.
+const STALE_MOST: Span = Span::minutes(10);
 /// Most faults of one plot.
 const FAULTS_MAX: u64 = 8;
 
@@ -84,7 +86,13 @@ impl Plot {
         let life = self.lifetime;
         let node = usize::try_from(dice.draw(self.nodes as u64)).unwrap();
         let what = match dice.draw(20) {
-            0..6 => What::For(dice.span(Span::minutes(2), life.times(3).over(4)), self.lasting(dice)),
+            0..6 => {
+                let span = dice.span(Span::minutes(2), life.times(3).over(4));
+                let trouble = self.lasting(dice);
+                // A store that answers with old values for longer is down.
+                let most = if trouble == Trouble::StoreStale { STALE_MOST } else { Span::MAX };
+                What::For(span.min(most), trouble)
+            }
             6..12 => What::Next(1 + u32::try_from(dice.draw(5)).unwrap(), self.passing(dice)),
             12 => What::Clock {
                 node,
