@@ -43,7 +43,7 @@ impl Spool {
             remove(&path)?;
             match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAME_TRIES => {
-                    tries += 1
+                    tries += 1;
                 }
                 opened => break opened?,
             }
