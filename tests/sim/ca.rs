@@ -50,6 +50,8 @@ pub struct Books {
     pub limits: Limits,
     /// No new order is welcome before this.
     pub limited_until: Option<Timestamp>,
+    /// The same, as far as whoever was told can be expected to remember it.
+    pub told_until: Option<Timestamp>,
     said_now: Option<Timestamp>,
     /// Requests for an order in the last day, whether they were heard or not.
     asked: VecDeque<Timestamp>,
@@ -107,6 +109,7 @@ impl Authority {
             by_ari: BTreeMap::new(),
             limits: Limits::new(lifetime),
             limited_until: None,
+            told_until: None,
             said_now: None,
             asked: VecDeque::new(),
             wondered: VecDeque::new(),
@@ -208,7 +211,7 @@ impl Authority {
 
     /// A Retry-After that an agent could not remember binds it no more.
     pub fn forgive(&self) {
-        self.books().limited_until = None;
+        self.books().told_until = None;
     }
 
     /// When renewal information first said: now.

@@ -77,7 +77,7 @@ impl Desk {
             Trouble::RateLimit(span) => Some(*span),
             _ => None,
         });
-        if let Some(until) = books.limited_until.filter(|until| now < *until) {
+        if let Some(until) = books.told_until.filter(|until| now < *until) {
             books.breaches.push(format!("an order was asked for before {until}, the CA's Retry-After"));
         }
         if request.replaces.is_some() && authority.script.strikes(&Trouble::ReplacesRefused) {
@@ -91,6 +91,7 @@ impl Desk {
         if let Some(span) = limit.or_else(|| books.limits.order(&request.names, free, now).err()) {
             // Told to all, though not all may have heard it.
             books.limited_until = Some(now + span);
+            books.told_until = books.limited_until;
             let until = self.clock.now() + span;
             let words = "too many certificates for this set of names";
             return Err(Failure::new(Class::Limited { until }, Fault::Ca, "rate-limited", words));

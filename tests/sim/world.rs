@@ -273,7 +273,8 @@ impl World {
         }
         let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
         let (asked, wondered) = self.ca.asked_today();
-        if wondered > ASKS_A_DAY {
+        // Each host asks for itself where the others' answers do not reach it.
+        if wondered > ASKS_A_DAY * self.nodes.len() {
             let words = format!("{wondered} questions for renewal information within a day");
             self.journal.breach(Law::Hammer, &words);
         }
