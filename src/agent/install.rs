@@ -7,7 +7,7 @@ use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle;
-use crate::core::decide::{self, Placement, Reason, Request, outputs_held};
+use crate::core::decide::{self, Placement, Reason, Request, outputs_held, pinned};
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, FileRights, Rendering};
@@ -79,12 +79,17 @@ impl Agent {
         target: &Issued,
         flips: bool,
     ) -> Result<(), Failure> {
+        let back = pinned(&world.record.value, self.clock.now()).is_some();
         let installed = &mut world.installed.value;
         let before = installed.clone();
         installed.hooks.retain(|hook, _| spec.hooks.contains(hook));
         installed.endpoints.retain(|endpoint, _| spec.endpoints.contains(endpoint));
         for id in &spec.hooks {
             let note = installed.hooks.entry(id.clone()).or_insert_with(HookNote::never);
+            if back && note.done > target.number {
+                // Told of a generation that is taken back by hand.
+                *note = HookNote::never();
+            }
             if note.done >= target.number {
                 continue;
             }

@@ -11,6 +11,7 @@ mod install;
 mod look;
 mod notify;
 mod once;
+mod pin;
 mod placeholder;
 mod pursue;
 mod refresh;
@@ -19,6 +20,7 @@ mod seen;
 mod skew;
 mod survey;
 mod tick;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ pub use gather::World;
 pub use once::{Readiness, Summary};
 pub use survey::Survey;
 pub use tick::Outcome;
+pub use trial::Trial;
 
 /// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].
 pub struct Agent {

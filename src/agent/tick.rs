@@ -216,6 +216,7 @@ impl Agent {
         match upkeep {
             Upkeep::Hold => Ok(()),
             Upkeep::CleanUp => self.clean_up(scene, Some(spec), world).await,
+            Upkeep::Unpin { generation } => self.unpin(world, generation).await,
             Upkeep::Install { why, .. } => self.install(scene, spec, world, request, why).await,
             Upkeep::Settle { hook, generation } => self.settle(spec, world, &hook, generation).await,
             Upkeep::Notify { hook, generation } => self.notify(scene, spec, world, &hook, generation).await,
@@ -363,6 +364,7 @@ const fn is_routine(plan: &Plan) -> bool {
 pub(super) fn words(plan: &Plan) -> (&'static str, &'static str) {
     match (&plan.upkeep, &plan.issuance) {
         (Upkeep::Install { why, .. }, _) => ("install", why.code()),
+        (Upkeep::Unpin { .. }, _) => ("unpin", Reason::PinOver.code()),
         (Upkeep::Hold, issuance) => {
             let reason = match issuance {
                 Issuance::Hold(why)

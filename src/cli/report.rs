@@ -300,6 +300,7 @@ fn severity(survey: &Survey) -> Severity {
         || installed.refused.is_some()
         || foreign
         || paused
+        || record.pin.is_some()
         || overdue(survey).is_some();
     if uneasy { Severity::Warning } else { Severity::Ok }
 }
@@ -350,6 +351,14 @@ fn notes(survey: &Survey) -> Vec<String> {
             refused.words
         ));
     }
+    if let Some(pin) = &record.pin {
+        notes.push(format!(
+            "pinned to gen {} by hand since {}; renewed as ever, but what is new is not shown: {}",
+            pin.generation,
+            pin.at.brief(),
+            pin.reason
+        ));
+    }
     if let Placement::Foreign(leaf) = &survey.world.disk.live {
         notes.push(format!(
             "a foreign pair lies in our place and is kept: {} by {}, until {}",
@@ -398,6 +407,9 @@ fn advice(survey: &Survey) -> Option<String> {
     }
     if let Some(hook) = survey.ladder.hooks_owed.first() {
         return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));
+    }
+    if record.pin.is_some() && survey.ladder.paid() {
+        return Some(format!("when the new certificate works, nolapse unpin {id}"));
     }
     if overdue(survey).is_some() {
         return Some("see that the daemon or the timer runs:  systemctl status nolapse".into());

@@ -70,6 +70,18 @@ pub enum Event {
         to: GenerationNumber,
         words: String,
     },
+    /// The operator went back to a generation.
+    Pinned {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        reason: String,
+    },
+    /// A pin was taken back, or what it held can be shown no longer.
+    Unpinned {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        words: String,
+    },
     ForeignFound {
         lineage: LineageId,
         path: String,
@@ -113,6 +125,8 @@ impl Event {
             | Self::HookFailed { lineage, .. }
             | Self::Observed { lineage, .. }
             | Self::RolledBack { lineage, .. }
+            | Self::Pinned { lineage, .. }
+            | Self::Unpinned { lineage, .. }
             | Self::ForeignFound { lineage, .. }
             | Self::AnswerUnseen { lineage, .. }
             | Self::CleanUpFailed { lineage, .. }

@@ -127,10 +127,7 @@ pub fn judge(
         return Sight::New;
     }
     let ours = record.past.contains(&served.fingerprint)
-        || [&record.current, &record.previous]
-            .into_iter()
-            .flatten()
-            .any(|issued| issued.leaf.fingerprint == served.fingerprint);
+        || record.kept().any(|issued| issued.leaf.fingerprint == served.fingerprint);
     if ours {
         return Sight::Old;
     }

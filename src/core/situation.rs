@@ -64,10 +64,13 @@ pub enum Placement {
     Foreign(Box<Leaf>),
 }
 
-/// The generation this node should show: the current one, unless it proved bad here and the one
-/// before is sound.
+/// The generation this node should show: the current one, unless the operator went back to another
+/// or it proved bad here and the one before is sound.
 pub fn target<'a>(record: &'a LineageRecord, installed: &Installed, now: Timestamp) -> Option<&'a Issued> {
     let current = record.current.as_ref()?;
+    if let Some(pinned) = pinned(record, now) {
+        return Some(pinned);
+    }
     let fallback = installed
         .refused
         .as_ref()
@@ -82,6 +85,13 @@ pub fn target<'a>(record: &'a LineageRecord, installed: &Installed, now: Timesta
         }
         _ => Some(current),
     }
+}
+
+/// The generation that the operator pinned, while that may still be followed: it is kept, it is
+/// not revoked, and the last of its life has not begun.
+pub fn pinned(record: &LineageRecord, now: Timestamp) -> Option<&Issued> {
+    let pin = record.pin.as_ref()?;
+    record.issued(pin.generation).filter(|issued| !issued.revoked && now < last_resort(&issued.leaf))
 }
 
 /// Whether somebody else's valid and newer certificate at an output keeps ours away.

@@ -120,6 +120,8 @@ impl Sink for Metrics {
             | Event::HookDone { .. }
             | Event::Observed { .. }
             | Event::ForeignFound { .. }
+            | Event::Pinned { .. }
+            | Event::Unpinned { .. }
             | Event::Retired { .. } => {}
         }
     }

@@ -5,7 +5,7 @@ use super::{Judge, STEPPED_BACK, from_the_future};
 use crate::core::endpoint::Endpoint;
 use crate::core::plan::{Chain, Reason, Upkeep};
 use crate::core::record::{GenerationNumber, Issued, Sight};
-use crate::core::situation::{Placement, outputs_held, target};
+use crate::core::situation::{Placement, outputs_held, pinned, target};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::core::window::last_resort;
@@ -42,6 +42,20 @@ impl Judge<'_> {
             self.wake(refused.until);
             for issued in [&s.record.current, &s.record.previous].into_iter().flatten() {
                 self.wake(last_resort(&issued.leaf));
+            }
+        }
+        if let Some(pin) = &s.record.pin {
+            match pinned(s.record, s.now).filter(|_| s.generation_kept) {
+                Some(pinned) => {
+                    self.wake(last_resort(&pinned.leaf));
+                    self.note(Chain::Deploy, "pinned?", || format!("to gen {}, by hand", pin.generation));
+                }
+                None => {
+                    self.note(Chain::Deploy, "pinned?", || {
+                        format!("gen {} is of no more use", pin.generation)
+                    });
+                    return Upkeep::Unpin { generation: pin.generation };
+                }
             }
         }
         let number = target.number;

@@ -1,7 +1,7 @@
 //! This node's upkeep.
 
 use super::*;
-use crate::core::record::Refused;
+use crate::core::record::{Pin, Refused};
 use crate::core::spec::{Output, Part};
 use std::path::PathBuf;
 
@@ -9,6 +9,7 @@ fn verdict(upkeep: &Upkeep) -> String {
     match upkeep {
         Upkeep::Install { generation, why } => format!("install {generation} {why}"),
         Upkeep::Notify { hook, generation } => format!("notify {hook} {generation}"),
+        Upkeep::Unpin { generation } => format!("unpin {generation}"),
         Upkeep::Settle { hook, generation } => format!("settle {hook} {generation}"),
         Upkeep::Observe { generation, endpoints } => format!("observe {generation} {}", endpoints.len()),
         other => other.verb().to_owned(),
@@ -118,6 +119,48 @@ fn the_disk_is_put_right_whatever_happened_to_it() {
             "hold",
         ),
     ]);
+}
+
+#[test]
+fn what_a_person_went_back_to_is_shown_until_it_is_of_no_more_use() {
+    let pinned = || {
+        World::settled().with(|w| {
+            w.record.pin = Some(Pin { generation: 1, reason: "clients break".into(), at: w.now });
+        })
+    };
+    upkeep_table(vec![
+        ("the new one is still shown", pinned(), "install 1 rolled-back"),
+        (
+            "it is shown; the service was told of the new one",
+            pinned().with(|w| {
+                w.disk.live = Placement::Shows(1);
+                w.installed.hooks.insert(hook("nginx"), HookNote::never());
+                w.installed.endpoints.insert(endpoint(), note(Sight::Old, 1, w.now, day(11)));
+            }),
+            "notify nginx 1",
+        ),
+        (
+            "a hook refused the new one before: the pin says what is shown",
+            pinned().with(|w| {
+                w.record.pin.as_mut().unwrap().generation = 2;
+                w.installed.refused = Some(Refused {
+                    generation: 2,
+                    returned_to: 1,
+                    at: day(9),
+                    until: day(12),
+                    count: 1,
+                    words: "nginx -t says no".into(),
+                });
+            }),
+            "hold",
+        ),
+        ("its last twentieth has begun", pinned().at(day(26)), "unpin 1"),
+        ("it was revoked", pinned().with(|w| w.record.previous.as_mut().unwrap().revoked = true), "unpin 1"),
+        ("it is kept no longer", pinned().with(|w| w.record.previous = None), "unpin 1"),
+        ("its bytes are lost", pinned().with(|w| w.kept = false), "unpin 1"),
+    ]);
+    let plan = pinned().with(|w| w.disk.live = Placement::Shows(1)).at(day(25)).plan();
+    assert!(plan.wake_at <= day(26), "nobody wakes when the pin ends: {plan:?}");
 }
 
 #[test]
