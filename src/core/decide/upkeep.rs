@@ -45,18 +45,12 @@ impl Judge<'_> {
             }
         }
         if let Some(pin) = &s.record.pin {
-            match pinned(s.record, s.now).filter(|_| s.generation_kept) {
-                Some(pinned) => {
-                    self.wake(last_resort(&pinned.leaf));
-                    self.note(Chain::Deploy, "pinned?", || format!("to gen {}, by hand", pin.generation));
-                }
-                None => {
-                    self.note(Chain::Deploy, "pinned?", || {
-                        format!("gen {} is of no more use", pin.generation)
-                    });
-                    return Upkeep::Unpin { generation: pin.generation };
-                }
-            }
+            let Some(pinned) = pinned(s.record, s.now).filter(|_| s.generation_kept) else {
+                self.note(Chain::Deploy, "pinned?", || format!("gen {} is of no more use", pin.generation));
+                return Upkeep::Unpin { generation: pin.generation };
+            };
+            self.wake(last_resort(&pinned.leaf));
+            self.note(Chain::Deploy, "pinned?", || format!("to gen {}, by hand", pin.generation));
         }
         let number = target.number;
         if s.generation_kept
