@@ -7,7 +7,7 @@ use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle;
-use crate::core::decide::{self, Placement, Reason, Request, outputs_held, pinned};
+use crate::core::decide::{Placement, Reason, Request, outputs_held, pinned};
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, FileRights, Rendering};
@@ -27,13 +27,10 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         request: &Request,
+        number: GenerationNumber,
         why: Reason,
     ) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let Some(target) = decide::target(&world.record.value, &world.installed.value, now).cloned() else {
-            return Ok(());
-        };
-        let number = target.number;
+        let Some(target) = world.record.value.issued(number).cloned() else { return Ok(()) };
         let in_hand = world.generation.take().filter(|bundle| bundle.is_of(&target.leaf));
         let bundle = match in_hand {
             Some(bundle) => Some(bundle),

@@ -217,7 +217,9 @@ impl Agent {
             Upkeep::Hold => Ok(()),
             Upkeep::CleanUp => self.clean_up(scene, Some(spec), world).await,
             Upkeep::Unpin { generation } => self.unpin(world, generation).await,
-            Upkeep::Install { why, .. } => self.install(scene, spec, world, request, why).await,
+            Upkeep::Install { generation, why } => {
+                self.install(scene, spec, world, request, generation, why).await
+            }
             Upkeep::Settle { hook, generation } => self.settle(spec, world, &hook, generation).await,
             Upkeep::Notify { hook, generation } => self.notify(scene, spec, world, &hook, generation).await,
             Upkeep::Observe { generation, endpoints } => {

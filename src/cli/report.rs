@@ -351,6 +351,10 @@ fn notes(survey: &Survey) -> Vec<String> {
             refused.words
         ));
     }
+    if let Some(at) = survey.ladder.deploys_at {
+        let newest = record.current.as_ref().map_or(0, |current| current.number);
+        notes.push(format!("gen {newest} is issued and waits for its deploy window, {}", at.brief()));
+    }
     if let Some(pin) = &record.pin {
         notes.push(format!(
             "pinned to gen {} by hand since {}; renewed as ever, but what is new is not shown: {}",

@@ -18,7 +18,8 @@ use super::leaf::Leaf;
 pub use super::plan::{Chain, Check, Issuance, Plan, Reason, Upkeep};
 use super::record::LineageRecord;
 pub use super::situation::{
-    OnDisk, Placement, Request, Situation, outputs_held, pinned, target, worth_returning_to,
+    Awaiting, OnDisk, Placement, Request, Situation, awaiting, outputs_held, pinned, target,
+    worth_returning_to,
 };
 use super::time::{Span, Timestamp};
 use super::window::{RenewalPoint, RenewalWindow};

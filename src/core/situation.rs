@@ -94,6 +94,33 @@ pub fn pinned(record: &LineageRecord, now: Timestamp) -> Option<&Issued> {
     record.issued(pin.generation).filter(|issued| !issued.revoked && now < last_resort(&issued.leaf))
 }
 
+/// A generation that waits for its deploy window.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaiting<'a> {
+    /// What is shown until then.
+    pub shown: &'a Issued,
+    pub until: Timestamp,
+}
+
+/// Whether the current generation waits for its deploy window: it is closed, and what is shown is
+/// an earlier generation of ours, whole, sound, and not in the last of its life.
+pub fn awaiting<'a>(
+    spec: Option<&LineageSpec>,
+    record: &'a LineageRecord,
+    installed: &Installed,
+    disk: &OnDisk,
+    now: Timestamp,
+) -> Option<Awaiting<'a>> {
+    let window = spec?.deploy_window.as_ref().filter(|window| !window.is_open(now))?;
+    let Placement::Shows(number) = disk.live else { return None };
+    let target = target(record, installed, now)?;
+    let shown = record.issued(number).filter(|shown| shown.number < target.number && !shown.revoked)?;
+    let end = last_resort(&shown.leaf);
+    // Near the end of what clients see the window is advice no longer.
+    let until = window.next_opening(now).map_or(end, |opening| opening.min(end));
+    (now < end).then_some(Awaiting { shown, until })
+}
+
 /// Whether somebody else's valid and newer certificate at an output keeps ours away.
 pub fn outputs_held(disk: &OnDisk, request: &Request) -> bool {
     !request.take_back && disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)))

@@ -325,6 +325,7 @@ pub fn shop(names: &[&str]) -> LineageSpec {
         solvers: vec![SolverId::parse("http").unwrap()],
         hooks: vec![HookId::parse("nginx").unwrap()],
         observe_timeout: Span::secs(30),
+        deploy_window: None,
         rights: Arc::default(),
     };
     LineageSpec {
