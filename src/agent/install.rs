@@ -101,10 +101,11 @@ impl Agent {
                 && !asked
                 && let Some(hook) = scene.hooks.get(id)
             {
-                let passed = hook.check().await.is_none_or(|answer| answer.is_ok());
+                let passed = self.reloads.passes_before(id, &**hook, self.clock.now()).await;
                 note.check_before = Some(CheckBefore { generation: target.number, passed });
             }
         }
+        installed.held_back = None;
         if *installed != before {
             Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
         }

@@ -2,11 +2,13 @@
 //! left to do now. Names no adapter; everything outward goes through a port.
 
 mod book;
+mod canary;
 mod claim;
 mod clean_up;
 mod count;
 mod daemon;
 mod gather;
+mod hands;
 mod install;
 mod look;
 mod notify;
@@ -54,6 +56,8 @@ pub struct Agent {
     pub keys: Keys,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
+    canaries: canary::Canaries,
+    hands: hands::Hands,
     seen: seen::Seen,
     /// What was said last of each lineage, by kind of event.
     told: Mutex<BTreeMap<(LineageId, &'static str), tick::Said>>,
@@ -93,6 +97,8 @@ impl Agent {
             keys: parts.keys,
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
+            canaries: canary::Canaries::default(),
+            hands: hands::Hands::default(),
             seen: seen::Seen::default(),
             told: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -3,6 +3,7 @@
 use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::reload::Told;
+use crate::agent::tick::Course;
 use crate::agent::{Agent, Scene};
 use crate::core::decide::{backoff, pinned, worth_returning_to};
 use crate::core::event::{Deployed, Event};
@@ -23,9 +24,11 @@ impl Agent {
         world: &mut World,
         hook: &HookId,
         number: GenerationNumber,
+        course: &mut Course<'_>,
     ) -> Result<(), Failure> {
         let Some(issued) = world.record.value.issued(number) else { return Ok(()) };
-        let told = self.tell_hook(scene, hook, deployed(scene, &spec.id, issued)).await;
+        let telling = self.tell_hook(scene, hook, deployed(scene, &spec.id, issued), course.first.is_some());
+        let told = course.hand.rest(telling).await;
         let lifetime = issued.leaf.lifetime();
         let passed_before = world
             .installed

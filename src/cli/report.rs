@@ -355,6 +355,14 @@ fn notes(survey: &Survey) -> Vec<String> {
         let newest = record.current.as_ref().map_or(0, |current| current.number);
         notes.push(format!("gen {newest} is issued and waits for its deploy window, {}", at.brief()));
     }
+    if let Some(held) = installed.held_back.as_ref().filter(|held| held.until > survey.at) {
+        notes.push(format!(
+            "gen {} is held back until {}: {} went ahead at the same service and is not seen to work",
+            held.generation,
+            held.until.brief(),
+            held.by
+        ));
+    }
     if let Some(pin) = &record.pin {
         notes.push(format!(
             "pinned to gen {} by hand since {}; renewed as ever, but what is new is not shown: {}",
@@ -395,6 +403,7 @@ fn notes(survey: &Survey) -> Vec<String> {
 fn advice(survey: &Survey) -> Option<String> {
     let id = &survey.id;
     let record = &survey.world.record.value;
+    let installed = &survey.world.installed.value;
     if matches!(survey.world.disk.live, Placement::Foreign(_)) {
         return Some(format!("keep it and let the other tool go on, or  nolapse deploy --take-back {id}"));
     }
@@ -408,6 +417,9 @@ fn advice(survey: &Survey) -> Option<String> {
             Sight::Unreachable => format!("start what listens at {endpoint}, then  nolapse deploy {id}"),
             _ => format!("point {endpoint} at this certificate's files, then  nolapse deploy {id}"),
         });
+    }
+    if let Some(held) = installed.held_back.as_ref().filter(|held| held.until > survey.at) {
+        return Some(format!("see what keeps {}, or  nolapse deploy {id}", held.by));
     }
     if let Some(hook) = survey.ladder.hooks_owed.first() {
         return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));

@@ -18,7 +18,7 @@ use super::leaf::Leaf;
 pub use super::plan::{Chain, Check, Issuance, Plan, Reason, Upkeep};
 use super::record::LineageRecord;
 pub use super::situation::{
-    Awaiting, OnDisk, Placement, Request, Situation, awaiting, outputs_held, pinned, target,
+    Awaiting, OnDisk, Placement, Request, Situation, awaiting, may_wait, outputs_held, pinned, target,
     worth_returning_to,
 };
 use super::time::{Span, Timestamp};

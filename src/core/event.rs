@@ -70,6 +70,13 @@ pub enum Event {
         to: GenerationNumber,
         words: String,
     },
+    /// Another lineage of the same service is shown first, and is not seen to work.
+    HeldBack {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        by: LineageId,
+        until: Timestamp,
+    },
     /// The operator went back to a generation.
     Pinned {
         lineage: LineageId,
@@ -125,6 +132,7 @@ impl Event {
             | Self::HookFailed { lineage, .. }
             | Self::Observed { lineage, .. }
             | Self::RolledBack { lineage, .. }
+            | Self::HeldBack { lineage, .. }
             | Self::Pinned { lineage, .. }
             | Self::Unpinned { lineage, .. }
             | Self::ForeignFound { lineage, .. }

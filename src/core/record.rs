@@ -267,6 +267,9 @@ pub struct Installed {
     pub endpoints: BTreeMap<Endpoint, EndpointNote>,
     /// A generation that proved bad here.
     pub refused: Option<Refused>,
+    /// A generation that waits for what becomes of another lineage's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
     /// The foreign pair that was found in our place, kept as it is.
     pub foreign: Option<Foreign>,
     /// Outputs that we have written before; what lies there is ours to replace.
@@ -369,6 +372,16 @@ pub struct Refused {
     pub until: Timestamp,
     pub count: u32,
     pub words: String,
+}
+
+/// Another lineage of the same service went ahead and was not seen to work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HeldBack {
+    pub generation: GenerationNumber,
+    pub by: LineageId,
+    pub at: Timestamp,
+    pub until: Timestamp,
 }
 
 /// Somebody else's valid and newer pair in our place.

@@ -121,6 +121,12 @@ pub fn awaiting<'a>(
     (now < end).then_some(Awaiting { shown, until })
 }
 
+/// Whether what is shown is ours and not in the last of its life, so that what is newer can wait.
+pub fn may_wait(record: &LineageRecord, disk: &OnDisk, now: Timestamp) -> bool {
+    let Placement::Shows(number) = disk.live else { return false };
+    record.issued(number).is_some_and(|shown| !shown.revoked && now < last_resort(&shown.leaf))
+}
+
 /// Whether somebody else's valid and newer certificate at an output keeps ours away.
 pub fn outputs_held(disk: &OnDisk, request: &Request) -> bool {
     !request.take_back && disk.outputs.iter().any(|(_, p)| matches!(p, Placement::Foreign(_)))

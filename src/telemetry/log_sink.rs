@@ -61,6 +61,9 @@ impl Sink for LogSink {
             Event::RolledBack { lineage, from, to, words } => {
                 error!(target: "nolapse::event", event = "rolled-back", %lineage, from, to, words, "rolled back");
             }
+            Event::HeldBack { lineage, generation, by, until } => {
+                warn!(target: "nolapse::event", event = "held-back", %lineage, generation, %by, %until, "waits: another went ahead and is not seen to work");
+            }
             Event::Pinned { lineage, generation, reason } => {
                 warn!(target: "nolapse::event", event = "pinned", %lineage, generation, reason, "went back by hand");
             }

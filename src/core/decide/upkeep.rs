@@ -4,8 +4,8 @@ use super::need::abandoned;
 use super::{Judge, STEPPED_BACK, from_the_future};
 use crate::core::endpoint::Endpoint;
 use crate::core::plan::{Chain, Reason, Upkeep};
-use crate::core::record::{GenerationNumber, HookNote, Issued, Sight};
-use crate::core::situation::{Placement, awaiting, outputs_held, pinned, target};
+use crate::core::record::{GenerationNumber, HeldBack, HookNote, Issued, Sight};
+use crate::core::situation::{Placement, awaiting, may_wait, outputs_held, pinned, target};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::core::window::last_resort;
@@ -100,6 +100,16 @@ impl Judge<'_> {
             Placement::Drifted(what) => format!("changed: {what}"),
             Placement::Foreign(leaf) => format!("a foreign pair, {}", leaf.fingerprint.short()),
         });
+        if matches!(live, Some(Upkeep::Install { why: Reason::NewGeneration, .. }))
+            && let Some(held) = self.held_back(number)
+        {
+            let (by, until) = (held.by.clone(), held.until);
+            self.note(Chain::Deploy, "held back?", || {
+                format!("{by} went ahead and is not seen to work; until {}", until.brief())
+            });
+            self.wake(until);
+            return None;
+        }
         if live.is_some() {
             return live;
         }
@@ -115,6 +125,15 @@ impl Judge<'_> {
             }
         }
         None
+    }
+
+    /// Another of the same service went ahead with its new generation, and this one waits; not for
+    /// a person, and not near the end of what is shown.
+    fn held_back(&self, number: GenerationNumber) -> Option<&HeldBack> {
+        let s = self.s;
+        let held = s.installed.held_back.as_ref()?;
+        let waits = held.generation == number && s.now < held.until && !from_the_future(held.at, s.now);
+        (waits && !s.request.hurry && may_wait(s.record, s.disk, s.now)).then_some(held)
     }
 
     fn notify(&mut self, spec: &LineageSpec, target: &Issued) -> Option<Upkeep> {

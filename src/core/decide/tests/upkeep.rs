@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::deploy_window::{DeployWindow, Opening, Zone};
-use crate::core::record::{Pin, Refused};
+use crate::core::record::{HeldBack, Pin, Refused};
 use crate::core::spec::{Output, Part};
 use std::path::PathBuf;
 
@@ -244,6 +244,49 @@ fn what_is_new_waits_for_its_deploy_window_and_nothing_else_does() {
     let world = waiting(1).with(|w| w.spec().endpoints = List::default());
     let midnight = Timestamp::from_secs(day(11).secs() / 86_400 * 86_400);
     assert_eq!(world.plan().wake_at, midnight, "it wakes when the window opens");
+}
+
+#[test]
+fn what_is_held_back_waits_for_another_of_its_service_but_not_for_ever() {
+    let held = |until: Timestamp| {
+        World::settled().with(|w| {
+            w.disk.live = Placement::Shows(1);
+            w.installed.hooks.insert(hook("nginx"), done(1));
+            w.installed.held_back = Some(HeldBack {
+                generation: 2,
+                by: LineageId::parse("first.example").unwrap(),
+                at: w.now,
+                until,
+            });
+        })
+    };
+    let soon = day(10) + Span::minutes(10);
+    upkeep_table(vec![
+        ("another went ahead and was not seen to work", held(soon), "hold"),
+        ("its time is over", held(day(10)), "install 2 new-generation"),
+        ("deploy by hand", held(soon).with(|w| w.request.hurry = true), "install 2 new-generation"),
+        (
+            "it was another generation",
+            held(soon).with(|w| w.installed.held_back.as_mut().unwrap().generation = 1),
+            "install 2 new-generation",
+        ),
+        (
+            "what is shown is in its last twentieth",
+            held(soon).with(|w| w.record.previous.as_mut().unwrap().leaf.not_after = w.now + Span::days(3)),
+            "install 2 new-generation",
+        ),
+        (
+            "noted by a clock that has been put back",
+            held(day(90)).with(|w| w.installed.held_back.as_mut().unwrap().at = day(80)),
+            "install 2 new-generation",
+        ),
+        (
+            "nothing is shown",
+            held(soon).with(|w| w.disk.live = Placement::Missing),
+            "install 2 never-installed",
+        ),
+    ]);
+    assert_eq!(held(soon).plan().wake_at, soon);
 }
 
 #[test]
