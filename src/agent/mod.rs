@@ -11,6 +11,7 @@ mod install;
 mod look;
 mod notify;
 mod once;
+mod outputs;
 mod placeholder;
 mod pursue;
 mod refresh;
@@ -29,7 +30,7 @@ use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
 use crate::core::spec::Wanted;
-use crate::ports::{Ca, Hook, Probe, Sink, Solver, Store};
+use crate::ports::{Ca, Hook, Probe, Secrets, Sink, Solver, Store};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
@@ -49,6 +50,7 @@ pub struct Agent {
     pub clock: Clock,
     pub disk: Disk,
     pub keys: Keys,
+    secrets: Secrets,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
     seen: seen::Seen,
@@ -88,6 +90,7 @@ impl Agent {
             clock: parts.clock,
             disk: parts.disk,
             keys: parts.keys,
+            secrets: Arc::new(|_| Err(outputs::no_secrets())),
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
             seen: seen::Seen::default(),
@@ -100,6 +103,13 @@ impl Agent {
     #[must_use]
     pub fn remembering(mut self, file: PathBuf, writes: bool) -> Self {
         self.seen = seen::Seen::in_file(file, writes);
+        self
+    }
+
+    /// Lets it ask for the passwords of outputs; without this it knows none.
+    #[must_use]
+    pub fn trusted_with(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 

@@ -11,6 +11,7 @@ use crate::cli::finding::Finding;
 use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
+use crate::core::form::Form;
 use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
 use crate::core::time::Span;
 use crate::sys::disk::Disk;
@@ -203,7 +204,9 @@ impl Host<'_> {
         }
         for spec in self.wanted.lineages.values() {
             for output in &spec.outputs {
-                if let Some(dir) = Path::new(&output.path).parent() {
+                // Of a tree only the root must be there.
+                let up = if output.form == Form::Tree { 2 } else { 1 };
+                if let Some(dir) = Path::new(&output.path).ancestors().nth(up) {
                     add(dir, format!("the directory of an output of {}", spec.id));
                 }
             }

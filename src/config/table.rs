@@ -232,7 +232,17 @@ const fn inherited(
 use Table::{Agent, Certificate, Eab, Hook, Issuer, Output, Profile, Request, Service, Signal, Solver};
 
 pub const KEY_WORDS: &[&str] = &["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
-pub const PART_WORDS: &[&str] = &["fullchain", "privkey", "cert", "chain", "combined"];
+pub const PART_WORDS: &[&str] = &[
+    "fullchain",
+    "privkey",
+    "cert",
+    "chain",
+    "combined",
+    "combined-key-first",
+    "cert-der",
+    "privkey-der",
+    "pkcs12",
+];
 pub const SIGNAL_WORDS: &[&str] = &["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH"];
 pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
@@ -297,13 +307,15 @@ pub const KEYS: &[Key] = &[
     inherited("key-mode", Kind::Mode, "`\"0640\"`", "\"0640\"", "Mode of files that hold the key."),
     key(Certificate, "outputs", Kind::List(Output), "none", "", "Copies for programs that can't read the live directory."),
     key(Certificate, "combined", Kind::Path, "none", "\"/etc/haproxy/certs/shop.pem\"", "Short for an output with chain and key in one file."),
+    inherited("certbot-tree", Kind::Path, "none", "\"/etc/letsencrypt\"", "Directory in which `live/NAME` and `archive/NAME` are kept as certbot keeps them."),
     key(Profile, "name", Kind::Text, "required", "", "The profile's name at the CA."),
     key(Profile, "required", Kind::Flag, "`false`", "", "Fail rather than take the CA's default profile when it is not offered."),
-    key(Output, "part", Kind::Word(PART_WORDS), "required", "", "Which text: leaf and chain, key, leaf alone, chain alone, or all in one."),
+    key(Output, "part", Kind::Word(PART_WORDS), "required", "", "What is in it: leaf and chain, key, leaf alone, chain alone, leaf, chain and key, or the same with the key first; leaf or key in DER; all in one PKCS#12 file."),
     key(Output, "path", Kind::Path, "required", "", "The file. Its directory must exist."),
     key(Output, "owner", Kind::Text, "the certificate's", "", "User that owns the file."),
     key(Output, "group", Kind::Text, "the certificate's", "", "Group of the file."),
     key(Output, "mode", Kind::Mode, "`key-mode` with a key, else `\"0644\"`", "", "Mode of the file."),
+    key(Output, "password", Kind::Secret, "required for `pkcs12`", "", "What the PKCS#12 file is opened with: 6 to 256 printable ASCII characters."),
 ];
 
 #[cfg(test)]

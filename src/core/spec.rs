@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::endpoint::Endpoint;
+use super::form::Form;
 use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
@@ -152,7 +153,8 @@ impl Default for Rights {
 /// One extra rendering of a generation at an absolute path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    pub part: Part,
+    pub form: Form,
+    /// A file, save for [`Form::Tree`]: there the directory `ROOT/live/NAME`.
     pub path: String,
     pub rights: Arc<Rights>,
 }

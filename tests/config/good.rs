@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Source, resolve};
+use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Resolved, Source, effective, resolve};
+use nolapse::core::form::Form;
+use nolapse::core::layout::output_mode;
 use nolapse::core::spec::{Call, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind};
 use nolapse::core::time::Span;
 
@@ -208,17 +210,61 @@ outputs = [
     let rows: Vec<_> = spec
         .outputs
         .iter()
-        .map(|o| (o.part, o.path.as_str(), o.rights.group.as_deref(), o.rights.key_mode, o.rights.cert_mode))
+        .map(|o| {
+            (
+                o.form.clone(),
+                o.path.as_str(),
+                o.rights.group.as_deref(),
+                o.rights.key_mode,
+                o.rights.cert_mode,
+            )
+        })
         .collect();
     assert_eq!(
         rows,
         [
-            (Part::Fullchain, "/etc/x/chain.pem", None, 0o600, 0o664),
-            (Part::Privkey, "/etc/x/key.pem", Some("ssl-cert"), 0o640, 0o644),
-            (Part::Combined, "/etc/haproxy/certs/a.pem", None, 0o600, 0o644),
+            (Part::Fullchain.into(), "/etc/x/chain.pem", None, 0o600, 0o664),
+            (Part::Privkey.into(), "/etc/x/key.pem", Some("ssl-cert"), 0o640, 0o644),
+            (Part::Combined.into(), "/etc/haproxy/certs/a.pem", None, 0o600, 0o644),
         ]
     );
     assert!(spec.outputs.iter().all(|output| output.rights.owner.as_deref() == Some("root")));
+}
+
+#[test]
+fn outputs_of_every_form_are_read_and_written_out_again() {
+    let text = r#"[issuer.letsencrypt]
+accept-terms = true
+
+[defaults]
+certbot-tree = "/etc/letsencrypt"
+
+[certificate."a.example"]
+outputs = [
+  { part = "combined-key-first", path = "/x/k.pem", mode = "0640" },
+  { part = "cert-der", path = "/x/c.der", mode = "0600" },
+  { part = "privkey-der", path = "/x/k.der" },
+  { part = "pkcs12", path = "/x/a.p12", password-credential = "p12", owner = "tomcat", mode = "0400" },
+]
+"#;
+    let resolved = read(text);
+    assert_eq!(resolved.problems, []);
+    let password = SecretSource::Credential("p12".into());
+    let rows = |resolved: &Resolved| -> Vec<_> {
+        let spec = resolved.wanted.lineages.values().next().unwrap();
+        spec.outputs.iter().map(|o| (o.form.clone(), o.path.clone(), output_mode(o))).collect()
+    };
+    let expected = [
+        (Form::KeyFirst, "/x/k.pem".to_owned(), 0o640),
+        (Form::CertDer, "/x/c.der".to_owned(), 0o600),
+        (Form::KeyDer, "/x/k.der".to_owned(), 0o640),
+        (Form::Pkcs12 { password }, "/x/a.p12".to_owned(), 0o400),
+        (Form::Tree, "/etc/letsencrypt/live/a.example".to_owned(), 0o640),
+    ];
+    assert_eq!(rows(&resolved), expected);
+    let again = read(&effective(&resolved));
+    assert_eq!(again.problems, []);
+    assert_eq!(rows(&again), expected);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod canary;
 mod daemon;
 mod deploy;
 mod issue;
+mod outputs;
 mod resume;
 mod sandbox;
 mod stage;

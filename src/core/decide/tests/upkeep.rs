@@ -123,7 +123,8 @@ fn the_disk_is_put_right_whatever_happened_to_it() {
 #[test]
 fn outputs_are_held_together_by_one_foreign_file() {
     let leaf = Box::new(leaf(day(5), Span::days(90), 77));
-    let output = |path: &str, part| Output { part, path: path.into(), rights: Arc::default() };
+    let output =
+        |path: &str, part: Part| Output { form: part.into(), path: path.into(), rights: Arc::default() };
     let placed = |first: Placement, second: Placement| {
         World::settled().with(|w| {
             w.spec().outputs = vec![
