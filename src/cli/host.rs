@@ -311,7 +311,16 @@ impl Host<'_> {
                         );
                     }
                 }
-                Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http { .. } => {}
+                Call::Haproxy(socket) => {
+                    if let Err(error) = access(Path::new(socket), Access::WRITE_OK) {
+                        found.push(
+                            Finding::warning("no-haproxy-socket", format!("{}: {socket} can't be opened", hook.id))
+                                .seen(error.to_string())
+                                .fix("start haproxy with `stats socket … level admin`, and let this user's group write to it"),
+                        );
+                    }
+                }
+                Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http(_) => {}
             }
             for (role, argv) in argvs {
                 found.extend(self.program(hook.id.as_str(), role, argv));

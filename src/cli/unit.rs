@@ -132,7 +132,7 @@ impl Needs {
             match &hook.call {
                 Call::Run(argv) => self.manager(argv),
                 Call::Signal { .. } => self.signals = true,
-                Call::Http { .. } => {}
+                Call::Http(_) | Call::Haproxy(_) => {}
             }
             self.manager(hook.check.as_deref().unwrap_or_default());
         }

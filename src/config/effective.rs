@@ -12,7 +12,8 @@ use crate::core::form::Form;
 use crate::core::layout::output_mode;
 use crate::core::name::{HookId, IssuerId, SolverId};
 use crate::core::spec::{
-    Call, HookSpec, IssuerSpec, LineageSpec, Output, Profile, Rights, SecretSource, SignalTarget, SolverKind,
+    Call, HookSpec, HttpCall, IssuerSpec, LineageSpec, Output, Profile, Rights, SecretSource, SignalTarget,
+    SolverKind,
 };
 
 /// The effective configuration as TOML. Secrets stay where they are: only their source is named.
@@ -157,11 +158,24 @@ fn hook(page: &mut Page, hook: &HookSpec) {
             };
             page.raw("signal", &format!("{{ name = {}, {key} = {} }}", quoted(signal), quoted(target)));
         }
-        Call::Http { method, url } => {
-            page.raw("http", &format!("{{ method = {}, url = {} }}", quoted(method), quoted(url)));
-        }
+        Call::Http(request) => page.raw("http", &http(request)),
+        Call::Haproxy(socket) => page.text("haproxy-socket", socket),
     }
     page.text("timeout", &value::span_text(hook.timeout));
+}
+
+fn http(request: &HttpCall) -> String {
+    let mut text = format!("{{ method = {}, url = {}", quoted(&request.method), quoted(&request.url));
+    if let Some(path) = &request.body_file {
+        let _ = write!(text, ", body-file = {}", quoted(path));
+    }
+    if !request.headers.is_empty() {
+        let headers: Vec<_> =
+            request.headers.iter().map(|(name, value)| quoted(&format!("{name}: {value}"))).collect();
+        let _ = write!(text, ", headers = [{}]", headers.join(", "));
+    }
+    text.push_str(" }");
+    text
 }
 
 fn certificate(page: &mut Page, spec: &LineageSpec) {

@@ -276,10 +276,20 @@ pub enum Call {
         signal: String,
         target: SignalTarget,
     },
-    Http {
-        method: String,
-        url: String,
-    },
+    Http(HttpCall),
+    /// The runtime socket of haproxy, which takes certificates without a reload.
+    Haproxy(String),
+}
+
+/// One HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpCall {
+    pub method: String,
+    pub url: String,
+    /// A file sent in place of the event, such as the configuration to load.
+    pub body_file: Option<String>,
+    /// Names and values; none of them secret.
+    pub headers: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod check;
 pub mod exec;
+pub mod haproxy;
 pub mod http;
 mod run;
 pub mod signal;
@@ -10,6 +11,7 @@ pub mod signal;
 use std::sync::Arc;
 
 pub use exec::ExecHook;
+pub use haproxy::HaproxyHook;
 pub use http::HttpHook;
 pub use signal::SignalHook;
 
@@ -25,6 +27,7 @@ pub fn build(spec: &HookSpec, clock: &Clock) -> Result<Arc<dyn Hook>, Failure> {
     Ok(match &spec.call {
         Call::Run(argv) => Arc::new(ExecHook::new(spec, argv, clock)),
         Call::Signal { signal, target } => Arc::new(SignalHook::new(spec, signal, target, clock)?),
-        Call::Http { method, url } => Arc::new(HttpHook::new(spec, method, url, clock)?),
+        Call::Http(request) => Arc::new(HttpHook::new(spec, request, clock)?),
+        Call::Haproxy(socket) => Arc::new(HaproxyHook::new(spec, socket, clock)),
     })
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Resolved, Source, effective, resolve};
 use nolapse::core::form::Form;
 use nolapse::core::layout::output_mode;
-use nolapse::core::spec::{Call, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind};
+use nolapse::core::spec::{
+    Call, HttpCall, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind,
+};
 use nolapse::core::time::Span;
 
 use crate::{read, read_files, shown};
@@ -185,11 +187,14 @@ observe = []
     assert!(!resolved.has_errors(), "{}", shown(&resolved));
     let calls: Vec<_> = resolved.wanted.hooks.values().map(|hook| hook.call.clone()).collect();
     let signal = |signal: &str, target| Call::Signal { signal: signal.into(), target };
+    let request = |method: &str, url: &str| {
+        Call::Http(HttpCall { method: method.into(), url: url.into(), ..HttpCall::default() })
+    };
     assert_eq!(calls.len(), 6);
     assert_eq!(calls[1], signal("USR1", SignalTarget::PidFile("/run/b.pid".into())));
     assert_eq!(calls[2], signal("HUP", SignalTarget::Process("nginx".into())));
-    assert_eq!(calls[3], Call::Http { method: "POST".into(), url: "http://127.0.0.1:2019/reload".into() });
-    assert_eq!(calls[4], Call::Http { method: "PUT".into(), url: "https://e.example/".into() });
+    assert_eq!(calls[3], request("POST", "http://127.0.0.1:2019/reload"));
+    assert_eq!(calls[4], request("PUT", "https://e.example/"));
     assert_eq!(resolved.wanted.hooks.values().next().unwrap().timeout, Span::minutes(5));
 }
 
