@@ -190,10 +190,7 @@ impl Eye<'_> {
 
     fn foreign(&self, leaf: Leaf) -> Option<Placement> {
         let ours = self.record.past.contains(&leaf.fingerprint)
-            || [&self.record.current, &self.record.previous]
-                .into_iter()
-                .flatten()
-                .any(|issued| issued.leaf.fingerprint == leaf.fingerprint);
+            || self.record.kept().any(|issued| issued.leaf.fingerprint == leaf.fingerprint);
         let newer = self.target.is_none_or(|t| leaf.not_after > t.leaf.not_after);
         let fits = self.target.is_none_or(|t| leaf.covers_all(&t.names));
         (!ours && newer && fits && !leaf.self_signed && leaf.valid_at(self.now))

@@ -2,16 +2,19 @@
 //! left to do now. Names no adapter; everything outward goes through a port.
 
 mod book;
+mod canary;
 mod claim;
 mod clean_up;
 mod count;
 mod daemon;
 mod gather;
+mod hands;
 mod install;
 mod look;
 mod notify;
 mod once;
 mod outputs;
+mod pin;
 mod placeholder;
 mod pursue;
 mod refresh;
@@ -20,6 +23,7 @@ mod seen;
 mod skew;
 mod survey;
 mod tick;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -41,6 +45,7 @@ pub use gather::World;
 pub use once::{Readiness, Summary};
 pub use survey::Survey;
 pub use tick::Outcome;
+pub use trial::Trial;
 
 /// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].
 pub struct Agent {
@@ -53,6 +58,8 @@ pub struct Agent {
     secrets: Secrets,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
+    canaries: canary::Canaries,
+    hands: hands::Hands,
     seen: seen::Seen,
     /// What was said last of each lineage, by kind of event.
     told: Mutex<BTreeMap<(LineageId, &'static str), tick::Said>>,
@@ -93,6 +100,8 @@ impl Agent {
             secrets: Arc::new(|_| Err(outputs::no_secrets())),
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
+            canaries: canary::Canaries::default(),
+            hands: hands::Hands::default(),
             seen: seen::Seen::default(),
             told: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -29,8 +29,10 @@ impl Eye<'_> {
             Ok(password) => password,
             Err(failure) => return Placement::Drifted(failure.words),
         };
-        let shown =
-            self.known().find(|issued| form::shows(&output.form, content.bytes(), issued, password.as_ref()));
+        let shown = self
+            .record
+            .kept()
+            .find(|issued| form::shows(&output.form, content.bytes(), issued, password.as_ref()));
         if let Some(issued) = shown {
             let differ = |stat| Owners::of(self.disk, &output.rights).differ(&stat, output_mode(output));
             return match self.disk.stat(path).map_or_else(|error| Some(error.to_string()), differ) {
@@ -58,7 +60,7 @@ impl Eye<'_> {
                 .iter()
                 .all(|part| self.filed(tree, version, *part).as_ref() == issued.digests.get(part))
         };
-        let Some(issued) = self.known().find(whole) else {
+        let Some(issued) = self.record.kept().find(whole) else {
             return self.strange_tree(tree, "holds something else");
         };
         let owners = Owners::of(self.disk, &output.rights);
@@ -83,9 +85,5 @@ impl Eye<'_> {
 
     fn strange_tree(&self, tree: &Tree, what: &str) -> Placement {
         self.stranger(&tree.link()).unwrap_or_else(|| Placement::Drifted(what.to_owned()))
-    }
-
-    fn known(&self) -> impl Iterator<Item = &Issued> {
-        [&self.record.current, &self.record.previous].into_iter().flatten()
     }
 }
