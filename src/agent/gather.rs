@@ -93,13 +93,14 @@ impl Agent {
         let rights = spec.map_or(&default, |spec| &spec.rights);
         let target = decide::target(record, installed, now);
         let eye = Eye { disk: &self.disk, seen: &self.seen, secrets: &self.secrets, record, target, now };
+        let live = eye.live(&dir, rights, spec.is_some());
         let outputs = spec
             .map(|spec| &spec.outputs[..])
             .unwrap_or_default()
             .iter()
-            .map(|output| (PathBuf::from(&output.path), eye.output(output)))
+            .map(|output| (PathBuf::from(&output.path), eye.output(output, &live)))
             .collect();
-        OnDisk { live: eye.live(&dir, rights, spec.is_some()), outputs }
+        OnDisk { live, outputs }
     }
 }
 

@@ -201,6 +201,26 @@ fn an_output_that_somebody_changed_is_put_right_and_untouched_ones_are_left_alon
     assert_eq!(desk.pebble.count("POST", "/order-plz"), 1, "no order was needed for any of it");
 }
 
+#[test]
+fn what_two_generations_share_does_not_keep_a_rollback_busy() {
+    let Some(desk) = Desk::new() else { return };
+    // The chain is the CA's, and the key is kept: both files fit either generation.
+    let shared = "reuse-key = true\noutputs = [\n  { part = 'chain', path = 'OUT/chain.pem' },\n  \
+                  { part = 'privkey-der', path = 'OUT/key.der' },\n  { part = 'cert-der', path = 'OUT/cert.der' },\n]\n";
+    desk.site.write(&desk.wants(&shared.replace("OUT", &desk.site.text("out"))));
+    desk.site.expect(0, &["renew"]);
+    let first = fs::read(desk.out("cert.der")).unwrap();
+    desk.site.expect(0, &["renew", "--force"]);
+    assert_ne!(fs::read(desk.out("cert.der")).unwrap(), first);
+    desk.site.expect(0, &["rollback", NAME]);
+    assert_eq!(fs::read(desk.out("cert.der")).unwrap(), first);
+    let inodes =
+        || ["chain.pem", "key.der", "cert.der"].map(|file| fs::metadata(desk.out(file)).unwrap().ino());
+    let before = inodes();
+    desk.site.expect(0, &["renew"]);
+    assert_eq!(inodes(), before, "nothing is written where nothing differs");
+}
+
 fn harm_byte(path: &Path) {
     let mut bytes = fs::read(path).unwrap();
     let middle = bytes.len() / 2;

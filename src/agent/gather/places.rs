@@ -15,10 +15,11 @@ use crate::core::spec::{Output, Part};
 use crate::core::tree::{Tree, Version};
 
 impl Eye<'_> {
-    pub(super) fn output(&self, output: &Output) -> Placement {
+    /// What lies at an output, where `live` is what lies under `live/`.
+    pub(super) fn output(&self, output: &Output, live: &Placement) -> Placement {
         let path = Path::new(&output.path);
         if output.form == Form::Tree {
-            return Tree::at(path).map_or(Placement::Missing, |tree| self.tree(&tree, output));
+            return Tree::at(path).map_or(Placement::Missing, |tree| self.tree(&tree, output, live));
         }
         let content = match self.disk.read(path, FILE_MAX) {
             Ok(content) => content,
@@ -30,8 +31,7 @@ impl Eye<'_> {
             Err(failure) => return Placement::Drifted(failure.words),
         };
         let shown = self
-            .record
-            .kept()
+            .candidates(live)
             .find(|issued| form::shows(&output.form, content.bytes(), issued, password.as_ref()));
         if let Some(issued) = shown {
             let differ = |stat| Owners::of(self.disk, &output.rights).differ(&stat, output_mode(output));
@@ -46,7 +46,7 @@ impl Eye<'_> {
     }
 
     /// A tree shows a generation if a reader finds all four of its texts through links of ours.
-    fn tree(&self, tree: &Tree, output: &Output) -> Placement {
+    fn tree(&self, tree: &Tree, output: &Output, live: &Placement) -> Placement {
         let link = match self.disk.read_link(&tree.link()) {
             Ok(link) => link,
             Err(error) if error.kind() == ErrorKind::NotFound => return Placement::Missing,
@@ -60,7 +60,7 @@ impl Eye<'_> {
                 .iter()
                 .all(|part| self.filed(tree, version, *part).as_ref() == issued.digests.get(part))
         };
-        let Some(issued) = self.record.kept().find(whole) else {
+        let Some(issued) = self.candidates(live).find(whole) else {
             return self.strange_tree(tree, "holds something else");
         };
         let owners = Owners::of(self.disk, &output.rights);
@@ -85,5 +85,15 @@ impl Eye<'_> {
 
     fn strange_tree(&self, tree: &Tree, what: &str) -> Placement {
         self.stranger(&tree.link()).unwrap_or_else(|| Placement::Drifted(what.to_owned()))
+    }
+
+    /// Generations that a file may be of. Some files fit several, such as the chain of one CA or a
+    /// key that is kept: then they are of the one that is shown, or else of the one to show.
+    fn candidates(&self, live: &Placement) -> impl Iterator<Item = &Issued> {
+        let shown = match live {
+            Placement::Shows(number) => self.record.issued(*number),
+            _ => None,
+        };
+        shown.into_iter().chain(self.target).chain(self.record.kept())
     }
 }
