@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::name::SubjectName;
 use nolapse::core::time::Span;
-use nolapse::ports::{Probe, Sighting};
+use nolapse::ports::{Probe, Seen, Sighting};
 use nolapse::probe::TlsProbe;
 use nolapse::sys::clock::Clock;
 use rustls::ServerConfig;
@@ -31,24 +31,30 @@ fn endpoint(text: &str) -> Endpoint {
     Endpoint::parse(text).unwrap()
 }
 
-async fn look(text: &str) -> Sighting {
-    probe().look(&endpoint(text), WITHIN).await
+/// What the one handshake of an endpoint without settings saw.
+async fn look(text: &str) -> Seen {
+    one(probe().look(&endpoint(text), WITHIN).await)
 }
 
-fn unreachable(sighting: Sighting) -> String {
-    match sighting {
-        Sighting::Unreachable(words) => words,
-        Sighting::Served { .. } => panic!("a certificate was seen: {sighting:?}"),
+fn one(sightings: Vec<Sighting>) -> Seen {
+    assert_eq!(sightings.len(), 1, "{sightings:?}");
+    sightings.into_iter().next().unwrap().seen
+}
+
+fn unreachable(seen: Seen) -> String {
+    match seen {
+        Seen::Nothing { words, .. } => words,
+        Seen::Served(_) => panic!("a certificate was seen: {seen:?}"),
     }
 }
 
-fn served(sighting: Sighting, pair: &Pair) -> Option<String> {
-    match sighting {
-        Sighting::Served { leaf, chain, distrust } => {
-            assert_eq!((leaf.fingerprint, chain), (pair.fingerprint(), pair.chain.len()));
-            distrust
+fn served(seen: Seen, pair: &Pair) -> Option<String> {
+    match seen {
+        Seen::Served(served) => {
+            assert_eq!((served.leaf.fingerprint, served.sent.len()), (pair.fingerprint(), pair.chain.len()));
+            served.distrust.map(|distrust| distrust.words)
         }
-        Sighting::Unreachable(words) => panic!("nothing was seen: {words}"),
+        Seen::Nothing { words, .. } => panic!("nothing was seen: {words}"),
     }
 }
 
@@ -133,7 +139,7 @@ async fn trust_is_judged_apart() {
     ] {
         let (port, _visits) = server(config(pair)).await;
         let probe = TlsProbe::new(Clock::wall(), vec![pair.root.clone()]);
-        let seen = probe.look(&endpoint(&format!("{name}@127.0.0.1:{port}")), WITHIN).await;
+        let seen = one(probe.look(&endpoint(&format!("{name}@127.0.0.1:{port}")), WITHIN).await);
         assert_eq!(served(seen, pair).as_deref(), distrust);
     }
 }
@@ -233,7 +239,7 @@ async fn f08_a_server_that_never_answers_ends_with_the_deadline() {
     });
     let silent = silent.await;
     for text in [format!("127.0.0.1:{silent}"), format!("smtp://127.0.0.1:{silent}")] {
-        let seen = probe().look(&endpoint(&text), Span::secs(30)).await;
+        let seen = one(probe().look(&endpoint(&text), Span::secs(30)).await);
         assert_eq!(unreachable(seen), "timed out after 30 s");
     }
 }
@@ -251,10 +257,10 @@ async fn the_name_asked_for_is_the_host_unless_the_endpoint_says_otherwise() {
     assert_eq!(visits.recv().await.unwrap().sni.as_deref(), Some("localhost"));
     let general = endpoint(&format!("127.0.0.1:{port}"));
     let named = general.for_name(&SubjectName::Dns("a.example".into()));
-    served(probe().look(&named, WITHIN).await, &pair);
+    served(one(probe().look(&named, WITHIN).await), &pair);
     assert_eq!(visits.recv().await.unwrap().sni.as_deref(), Some("a.example"));
     let address = general.for_name(&SubjectName::Ip(IpAddr::from([127, 0, 0, 1])));
-    served(probe().look(&address, WITHIN).await, &pair);
+    served(one(probe().look(&address, WITHIN).await), &pair);
     assert_eq!(visits.recv().await.unwrap().sni, None);
 }
 
