@@ -85,7 +85,8 @@ impl Agent {
                     lineage: spec.id.clone(),
                     endpoint: endpoint.clone(),
                     sight: note.sight,
-                    words: note.words.clone(),
+                    fine: note.fine(),
+                    words: words_of(&note),
                 });
                 world.installed.value.endpoints.insert(endpoint, note);
             }
@@ -183,6 +184,14 @@ impl Agent {
         note.next_at = now + next_look(&record.id, &note, target.lifetime());
         note
     }
+}
+
+/// What a log line says beside the sight.
+fn words_of(note: &EndpointNote) -> Option<String> {
+    let count = note.tally.as_ref().and_then(Tally::words);
+    let flaws = note.flaws.iter().map(ToString::to_string);
+    let words: Vec<_> = count.into_iter().chain(note.words.clone()).chain(flaws).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// Until when it is worth looking again after these sightings; `None` where they will do, or

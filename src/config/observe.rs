@@ -62,10 +62,10 @@ fn described(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<Endpo
     let samples = samples(section, problems);
     let versions = versions(section, problems);
     let manner = Manner {
-        accept: accept?.unwrap_or_default(),
-        addresses: addresses?.unwrap_or_default(),
-        key: key?,
-        proxy: proxy?,
+        accept: accept.ok()?.unwrap_or_default(),
+        addresses: addresses.ok()?.unwrap_or_default(),
+        key: key.ok()?,
+        proxy: proxy.ok()?,
         samples: samples?,
         tls: None,
     };
@@ -83,17 +83,20 @@ fn bare(text: &str) -> Result<Endpoint, BadName> {
     Endpoint::parse(text)
 }
 
-/// `Some(None)` where the key is left out, `None` where its value was refused.
+/// A value was refused, and that was reported.
+struct Refused;
+
+/// `Ok(None)` where the key is left out.
 fn choice<T: Worded>(
     section: &Section<'_>,
     words: &[&'static str],
     problems: &mut Problems,
-) -> Option<Option<T>> {
+) -> Result<Option<T>, Refused> {
     if section.find(T::KEY).is_none() {
-        return Some(None);
+        return Ok(None);
     }
-    let word = section.choice(T::KEY, words, problems)?;
-    T::of(word).ok().map(Some)
+    let word = section.choice(T::KEY, words, problems).ok_or(Refused)?;
+    T::of(word).map(Some).map_err(|_| Refused)
 }
 
 fn samples(section: &Section<'_>, problems: &mut Problems) -> Option<Samples> {

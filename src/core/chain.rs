@@ -47,6 +47,15 @@ pub enum FlawKind {
 }
 
 impl FlawKind {
+    pub const ALL: [Self; 6] = [
+        Self::NameNotCovered,
+        Self::ChainExpired,
+        Self::ChainEndsSoon,
+        Self::ChainIncomplete,
+        Self::ChainDisordered,
+        Self::ChainExcess,
+    ];
+
     /// Stable and kebab-case.
     pub const fn code(self) -> &'static str {
         match self {

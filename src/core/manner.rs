@@ -221,9 +221,10 @@ mod tests {
         #[test]
         fn what_is_printed_reads_back(manner in any_manner()) {
             let text = manner.to_string();
-            match text.strip_prefix('?') {
-                Some(behind) => prop_assert_eq!(Manner::parse(behind), Ok(manner)),
-                None => prop_assert_eq!(manner, Manner::default()),
+            if let Some(behind) = text.strip_prefix('?') {
+                prop_assert_eq!(Manner::parse(behind), Ok(manner));
+            } else {
+                prop_assert_eq!(manner, Manner::default());
             }
         }
 

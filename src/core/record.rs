@@ -313,6 +313,23 @@ impl EndpointNote {
     pub fn fine(&self) -> bool {
         self.sight == Sight::New || self.accepted
     }
+
+    /// The sight with all that belongs to it: `old 2 of 8`, `other-valid (accepted)`.
+    pub fn told(&self) -> String {
+        let mut told = self.sight.word().to_owned();
+        if let Some(words) = self.tally.as_ref().and_then(Tally::words) {
+            told.push(' ');
+            told.push_str(&words);
+        }
+        if self.accepted {
+            told.push_str(" (accepted)");
+        }
+        for flaw in &self.flaws {
+            told.push_str(", ");
+            told.push_str(flaw.kind.code());
+        }
+        told
+    }
 }
 
 /// The five answers of a look at an endpoint.

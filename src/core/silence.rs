@@ -31,6 +31,20 @@ pub enum Silence {
 }
 
 impl Silence {
+    pub const ALL: [Self; 11] = [
+        Self::Unresolved,
+        Self::Closed,
+        Self::NoRoute,
+        Self::TimedOut,
+        Self::NotSpoken,
+        Self::NotOffered,
+        Self::NotReady,
+        Self::Refused,
+        Self::BrokenOff,
+        Self::NoCertificate,
+        Self::NotLooked,
+    ];
+
     /// Stable and kebab-case.
     pub const fn code(self) -> &'static str {
         match self {

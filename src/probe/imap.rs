@@ -87,7 +87,7 @@ mod tests {
         ] {
             match told(&script, start_tls).await {
                 Told::Unseen(found, words) => assert_eq!(found, why, "{words}"),
-                ready => panic!("{ready:?}"),
+                ready @ Told::Ready(_) => panic!("{ready:?}"),
             }
         }
     }

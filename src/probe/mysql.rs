@@ -44,11 +44,8 @@ pub async fn start_tls<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) -> Resu
     }
     let mut greeting = vec![0; length];
     stream.read_exact(&mut greeting).await?;
-    match can_tls(&greeting)? {
-        true => {}
-        false => {
-            return Err(Unseen::new(Silence::NotOffered, "the MySQL server does not offer TLS"));
-        }
+    if !can_tls(&greeting)? {
+        return Err(Unseen::new(Silence::NotOffered, "the MySQL server does not offer TLS"));
     }
     stream.write_all(&REQUEST).await?;
     stream.flush().await?;
@@ -114,7 +111,7 @@ mod tests {
         ] {
             match told(&[&says], start_tls).await {
                 Told::Unseen(found, words) => assert_eq!(found, why, "{words}"),
-                ready => panic!("{ready:?}"),
+                ready @ Told::Ready(_) => panic!("{ready:?}"),
             }
         }
     }

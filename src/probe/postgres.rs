@@ -44,7 +44,7 @@ mod tests {
         ] {
             match told(&[b"", answer], start_tls).await {
                 Told::Unseen(found, words) => assert_eq!(found, why, "{words}"),
-                ready => panic!("{ready:?}"),
+                ready @ Told::Ready(_) => panic!("{ready:?}"),
             }
         }
     }
