@@ -24,6 +24,7 @@ mod daemon;
 mod deploy;
 mod issue;
 mod resume;
+mod sabotage;
 mod sandbox;
 mod stage;
 mod unprivileged;
