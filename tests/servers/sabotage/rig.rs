@@ -198,7 +198,8 @@ impl Rig {
     /// No success that an independent look denies, no failure without a name of its own.
     fn judge(&self, ran: &Ran, codes: &[&str], may_succeed: bool) -> Result<(), String> {
         let line = self.site.status(NAME);
-        let (claimed, truth) = (line["standing"] == "observed", self.truth());
+        let claimed = line["standing"] == "observed";
+        let truth = claimed && self.truth();
         let code = line["advice-code"].as_str().unwrap_or_default();
         let told = || format!("{ran:?}\n{line}\n{}", self.backends[0].log());
         if claimed != (ran.code == Some(0)) {

@@ -354,6 +354,8 @@ impl Server {
         for name in ["etc", "spool", "data"] {
             std::fs::create_dir_all(dir.join(name)).unwrap();
         }
+        // An smtpd that was busy before a reload serves on with what it read then, for as long as
+        // connections come: one process for each connection shows the configuration as it is.
         let level = if shape.plain { "none" } else { "may" };
         let proxy = if shape.proxy { "smtpd_upstream_proxy_protocol = haproxy\n" } else { "" };
         let broken = if shape.broken { "no equals sign\n" } else { "" };
@@ -362,7 +364,7 @@ impl Server {
              myhostname = mail.example\nmydestination =\nlocal_recipient_maps =\nalias_maps =\n\
              inet_protocols = all\nsmtpd_tls_cert_file = {}\nsmtpd_tls_key_file = {}\n\
              smtpd_tls_security_level = {level}\nmaillog_file = {shown}/mail.log\n\
-             smtpd_peername_lookup = no\nmax_idle = 5s\n\
+             smtpd_peername_lookup = no\nmax_use = 1\n\
              maillog_file_prefixes = {shown}\n{proxy}{broken}",
             shape.files.chain.display(),
             shape.files.key.display()
