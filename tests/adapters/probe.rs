@@ -21,34 +21,34 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::bench::{PATIENCE, Pair, Server, free_port, local, nginx, wait_for};
 
-const WITHIN: Span = Span::secs(20);
+pub const WITHIN: Span = Span::secs(20);
 
-fn probe() -> TlsProbe {
+pub fn probe() -> TlsProbe {
     TlsProbe::new(Clock::wall(), Vec::new())
 }
 
-fn endpoint(text: &str) -> Endpoint {
+pub fn endpoint(text: &str) -> Endpoint {
     Endpoint::parse(text).unwrap()
 }
 
 /// What the one handshake of an endpoint without settings saw.
-async fn look(text: &str) -> Seen {
+pub async fn look(text: &str) -> Seen {
     one(probe().look(&endpoint(text), WITHIN).await)
 }
 
-fn one(sightings: Vec<Sighting>) -> Seen {
+pub fn one(sightings: Vec<Sighting>) -> Seen {
     assert_eq!(sightings.len(), 1, "{sightings:?}");
     sightings.into_iter().next().unwrap().seen
 }
 
-fn unreachable(seen: Seen) -> String {
+pub fn unreachable(seen: Seen) -> String {
     match seen {
         Seen::Nothing { words, .. } => words,
         Seen::Served(_) => panic!("a certificate was seen: {seen:?}"),
     }
 }
 
-fn served(seen: Seen, pair: &Pair) -> Option<String> {
+pub fn served(seen: Seen, pair: &Pair) -> Option<String> {
     match seen {
         Seen::Served(served) => {
             assert_eq!((served.leaf.fingerprint, served.sent.len()), (pair.fingerprint(), pair.chain.len()));
@@ -58,17 +58,17 @@ fn served(seen: Seen, pair: &Pair) -> Option<String> {
     }
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-type Builder = rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>;
+pub type Builder = rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>;
 
-fn tls(versions: &[&'static rustls::SupportedProtocolVersion]) -> Builder {
+pub fn tls(versions: &[&'static rustls::SupportedProtocolVersion]) -> Builder {
     ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap()
 }
 
-fn config(pair: &Pair) -> ServerConfig {
+pub fn config(pair: &Pair) -> ServerConfig {
     tls(rustls::ALL_VERSIONS)
         .with_no_client_auth()
         .with_single_cert(pair.chain.clone(), pair.key_der())
@@ -189,7 +189,7 @@ async fn a_certificate_without_its_key_is_not_served() {
 }
 
 /// A server that does one thing with raw bytes.
-async fn raw_server<F, W>(serve: F) -> u16
+pub async fn raw_server<F, W>(serve: F) -> u16
 where
     F: Fn(TcpStream) -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
