@@ -131,19 +131,7 @@ impl Agent {
         let reached_before = before.is_some_and(|note| note.reached);
         let failures = before.filter(|note| note.generation == number).map_or(0, |note| note.failures);
         let asked = endpoint.asked();
-        let judged: Vec<Judged> = sightings
-            .iter()
-            .map(|sighting| match &sighting.seen {
-                Seen::Served(served) => Judged {
-                    sight: judge(&served.leaf, asked.as_ref(), record, target, now),
-                    accepted: accepted(endpoint, &served.leaf, served.distrust.is_none(), now),
-                    from: sighting.from,
-                },
-                Seen::Nothing { .. } => {
-                    Judged { sight: Sight::Unreachable, accepted: false, from: sighting.from }
-                }
-            })
-            .collect();
+        let judged = weighed(endpoint, &sightings, record, target, now);
         let answered = sightings.iter().any(|sighting| matches!(sighting.seen, Seen::Served(_)));
         let (worst, tally) = Tally::of(&judged).map_or((0, None), |(worst, tally)| (worst, Some(tally)));
         let counts = judged.get(worst).copied();
@@ -184,6 +172,26 @@ impl Agent {
         note.next_at = now + next_look(&record.id, &note, target.lifetime());
         note
     }
+}
+
+/// Each sighting, judged.
+pub(super) fn weighed(
+    endpoint: &Endpoint,
+    sightings: &[Sighting],
+    record: &LineageRecord,
+    target: &Leaf,
+    now: Timestamp,
+) -> Vec<Judged> {
+    let asked = endpoint.asked();
+    let weighed = |sighting: &Sighting| match &sighting.seen {
+        Seen::Served(served) => Judged {
+            sight: judge(&served.leaf, asked.as_ref(), record, target, now),
+            accepted: accepted(endpoint, &served.leaf, served.distrust.is_none(), now),
+            from: sighting.from,
+        },
+        Seen::Nothing { .. } => Judged { sight: Sight::Unreachable, accepted: false, from: sighting.from },
+    };
+    sightings.iter().map(weighed).collect()
 }
 
 /// What a log line says beside the sight.

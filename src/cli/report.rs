@@ -339,6 +339,7 @@ fn severity(survey: &Survey) -> Severity {
         || installed.refused.is_some()
         || foreign
         || paused
+        || record.pin.is_some()
         || overdue(survey).is_some()
         || looked_at(survey).any(|(_, note)| !note.flaws.is_empty());
     if uneasy { Severity::Warning } else { Severity::Ok }
@@ -388,6 +389,26 @@ fn notes(survey: &Survey) -> Vec<String> {
             refused.at.brief(),
             refused.returned_to,
             refused.words
+        ));
+    }
+    if let Some(at) = survey.ladder.deploys_at {
+        let newest = record.current.as_ref().map_or(0, |current| current.number);
+        notes.push(format!("gen {newest} is issued and waits for its deploy window, {}", at.brief()));
+    }
+    if let Some(held) = installed.held_back.as_ref().filter(|held| held.until > survey.at) {
+        notes.push(format!(
+            "gen {} is held back until {}: {} went ahead at the same service and is not seen to work",
+            held.generation,
+            held.until.brief(),
+            held.by
+        ));
+    }
+    if let Some(pin) = &record.pin {
+        notes.push(format!(
+            "pinned to gen {} by hand since {}; renewed as ever, but what is new is not shown: {}",
+            pin.generation,
+            pin.at.brief(),
+            pin.reason
         ));
     }
     if let Placement::Foreign(leaf) = &survey.world.disk.live {

@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod census;
 pub mod chain;
 pub mod decide;
+pub mod deploy_window;
 pub mod diagnosis;
 pub mod endpoint;
 pub mod event;
