@@ -13,6 +13,7 @@ mod notify;
 mod once;
 mod placeholder;
 mod pursue;
+mod recall;
 mod refresh;
 mod reload;
 mod seen;
@@ -38,6 +39,8 @@ pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
 pub use gather::World;
 pub use once::{Readiness, Summary};
+pub use recall::{Held, View};
+pub use seen::Belief;
 pub use survey::Survey;
 pub use tick::Outcome;
 

@@ -31,6 +31,7 @@ async fn judge_rest(
     judged: &[LineageId],
     mut take: impl FnMut(LineageId, Line),
 ) -> Result<(), Failure> {
+    let _belief = wired.agent.believe();
     let scene = wired.agent.scene();
     let mut ids: Vec<_> = scene.wanted.lineages.keys().chain(scene.wanted.broken.keys()).cloned().collect();
     ids.extend(wired.known().await?.into_iter().filter(|id| !scene.wanted.lineages.contains_key(id)));
@@ -40,8 +41,8 @@ async fn judge_rest(
         let line = if let Some(why) = scene.wanted.broken.get(&id) {
             Line::broken(id.as_str(), why)
         } else {
-            match wired.agent.survey(&id).await {
-                Ok(survey) => Line::of(&survey),
+            match wired.agent.view(&id).await {
+                Ok(view) => Line::of(&view),
                 Err(failure) => Line::unreadable(id.as_str(), &failure),
             }
         };

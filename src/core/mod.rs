@@ -16,6 +16,7 @@ pub mod layout;
 pub mod leaf;
 pub mod lineages;
 pub mod list;
+pub mod memo;
 pub mod name;
 pub mod order;
 pub mod plan;

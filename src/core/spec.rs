@@ -15,7 +15,7 @@ use super::time::Span;
 
 /// One certificate as it should be. What many have in common they hold in common: an agent keeps
 /// ten thousand of these for as long as it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LineageSpec {
     pub id: LineageId,
     /// At least one, without repeats, in the order of the configuration.
@@ -29,7 +29,7 @@ pub struct LineageSpec {
 }
 
 /// What a certificate may have in common with others. Read as if it were the certificate's own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Terms {
     /// At least one; the first is asked.
     pub issuers: Vec<IssuerId>,
@@ -54,7 +54,7 @@ impl Deref for LineageSpec {
 }
 
 /// Where an entry stands: `conf.d/shop.toml:1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// As the operator knows it, safe to print.
     pub file: Arc<str>,
@@ -87,7 +87,7 @@ impl LineageSpec {
 }
 
 /// A CA's named product (draft-ietf-acme-profiles).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     pub name: String,
@@ -127,7 +127,7 @@ impl KeyKind {
 }
 
 /// Who may read the key. Users and groups stay names until the disk needs numbers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rights {
     pub owner: Option<String>,
     pub group: Option<String>,
@@ -150,7 +150,7 @@ impl Default for Rights {
 }
 
 /// One extra rendering of a generation at an absolute path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Output {
     pub part: Part,
     pub path: String,
