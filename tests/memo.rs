@@ -505,7 +505,7 @@ proptest! {
             };
             // Days are drawn as often as hours.
             let ahead = held.memo.until.since(shop.clock.now()).min(Span::days(6));
-            let by = if mix(&[u64::from(part)]) % 2 == 0 { ahead } else { ahead.min(Span::hours(4)) };
+            let by = if mix(&[u64::from(part)]).is_multiple_of(2) { ahead } else { ahead.min(Span::hours(4)) };
             shop.clock.jump(by.millionths(part));
             let (held, agent) = (shop.view().await, shop.agent());
             let full = View::Read(Box::new(agent.survey(&shop.spec.id).await.unwrap()));

@@ -31,7 +31,7 @@ pub struct Held {
 #[derive(Debug)]
 pub enum View {
     Read(Box<Survey>),
-    Held(Held),
+    Held(Box<Held>),
 }
 
 /// What a lineage was judged from, as far as it lies in files: asked before they were read.
@@ -51,7 +51,7 @@ impl Agent {
     /// As [`Agent::survey`], without reading anything where nothing was touched.
     pub async fn view(&self, id: &LineageId) -> Result<View, Failure> {
         match self.recall(&self.scene(), id) {
-            Some(held) => Ok(View::Held(held)),
+            Some(held) => Ok(View::Held(Box::new(held))),
             None => self.survey(id).await.map(|survey| View::Read(Box::new(survey))),
         }
     }

@@ -82,7 +82,7 @@ impl Agent {
         outcome.ladder = Some(held.memo.ladder());
         outcome.leaf = Some(held.memo.leaf.clone());
         outcome.row = held.spec().map(|spec| held.memo.row(spec));
-        outcome.view = Some(View::Held(held));
+        outcome.view = Some(View::Held(Box::new(held)));
         Some(outcome)
     }
 

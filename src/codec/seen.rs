@@ -167,27 +167,27 @@ fn entry_at(bytes: &[u8], at: u32) -> Option<&[u8]> {
 fn mark(entry: &[u8]) -> Option<Mark> {
     let mut from = Reader(entry);
     let _id = from.number()?;
-    let (number, taken, print) = (from.number()?, from.date()??, *from.array()?);
+    let (number, taken, print) = (from.number()?, from.date()?, *from.array()?);
     let judged = if from.0.is_empty() { None } else { Some(judged(&mut from)?) };
     Some(Mark { number, taken, print, judged })
 }
 
 fn judged(from: &mut Reader<'_>) -> Option<Judged> {
-    let (print, at, until) = (*from.array()?, from.date()??, from.date()??);
+    let (print, at, until) = (*from.array()?, from.date()?, from.date()?);
     let (generation, issuer) = (from.number()?, from.byte()?);
     let leaf = Brief {
         fingerprint: Fingerprint(*from.array()?),
-        not_before: from.date()??,
-        not_after: from.date()??,
-        serial: from.text()??,
-        issuer: from.text()??,
+        not_before: from.date()?,
+        not_after: from.date()?,
+        serial: from.text()?,
+        issuer: from.text()?,
     };
-    let renews_at = from.date()?;
+    let renews_at = from.date_if_any().ok()?;
     let mut looks = Vec::with_capacity(from.byte()?.into());
     for _ in 0..looks.capacity() {
-        looks.push(Look { at: from.date()??, next_at: from.date()??, words: from.text()? });
+        looks.push(Look { at: from.date()?, next_at: from.date()?, words: from.text_if_any().ok()? });
     }
-    let told_at = (0..from.byte()?).map(|_| from.date()).collect::<Option<_>>()?;
+    let told_at = (0..from.byte()?).map(|_| from.date_if_any()).collect::<Result<_, _>>().ok()?;
     let memo = Memo { until, generation, issuer, leaf, renews_at, looks, told_at };
     from.0.is_empty().then_some(Judged { print, at, memo })
 }
@@ -241,6 +241,9 @@ fn put_text(to: &mut Vec<u8>, text: Option<&str>) -> Option<()> {
 /// Takes values off the front; `None` where there are not enough bytes, or other ones.
 struct Reader<'a>(&'a [u8]);
 
+/// The bytes are not what they were to be.
+struct Short;
+
 impl<'a> Reader<'a> {
     fn array<const N: usize>(&mut self) -> Option<&'a [u8; N]> {
         let (value, rest) = self.0.split_first_chunk()?;
@@ -256,19 +259,27 @@ impl<'a> Reader<'a> {
         self.array().map(|bytes| u64::from_le_bytes(*bytes))
     }
 
-    fn date(&mut self) -> Option<Option<Timestamp>> {
-        let millis = i64::from_le_bytes(*self.array()?);
-        Some((millis != NO_DATE).then_some(Timestamp::from_millis(millis)))
+    fn date(&mut self) -> Option<Timestamp> {
+        self.date_if_any().ok()?
     }
 
-    fn text(&mut self) -> Option<Option<String>> {
-        let length = self.byte()?;
+    fn date_if_any(&mut self) -> Result<Option<Timestamp>, Short> {
+        let millis = i64::from_le_bytes(*self.array().ok_or(Short)?);
+        Ok((millis != NO_DATE).then_some(Timestamp::from_millis(millis)))
+    }
+
+    fn text(&mut self) -> Option<String> {
+        self.text_if_any().ok()?
+    }
+
+    fn text_if_any(&mut self) -> Result<Option<String>, Short> {
+        let length = self.byte().ok_or(Short)?;
         if length == NO_TEXT {
-            return Some(None);
+            return Ok(None);
         }
-        let (text, rest) = self.0.split_at_checked(length.into())?;
+        let (text, rest) = self.0.split_at_checked(length.into()).ok_or(Short)?;
         self.0 = rest;
-        Some(Some(std::str::from_utf8(text).ok()?.to_owned()))
+        std::str::from_utf8(text).map(|text| Some(text.to_owned())).map_err(|_| Short)
     }
 }
 
