@@ -42,7 +42,7 @@ pub struct Belief<'a>(&'a Seen);
 pub struct Look {
     pub number: GenerationNumber,
     pub taken: Timestamp,
-    /// Of the directory, the generation's, and every file.
+    /// Of the directory and every file.
     told: Told,
     print: Print,
 }
@@ -199,7 +199,8 @@ impl Default for Told {
 
 impl Told {
     /// Of a generation in `dir`: of that directory itself, in which no link can be changed without
-    /// a new date on it, of the generation's own, and of every file.
+    /// a new date on it, and of every file. The generation's own directory is on their way: what
+    /// else is put in its place leads to other files.
     pub fn live(
         &mut self,
         disk: &Disk,
@@ -213,7 +214,6 @@ impl Told {
         let mut path = dir.to_owned();
         self.ask(disk, &path)?;
         path.push(layout::generation_dir(number));
-        self.ask(disk, &path)?;
         for part in parts {
             path.push(part.file_name());
             let stat = self.ask(disk, &path)?;

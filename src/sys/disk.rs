@@ -151,8 +151,7 @@ impl Disk {
     pub fn trace(&self, path: &Path) -> io::Result<Trace> {
         match &self.0 {
             Kind::Real => real::trace(path),
-            // Its files have no times: what runs on it reads them, always.
-            Kind::Model(_) => Err(io::ErrorKind::Unsupported.into()),
+            Kind::Model(model) => model.trace(path),
         }
     }
 

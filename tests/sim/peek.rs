@@ -6,7 +6,7 @@ use nolapse::agent::Book;
 use nolapse::core::layout::Content;
 use nolapse::core::name::LineageId;
 use nolapse::core::record::{Installed, LineageRecord};
-use nolapse::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
+use nolapse::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use nolapse::store::DirStore;
 use nolapse::sys::disk::Disk;
 
@@ -63,6 +63,13 @@ impl Shelves {
     }
 }
 
+impl Peek {
+    /// Where the node's agent keeps what it remembers.
+    pub fn seen_file(&self) -> PathBuf {
+        self.local.seen_file()
+    }
+}
+
 impl Store for Peek {
     fn load<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreError>> {
         match &self.shared {
@@ -88,6 +95,11 @@ impl Store for Peek {
 
     fn claim<'a>(&'a self, _: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
         Box::pin(async { Ok(Claim::Busy("the observer never works".into())) })
+    }
+
+    fn glance(&self, key: &Key) -> Option<Glance> {
+        let local = self.shared.is_none() || key.shelf() == Shelf::Installed;
+        if local { self.local.glance(key) } else { None }
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {
