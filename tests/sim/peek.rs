@@ -46,8 +46,8 @@ impl Shelves {
         Some((*record, *installed))
     }
 
-    /// The bytes of both.
-    pub fn raw(&self) -> Vec<u8> {
+    /// The bytes of both, empty where there are none.
+    pub fn raw(&self) -> (Vec<u8>, Vec<u8>) {
         let file = |shelf: &str| -> Option<Content> {
             self.disk.read(&self.state_dir.join(shelf).join(self.id.as_str()), RECORD_MAX).ok()
         };
@@ -55,11 +55,8 @@ impl Shelves {
             Some(shared) => shared.peek(&Key::Lineage(self.id.clone())),
             None => file("lineages"),
         };
-        let mut both = Vec::new();
-        for content in [record, file("installed")].into_iter().flatten() {
-            both.extend_from_slice(content.bytes());
-        }
-        both
+        let bytes = |content: Option<Content>| content.map(Content::into_bytes).unwrap_or_default();
+        (bytes(record), bytes(file("installed")))
     }
 }
 

@@ -98,6 +98,14 @@ impl Model {
         self.state().clock = Some(clock.clone());
     }
 
+    /// Which file a path leads to, and which of all changes was the last of it: the same only while
+    /// its bytes are the same. `None` where there is none, or the power is off.
+    pub fn stamp(&self, path: &Path) -> Option<(u64, u64)> {
+        let state = self.powered().ok()?;
+        let id = state.walk(None, path, true).ok()?;
+        state.node(id).ok().map(|node| (id, node.change))
+    }
+
     /// Steps done so far.
     pub fn steps(&self) -> u64 {
         self.state().steps

@@ -40,6 +40,8 @@ pub struct State {
     pub locks: BTreeMap<u64, u64>,
     /// What dates changes; without it there are no dates.
     pub clock: Option<Clock>,
+    /// Changes of nodes so far.
+    changes: u64,
 }
 
 pub struct Node {
@@ -49,6 +51,8 @@ pub struct Node {
     pub gid: u32,
     /// When content, rights or entries changed last.
     pub changed: Timestamp,
+    /// Which of all changes that was: dates of one instant are the same, these never are.
+    pub change: u64,
 }
 
 pub enum Body {
@@ -72,7 +76,14 @@ impl State {
 
     pub fn new() -> Self {
         let body = Body::Dir(BTreeMap::new());
-        let root = Node { body, mode: 0o755, uid: Model::USER, gid: Model::USER, changed: Timestamp::EPOCH };
+        let root = Node {
+            body,
+            mode: 0o755,
+            uid: Model::USER,
+            gid: Model::USER,
+            changed: Timestamp::EPOCH,
+            change: 0,
+        };
         Self {
             nodes: BTreeMap::from([(Model::ROOT, root)]),
             durable: BTreeMap::from([(Model::ROOT, BTreeMap::new())]),
@@ -257,6 +268,8 @@ impl State {
                         _ => bytes.truncate(bytes.len() / 3),
                     }
                     *synced = true;
+                    self.changes += 1;
+                    node.change = self.changes;
                 }
                 Body::File { .. } | Body::Link(_) => {}
             }
@@ -291,15 +304,13 @@ impl State {
     }
 
     fn apply_now(&mut self, change: &Change) {
-        let now = self.now();
-        if let Some(Node { body: Body::Dir(entries), changed, .. }) = self.nodes.get_mut(&change.dir) {
-            apply(entries, change);
-            *changed = now;
-        }
+        self.touch(change.dir, |dir| {
+            if let Body::Dir(entries) = &mut dir.body {
+                apply(entries, change);
+            }
+        });
         // A file's names are among what its date is of.
-        if let Some(node) = self.nodes.get_mut(&change.node) {
-            node.changed = now;
-        }
+        self.touch(change.node, |_| {});
     }
 
     fn now(&self) -> Timestamp {
@@ -311,7 +322,8 @@ impl State {
         let now = self.now();
         let node = self.nodes.get_mut(&id)?;
         change(node);
-        node.changed = now;
+        self.changes += 1;
+        (node.changed, node.change) = (now, self.changes);
         Some(())
     }
 
@@ -378,8 +390,9 @@ impl State {
     pub fn new_node(&mut self, body: Body, mode: u32) -> u64 {
         let id = self.next;
         self.next += 1;
-        let changed = self.now();
-        self.nodes.insert(id, Node { body, mode, uid: Model::USER, gid: Model::USER, changed });
+        self.changes += 1;
+        let (changed, change) = (self.now(), self.changes);
+        self.nodes.insert(id, Node { body, mode, uid: Model::USER, gid: Model::USER, changed, change });
         id
     }
 
