@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use nolapse::agent::{Agent, Parts, Scene, Signal, View};
-use nolapse::cli::report::Line;
+use nolapse::cli::report::{self, Line};
 use nolapse::codec::bundle::{self, Bundle};
 use nolapse::codec::state;
 use nolapse::core::decide::{Issuance, Reason, Request, Upkeep, renewal_point};
@@ -472,7 +472,7 @@ async fn a_daemon_begins_with_the_same_census_and_agenda() {
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
-    let words = proptest::option::of("[ -~é]{0,40}");
+    let words = proptest::option::of("[ -~é\n\u{1}]{0,40}");
     (0..=3usize, 0..=2usize, any::<bool>(), 0..600_000u32, 1..400i64, words, any::<bool>(), any::<bool>())
         .prop_map(|(endpoints, hooks, outputs, age, days, words, issuer_known, reading)| Shape {
             endpoints,
@@ -514,8 +514,13 @@ proptest! {
             assert_eq!(memo.memo.plan(now), survey.plan, "{shape:?}");
             assert_eq!(memo.memo.ladder(), survey.ladder, "{shape:?}");
             assert_eq!(held.row(), full.row(), "{shape:?}");
-            let line = |view: &View| serde_json::to_string(&Line::of(view)).unwrap();
-            assert_eq!(line(&held), line(&full), "{shape:?}");
+            let line = serde_json::to_string(&Line::of(&full)).unwrap();
+            assert_eq!(serde_json::to_string(&Line::of(&held)).unwrap(), line, "{shape:?}");
+            for view in [&held, &full] {
+                let mut text = Vec::new();
+                report::write(view, &mut text).unwrap();
+                assert_eq!(String::from_utf8(text).unwrap(), line, "{shape:?}");
+            }
         });
     }
 }

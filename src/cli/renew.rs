@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::Renew;
-use crate::cli::report::Line;
 use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
@@ -50,7 +49,7 @@ pub async fn pass(
     let mut sheet = publish::sheet(wired);
     let mut noted = |outcome: &mut Outcome| {
         if let Some(view) = outcome.view.take().filter(|_| sheet.is_wanted()) {
-            sheet.push(outcome.id.clone(), &Line::of(&view));
+            sheet.push_view(outcome.id.clone(), &view);
         }
     };
     let (mut ids, mut held) = (ids, Vec::new());

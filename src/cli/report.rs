@@ -126,6 +126,20 @@ impl Report {
     }
 }
 
+/// Appends the JSON of a lineage's [`Line`] to `to`.
+pub fn write(view: &View, to: &mut Vec<u8>) -> serde_json::Result<Severity> {
+    match view {
+        View::Read(survey) => {
+            let line = Line::read(survey);
+            serde_json::to_writer(to, &line).map(|()| line.severity)
+        }
+        View::Held(held) => {
+            super::held::put_line(held, to);
+            Ok(Severity::Ok)
+        }
+    }
+}
+
 impl Line {
     /// A certificate whose entry in the configuration can't be used.
     pub fn broken(name: &str, why: &str) -> Self {
