@@ -60,7 +60,15 @@ impl World {
 impl Agent {
     /// Reads everything a decision about `id` rests on.
     pub async fn gather(&self, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
-        let book = Book::new(&*self.store);
+        self.gather_from(&Book::knowing(&*self.store, &self.recent, false), scene, id).await
+    }
+
+    /// As [`Agent::gather`] of a lineage that is being worked on: it is looked at again soon.
+    pub(super) async fn gather_again(&self, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
+        self.gather_from(&Book::knowing(&*self.store, &self.recent, true), scene, id).await
+    }
+
+    async fn gather_from(&self, book: &Book<'_>, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
         let spec = scene.wanted.lineages.get(id);
         let asked = self.clock.now();
         // Before anything is read: what is changed from now on has another date.

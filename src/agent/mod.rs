@@ -14,6 +14,7 @@ mod once;
 mod placeholder;
 mod pursue;
 mod recall;
+mod recent;
 mod refresh;
 mod reload;
 mod seen;
@@ -55,6 +56,7 @@ pub struct Agent {
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
     seen: seen::Seen,
+    recent: book::Decoded,
     /// What was said last of each lineage, by kind of event.
     told: Mutex<BTreeMap<(LineageId, &'static str), tick::Said>>,
     /// A stop was asked for: passes end after the action under way.
@@ -94,6 +96,7 @@ impl Agent {
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
             seen: seen::Seen::default(),
+            recent: book::Decoded::default(),
             told: Mutex::default(),
             stopping: AtomicBool::new(false),
         }

@@ -134,7 +134,7 @@ impl Agent {
             let (mut world, plan) = if let Some(seen) = seen.take() {
                 seen
             } else {
-                let world = self.gather(scene, id).await?;
+                let world = self.gather_again(scene, id).await?;
                 let plan = decide(&world.situation(spec, &request, self.clock.now()));
                 (world, plan)
             };

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
@@ -424,38 +424,39 @@ impl State {
     }
 
     /// Follows a path; beneath a root, over no link at all.
-    pub fn walk(&self, root: Option<&Path>, path: &Path, follow_last: bool) -> io::Result<u64> {
-        // The directories down to here, and the paths that are not at their end: the one asked for
-        // and those of links on the way. A simulation does little else than this.
+    pub fn walk<'a>(&'a self, root: Option<&Path>, path: &'a Path, follow_last: bool) -> io::Result<u64> {
+        let text = |path: &'a Path| path.to_str().ok_or(Errno::INVAL);
+        let path = text(path)?;
+        if root.is_some() && path.starts_with('/') {
+            return Err(Errno::INVAL.into());
+        }
+        // The directories down to here, and the names to go of each path: of the one asked for and
+        // of links on the way. A simulation does little else than this.
         let mut at = Vec::with_capacity(8);
         at.push(match root {
             Some(root) => self.walk(None, root, true)?,
             None => Model::ROOT,
         });
-        let mut paths = vec![path.components()];
+        let mut paths = vec![path.split('/')];
         let mut links = 0;
         while let Some(rest) = paths.last_mut() {
-            let Some(part) = rest.next() else {
-                paths.pop();
-                continue;
-            };
-            let name = match part {
-                Component::RootDir if root.is_none() => {
-                    at.truncate(1);
+            let name = match rest.next() {
+                None => {
+                    paths.pop();
                     continue;
                 }
-                Component::CurDir if root.is_none() => continue,
-                Component::ParentDir if root.is_none() => {
+                Some("." | "..") if root.is_some() => return Err(Errno::INVAL.into()),
+                Some("" | ".") => continue,
+                Some("..") => {
                     at.truncate(at.len().saturating_sub(1).max(1));
                     continue;
                 }
-                Component::Normal(name) => name.to_str().ok_or(Errno::INVAL)?,
-                _ => return Err(Errno::INVAL.into()),
+                Some(name) => name,
             };
             let here = self.node(*at.last().unwrap_or(&Model::ROOT))?;
             let Body::Dir(entries) = &here.body else { return Err(Errno::NOTDIR.into()) };
             let next = *entries.get(name).ok_or(Errno::NOENT)?;
-            let is_last = || paths.iter().all(|rest| rest.as_path().as_os_str().is_empty());
+            let is_last = || paths.iter().all(|rest| rest.clone().all(|name| matches!(name, "" | ".")));
             match &self.node(next)?.body {
                 Body::Link(_) if root.is_some() => return Err(Errno::NOTDIR.into()),
                 Body::Link(target) if follow_last || !is_last() => {
@@ -463,7 +464,11 @@ impl State {
                     if links > Model::LINKS_MAX {
                         return Err(Errno::LOOP.into());
                     }
-                    paths.push(target.components());
+                    let target = text(target)?;
+                    if target.starts_with('/') {
+                        at.truncate(1);
+                    }
+                    paths.push(target.split('/'));
                 }
                 _ => at.push(next),
             }
