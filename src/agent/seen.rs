@@ -189,7 +189,7 @@ pub struct Told {
 }
 
 /// Bytes that all answers about one lineage take as a rule.
-const TOLD_USUAL: usize = 1024;
+const TOLD_USUAL: usize = 2048;
 
 impl Default for Told {
     fn default() -> Self {

@@ -16,7 +16,7 @@ use crate::core::name::LineageId;
 use crate::core::time::Span;
 use crate::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use crate::sys::clock::Clock;
-use crate::sys::disk::{Disk, DiskError, FileKind, LockGuard};
+use crate::sys::disk::{Disk, DiskError, FileKind, LockGuard, Trace};
 
 /// Compare-and-swap over a directory that only we may look into.
 pub struct DirStore {
@@ -413,7 +413,7 @@ impl Store for DirStore {
 
     fn glance(&self, key: &Key) -> Option<Glance> {
         let trace = self.disk.trace(&self.shelving.file(key)).ok()?;
-        let mut mark = Vec::new();
+        let mut mark = Vec::with_capacity(Trace::LENGTH);
         trace.append_to(&mut mark);
         // A link says nothing of what it leads to.
         (trace.stat.kind == FileKind::File).then_some(Glance { mark, changed: trace.changed() })
