@@ -14,6 +14,7 @@ use nolapse::cli::report::{self, Line};
 use nolapse::codec::bundle::{self, Bundle};
 use nolapse::codec::state;
 use nolapse::core::decide::{Issuance, Reason, Request, Upkeep, renewal_point};
+use nolapse::core::deploy_window::DeployWindow;
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::event::Event;
 use nolapse::core::layout::{self, Content};
@@ -21,8 +22,8 @@ use nolapse::core::leaf::mix;
 use nolapse::core::list::List;
 use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use nolapse::core::record::{
-    ChallengeKind, Debt, EndpointNote, Foreign, HookNote, Installed, Issued, LineageRecord, Pause, Reading,
-    Receipt, Sight,
+    ChallengeKind, Debt, EndpointNote, Foreign, HeldBack, HookNote, Installed, Issued, LineageRecord, Pause,
+    Pin, Reading, Receipt, Sight,
 };
 use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Output, Part, Rights, Terms, Wanted};
 use nolapse::core::time::{Interval, Span, Timestamp};
@@ -217,6 +218,7 @@ fn spec(dir: &Path, shape: &Shape) -> LineageSpec {
         hooks: HOOKS[..shape.hooks].iter().map(|name| HookId::parse(name).unwrap()).collect(),
         observe_timeout: Span::secs(30),
         rights: Arc::default(),
+        deploy_window: None,
     };
     LineageSpec {
         id: LineageId::parse(ID).unwrap(),
@@ -319,6 +321,9 @@ const ROWS: &[Row] = &[
     ("the outputs change", |shop| shop.spec.outputs = List::default(), false),
     ("the hooks change", |shop| terms(shop, |terms| terms.hooks.clear()), false),
     ("the key kind changes", |shop| terms(shop, |terms| terms.key = KeyKind::Rsa2048), false),
+    ("a deploy window is set", |shop| terms(shop, |terms| {
+        terms.deploy_window = Some(DeployWindow(Vec::new()));
+    }), false),
     ("the issuers change", |shop| terms(shop, |terms| { terms.issuers.remove(0); }), false),
     ("the solvers change", |shop| terms(shop, |terms| terms.solvers.clear()), false),
     ("the key's mode changes", |shop| terms(shop, |terms| {
@@ -350,7 +355,7 @@ async fn f11_what_was_judged_is_judged_again_when_any_of_it_was_touched() {
 async fn a_lineage_of_which_there_is_something_to_say_is_never_held_unread() {
     type Change = fn(&mut Shop, Timestamp);
     #[rustfmt::skip]
-    let rows: [(&str, Change); 13] = [
+    let rows: [(&str, Change); 15] = [
         ("a pause", |shop, now| {
             shop.record.pause = Some(Pause { until: now + Span::DAY, reason: "moving".into(), at: now });
         }),
@@ -368,6 +373,14 @@ async fn a_lineage_of_which_there_is_something_to_say_is_never_held_unread() {
         ("a foreign pair was met", |shop, now| {
             let leaf = shop.record.leaf().unwrap().clone();
             shop.installed.foreign = Some(Foreign { leaf, path: "/live".into(), since: now });
+        }),
+        ("it is pinned", |shop, now| {
+            shop.record.pin = Some(Pin { generation: 1, reason: "by hand".into(), at: now });
+        }),
+        ("another went ahead and did not work", |shop, now| {
+            let by = LineageId::parse("other.example.com").unwrap();
+            let until = now + Span::HOUR;
+            shop.installed.held_back = Some(HeldBack { generation: 1, by, at: now, until });
         }),
         ("it was revoked", |shop, _| shop.record.current.as_mut().unwrap().revoked = true),
         ("a hook that was never told", |shop, _| shop.installed.hooks.clear()),

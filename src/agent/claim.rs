@@ -12,6 +12,11 @@ const RETRY_FIRST: Span = Span::from_millis(20);
 const RETRY_MOST: Span = Span::secs(1);
 
 impl Agent {
+    /// Claims `id`, waiting for another holder for `patience` at most.
+    pub async fn hold(&self, id: &LineageId, patience: Span) -> Result<Claim, Failure> {
+        self.claim(id, self.clock.now() + patience).await
+    }
+
     /// Claims `id`, waiting for another holder until `deadline` at most.
     pub(super) async fn claim(&self, id: &LineageId, deadline: Timestamp) -> Result<Claim, Failure> {
         let mut wait = RETRY_FIRST;

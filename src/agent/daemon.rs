@@ -39,9 +39,6 @@ pub struct Pass<'a> {
     pub next_wake: Timestamp,
 }
 
-/// Lineages worked on side by side. Few suffice to keep a CA busy, and each holds a key and a
-/// chain in memory.
-const SIDE_BY_SIDE: usize = 8;
 /// Least time between two looks at one lineage, against a plan that wakes at once for ever.
 const LOOK_LEAST: Span = Span::from_millis(100);
 /// Longest that a stop waits for what is under way; the rest is resumed at the next start.
@@ -78,7 +75,7 @@ impl Agent {
             let next_wake = desk.agenda.next().unwrap_or(now + Span::DAY);
             // With all hands busy the next step is the end of a tick, and a hook may take its time.
             let heard_by =
-                if ticks.len() < SIDE_BY_SIDE { next_wake } else { next_wake.max(now + BUSY_MOST) };
+                if self.hands.free(ticks.len()) { next_wake } else { next_wake.max(now + BUSY_MOST) };
             report(&Pass { census: &desk.counted, complete: true, next_wake: heard_by });
             tokio::select! {
                 biased;
@@ -92,7 +89,8 @@ impl Agent {
                     Some(Signal::Stop) | None => break,
                 },
                 Some(done) = ticks.join_next(), if !ticks.is_empty() => self.finish(&mut desk, done),
-                _ = self.clock.sleep_until(next_wake), if ticks.len() < SIDE_BY_SIDE => {}
+                () = self.hands.freed(), if !ticks.is_empty() => {}
+                _ = self.clock.sleep_until(next_wake), if self.hands.free(ticks.len()) => {}
             }
         }
         self.stopping.store(true, Ordering::Relaxed);
@@ -169,7 +167,7 @@ impl Agent {
 
     fn start_due(self: &Arc<Self>, desk: &mut Desk, ticks: &mut JoinSet<Outcome>) {
         let now = self.clock.now();
-        while ticks.len() < SIDE_BY_SIDE
+        while self.hands.free(ticks.len())
             && let Some(id) = desk.agenda.take_due(now)
         {
             if !desk.running.insert(id.clone()) {

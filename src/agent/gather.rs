@@ -227,10 +227,7 @@ impl Eye<'_> {
 
     fn foreign(&self, leaf: Leaf) -> Option<Placement> {
         let ours = self.record.past.contains(&leaf.fingerprint)
-            || [&self.record.current, &self.record.previous]
-                .into_iter()
-                .flatten()
-                .any(|issued| issued.leaf.fingerprint == leaf.fingerprint);
+            || self.record.kept().any(|issued| issued.leaf.fingerprint == leaf.fingerprint);
         let newer = self.target.is_none_or(|t| leaf.not_after > t.leaf.not_after);
         let fits = self.target.is_none_or(|t| leaf.covers_all(&t.names));
         (!ours && newer && fits && !leaf.self_signed && leaf.valid_at(self.now))
@@ -245,10 +242,7 @@ impl Eye<'_> {
             Err(error) => return Placement::Drifted(error.to_string()),
         };
         let digest = digest::sha256(content.bytes());
-        let issued = [&self.record.current, &self.record.previous]
-            .into_iter()
-            .flatten()
-            .find(|issued| issued.digests.get(&output.part) == Some(&digest));
+        let issued = self.record.kept().find(|issued| issued.digests.get(&output.part) == Some(&digest));
         if let Some(issued) = issued {
             let mode = part_mode(output.part, &output.rights);
             let differ = |stat: Stat| Owners::of(self.disk, &output.rights).differ(&stat, mode);

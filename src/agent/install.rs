@@ -7,7 +7,7 @@ use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle;
-use crate::core::decide::{self, Placement, Reason, Request, outputs_held};
+use crate::core::decide::{Placement, Reason, Request, outputs_held, pinned};
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, FileRights, Rendering};
@@ -27,13 +27,10 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         request: &Request,
+        number: GenerationNumber,
         why: Reason,
     ) -> Result<(), Failure> {
-        let now = self.clock.now();
-        let Some(target) = decide::target(&world.record.value, &world.installed.value, now).cloned() else {
-            return Ok(());
-        };
-        let number = target.number;
+        let Some(target) = world.record.value.issued(number).cloned() else { return Ok(()) };
         let in_hand = world.generation.take().filter(|bundle| bundle.is_of(&target.leaf));
         let bundle = match in_hand {
             Some(bundle) => Some(bundle),
@@ -79,12 +76,17 @@ impl Agent {
         target: &Issued,
         flips: bool,
     ) -> Result<(), Failure> {
+        let back = pinned(&world.record.value, self.clock.now()).is_some();
         let installed = &mut world.installed.value;
         let before = installed.clone();
         installed.hooks.retain(|hook, _| spec.hooks.contains(hook));
         installed.endpoints.retain(|endpoint, _| spec.endpoints.contains(endpoint));
         for id in &spec.hooks {
             let note = installed.hooks.entry(id.clone()).or_insert_with(HookNote::never);
+            if back && note.done > target.number {
+                // Told of a generation that is taken back by hand.
+                *note = HookNote::never();
+            }
             if note.done >= target.number {
                 continue;
             }
@@ -99,10 +101,11 @@ impl Agent {
                 && !asked
                 && let Some(hook) = scene.hooks.get(id)
             {
-                let passed = hook.check().await.is_none_or(|answer| answer.is_ok());
+                let passed = self.reloads.passes_before(id, &**hook, self.clock.now()).await;
                 note.check_before = Some(CheckBefore { generation: target.number, passed });
             }
         }
+        installed.held_back = None;
         if *installed != before {
             Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
         }

@@ -2,15 +2,18 @@
 //! left to do now. Names no adapter; everything outward goes through a port.
 
 mod book;
+mod canary;
 mod claim;
 mod clean_up;
 mod count;
 mod daemon;
 mod gather;
+mod hands;
 mod install;
 mod look;
 mod notify;
 mod once;
+mod pin;
 mod placeholder;
 mod pursue;
 mod recall;
@@ -21,6 +24,7 @@ mod seen;
 mod skew;
 mod survey;
 mod tick;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,6 +48,7 @@ pub use recall::{Held, View};
 pub use seen::Belief;
 pub use survey::Survey;
 pub use tick::Outcome;
+pub use trial::Trial;
 
 /// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].
 pub struct Agent {
@@ -55,6 +60,8 @@ pub struct Agent {
     pub keys: Keys,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
+    canaries: canary::Canaries,
+    hands: hands::Hands,
     seen: seen::Seen,
     recent: book::Decoded,
     /// What was said last of each lineage, by kind of event.
@@ -95,6 +102,8 @@ impl Agent {
             keys: parts.keys,
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
+            canaries: canary::Canaries::default(),
+            hands: hands::Hands::default(),
             seen: seen::Seen::default(),
             recent: book::Decoded::default(),
             told: Mutex::default(),

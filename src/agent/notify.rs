@@ -3,14 +3,15 @@
 use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::reload::Told;
+use crate::agent::tick::Course;
 use crate::agent::{Agent, Scene};
-use crate::core::decide::{backoff, worth_returning_to};
+use crate::core::decide::{backoff, pinned, worth_returning_to};
 use crate::core::event::{Deployed, Event};
 use crate::core::failure::Failure;
 use crate::core::ladder::next_hook_try;
 use crate::core::leaf::mix;
-use crate::core::name::HookId;
-use crate::core::record::{GenerationNumber, HookNote, Refused};
+use crate::core::name::{HookId, LineageId};
+use crate::core::record::{GenerationNumber, HookNote, Issued, Refused};
 use crate::core::spec::LineageSpec;
 use crate::core::time::Span;
 
@@ -23,18 +24,11 @@ impl Agent {
         world: &mut World,
         hook: &HookId,
         number: GenerationNumber,
+        course: &mut Course<'_>,
     ) -> Result<(), Failure> {
         let Some(issued) = world.record.value.issued(number) else { return Ok(()) };
-        let deployed = Deployed {
-            lineage: spec.id.clone(),
-            generation: number,
-            directory: scene.live_dir.join(spec.id.as_str()).display().to_string(),
-            names: issued.names.iter().map(ToString::to_string).collect(),
-            not_after: issued.leaf.not_after,
-            fingerprint: issued.leaf.fingerprint.to_string(),
-            serial: issued.leaf.serial.clone(),
-        };
-        let told = self.tell_hook(scene, hook, deployed).await;
+        let telling = self.tell_hook(scene, hook, deployed(scene, &spec.id, issued), course.first.is_some());
+        let told = course.hand.rest(telling).await;
         let lifetime = issued.leaf.lifetime();
         let passed_before = world
             .installed
@@ -123,6 +117,8 @@ impl Agent {
         let previous = record
             .previous
             .as_ref()
+            // What a person went back to stays.
+            .filter(|_| pinned(record, now).is_none())
             .filter(|previous| previous.number < number && worth_returning_to(previous, now))
             .map(|previous| previous.number);
         let Some(previous) = previous else {
@@ -156,5 +152,18 @@ impl Agent {
             words: failure.to_string(),
         });
         Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await
+    }
+}
+
+/// What hooks are told of a generation that is shown.
+pub(super) fn deployed(scene: &Scene, id: &LineageId, issued: &Issued) -> Deployed {
+    Deployed {
+        lineage: id.clone(),
+        generation: issued.number,
+        directory: scene.live_dir.join(id.as_str()).display().to_string(),
+        names: issued.names.iter().map(ToString::to_string).collect(),
+        not_after: issued.leaf.not_after,
+        fingerprint: issued.leaf.fingerprint.to_string(),
+        serial: issued.leaf.serial.clone(),
     }
 }

@@ -11,9 +11,6 @@ use crate::core::decide::Request;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
 
-/// Lineages worked on side by side.
-const SIDE_BY_SIDE: usize = 8;
-
 /// What one pass came to.
 #[derive(Debug, Default)]
 pub struct Summary {
@@ -64,13 +61,18 @@ impl Agent {
         let mut running = JoinSet::new();
         let mut summary = Summary::default();
         loop {
-            while running.len() < SIDE_BY_SIDE
+            while self.hands.free(running.len())
                 && let Some(id) = waiting.next()
             {
                 let (agent, request) = (self.clone(), request.clone());
                 running.spawn(async move { agent.tick(&id, request, patience).await });
             }
-            match running.join_next().await {
+            let ended = tokio::select! {
+                biased;
+                ended = running.join_next() => ended,
+                () = self.hands.freed() => continue,
+            };
+            match ended {
                 None => break,
                 Some(Ok(outcome)) => {
                     summary.worst = summary.worst.max(outcome.readiness());

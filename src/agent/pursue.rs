@@ -347,11 +347,7 @@ impl Agent {
             revoked: false,
             digests: bundle::digests(&bundle.render()),
         };
-        if let Some(older) = std::mem::replace(&mut record.previous, record.current.replace(issued)) {
-            record.past.push(older.leaf.fingerprint);
-            let surplus = record.past.len().saturating_sub(LineageRecord::PAST_MAX);
-            record.past.drain(..surplus);
-        }
+        record.succeed(issued);
         record.last_number = record.last_number.max(number);
         record.attempt = None;
         // Known without a question: one write less than to find it out in the next round.

@@ -1,18 +1,21 @@
 //! One reload for many: certificates renewed together tell a service once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 
 use crate::agent::{Agent, Scene};
 use crate::core::event::{Deployed, Deployment};
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, LineageId};
-use crate::core::time::Span;
+use crate::core::time::{Span, Timestamp};
+use crate::ports::Hook;
 
 /// Longest that a service waits for other certificates that are on their way.
 const GATHER_MOST: Span = Span::secs(30);
+/// How long the answer of a check from before a change is good for others.
+const BEFORE_AGE_MOST: Span = Span::MINUTE;
 /// How often the wait looks whether the others have come.
 const GATHER_LOOK: Span = Span::from_millis(20);
 
@@ -29,6 +32,8 @@ struct Service {
     waiting: Vec<(Deployed, oneshot::Sender<Told>)>,
     /// Somebody gathers already.
     led: bool,
+    /// What the check said before the first of a batch was shown, and when it was asked.
+    before: Option<(Timestamp, Arc<OnceCell<bool>>)>,
 }
 
 impl Service {
@@ -72,6 +77,16 @@ impl Reloads {
         act(services.entry(hook.clone()).or_default())
     }
 
+    /// Whether the service's check passes before anything of a batch is shown: asked once, for all
+    /// that come before the service is told.
+    pub async fn passes_before(&self, id: &HookId, hook: &dyn Hook, now: Timestamp) -> bool {
+        let cell = self.with(id, |service| {
+            let fresh = service.before.take().filter(|(at, _)| now.since(*at) < BEFORE_AGE_MOST);
+            service.before.insert(fresh.unwrap_or_else(|| (now, Arc::default()))).1.clone()
+        });
+        *cell.get_or_init(async || hook.check().await.is_none_or(|answer| answer.is_ok())).await
+    }
+
     /// Says that a lineage will tell these services before long.
     pub fn announce(&self, id: &LineageId, hooks: &[HookId]) -> Coming<'_> {
         for hook in hooks {
@@ -90,15 +105,22 @@ impl Drop for Coming<'_> {
 }
 
 impl Agent {
-    /// Tells `hook` about one lineage, together with others that are due within half a minute.
-    pub(super) async fn tell_hook(&self, scene: &Scene, hook: &HookId, deployed: Deployed) -> Told {
+    /// Tells `hook` about one lineage, together with others that are due within half a minute, or
+    /// at once where it goes ahead of them.
+    pub(super) async fn tell_hook(
+        &self,
+        scene: &Scene,
+        hook: &HookId,
+        deployed: Deployed,
+        ahead: bool,
+    ) -> Told {
         let (sender, receiver) = oneshot::channel();
         let lead = self.reloads.with(hook, |service| {
             service.waiting.push((deployed, sender));
             !std::mem::replace(&mut service.led, true)
         });
         if lead {
-            self.lead(scene, hook).await;
+            self.lead(scene, hook, ahead).await;
         }
         receiver.await.unwrap_or_else(|_| {
             // The leader's task ended before it could answer; the debt stays.
@@ -113,13 +135,14 @@ impl Agent {
         })
     }
 
-    async fn lead(&self, scene: &Scene, hook: &HookId) {
+    async fn lead(&self, scene: &Scene, hook: &HookId, ahead: bool) {
         let until = self.clock.now() + GATHER_MOST;
-        while self.clock.now() < until && self.reloads.with(hook, |service| service.awaits()) {
+        while !ahead && self.clock.now() < until && self.reloads.with(hook, |service| service.awaits()) {
             self.clock.sleep_until(self.clock.now() + GATHER_LOOK).await;
         }
         let batch = self.reloads.with(hook, |service| {
             service.led = false;
+            service.before = None;
             let batch = std::mem::take(&mut service.waiting);
             for (deployed, _) in &batch {
                 service.coming.remove(&deployed.lineage);

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::agent::book::{Book, store_failure};
+use crate::agent::canary::{First, Turn};
 use crate::agent::gather::World;
+use crate::agent::hands::Hand;
 use crate::agent::recall::View;
+use crate::agent::reload::Coming;
 use crate::agent::survey::Survey;
 use crate::agent::{Agent, Scene};
 use crate::core::census::Row;
-use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, decide};
+use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, decide, may_wait};
 use crate::core::event::Event;
 use crate::core::failure::{Class, Failure};
 use crate::core::ladder::Ladder;
 use crate::core::leaf::{Brief, Fingerprint, Leaf};
 use crate::core::name::LineageId;
-use crate::core::record::Trouble;
+use crate::core::record::{GenerationNumber, HeldBack, Trouble};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::ports::Claim;
@@ -42,6 +45,17 @@ pub struct Outcome {
     pub wake_at: Timestamp,
 }
 
+/// What one pass has to do with the others.
+pub(super) struct Course<'a> {
+    pub hand: Hand<'a>,
+    /// While it is renewed, others that tell the same services wait for it a little.
+    coming: Option<Coming<'a>>,
+    /// It goes ahead of others at its services.
+    pub first: Option<First<'a>>,
+    /// Another has gone ahead and works.
+    follows: bool,
+}
+
 /// Rounds of deciding and acting in one pass; a whole first issuance takes about ten.
 const ROUNDS_MAX: u32 = 64;
 /// Conflicts with other agents in one pass that are met by deciding again at once. A store that
@@ -58,10 +72,13 @@ impl Agent {
     pub async fn tick(&self, id: &LineageId, request: Request, patience: Span) -> Outcome {
         let scene = self.scene();
         let mut outcome = Outcome::begun(id, self.clock.now() + AFTER_BREAKAGE);
+        let hand = self.hands.take().await;
         let done = match self.look_first(&scene, id, &request, &mut outcome).await {
             Ok(None) => Ok(()),
             // All that work may need is a large piece of memory, and most ticks have none.
-            Ok(Some(seen)) => Box::pin(self.pass(&scene, id, request, patience, seen, &mut outcome)).await,
+            Ok(Some(seen)) => {
+                Box::pin(self.pass(&scene, id, request, patience, seen, &mut outcome, hand)).await
+            }
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
@@ -116,13 +133,13 @@ impl Agent {
         patience: Span,
         seen: (World, Plan),
         outcome: &mut Outcome,
+        hand: Hand<'_>,
     ) -> Result<(), Failure> {
+        let mut course = Course { hand, coming: None, first: None, follows: false };
         let spec = scene.wanted.lineages.get(id);
         let deadline = self.clock.now() + patience;
         let mut guard = None;
         let mut hurry = request.hurry;
-        // While it is renewed, others that tell the same services wait for it a little.
-        let mut coming = None;
         // One pass tries once, whatever the next decision would allow.
         let mut tried = false;
         let mut seen = Some(seen);
@@ -143,6 +160,10 @@ impl Agent {
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
                 self.conclude(scene, world, plan, outcome);
+                let paid = outcome.ladder.as_ref().is_some_and(Ladder::paid);
+                if let Some(first) = course.first.take().filter(|_| paid) {
+                    first.passed();
+                }
                 return match &outcome.view {
                     Some(View::Read(survey)) if guard.is_some() => self.prune(scene, &survey.world).await,
                     _ => Ok(()),
@@ -176,11 +197,16 @@ impl Agent {
                 continue;
             };
             if plan.upkeep != Upkeep::Hold {
-                self.keep_up(scene, spec, &mut world, &request, plan.upkeep).await?;
+                if let Upkeep::Install { generation, why: Reason::NewGeneration } = plan.upkeep
+                    && self.waits_for_its_turn(spec, &mut world, generation, &request, &mut course).await?
+                {
+                    continue;
+                }
+                self.keep_up(scene, spec, &mut world, &request, plan.upkeep, &mut course).await?;
                 continue;
             }
             if matches!(plan.issuance, Issuance::Issue { .. } | Issuance::Renew { .. } | Issuance::Resume) {
-                coming.get_or_insert_with(|| self.reloads.announce(id, &spec.hooks));
+                course.coming.get_or_insert_with(|| self.reloads.announce(id, &spec.hooks));
             }
             let issued = self.issue(scene, spec, &mut world, plan.issuance).await;
             match issued {
@@ -195,7 +221,7 @@ impl Agent {
                     conflicts += 1;
                 }
                 Err(failure) => {
-                    coming = None;
+                    course.coming = None;
                     // By hand means one try now, not one after another.
                     request.force = false;
                     request.by_hand = false;
@@ -217,17 +243,56 @@ impl Agent {
         world: &mut World,
         request: &Request,
         upkeep: Upkeep,
+        course: &mut Course<'_>,
     ) -> Result<(), Failure> {
         match upkeep {
             Upkeep::Hold => Ok(()),
             Upkeep::CleanUp => self.clean_up(scene, Some(spec), world).await,
-            Upkeep::Install { why, .. } => self.install(scene, spec, world, request, why).await,
+            Upkeep::Unpin { generation } => self.unpin(world, generation).await,
+            Upkeep::Install { generation, why } => {
+                self.install(scene, spec, world, request, generation, why).await
+            }
             Upkeep::Settle { hook, generation } => self.settle(spec, world, &hook, generation).await,
-            Upkeep::Notify { hook, generation } => self.notify(scene, spec, world, &hook, generation).await,
+            Upkeep::Notify { hook, generation } => {
+                self.notify(scene, spec, world, &hook, generation, course).await
+            }
             Upkeep::Observe { generation, endpoints } => {
                 self.observe(spec, world, &endpoints, generation).await
             }
         }
+    }
+
+    /// Before something that works is replaced: of those that come to a service together the first
+    /// goes ahead. `true`: time has passed or it is held back, so look again.
+    async fn waits_for_its_turn<'a>(
+        &'a self,
+        spec: &LineageSpec,
+        world: &mut World,
+        generation: GenerationNumber,
+        request: &Request,
+        course: &mut Course<'a>,
+    ) -> Result<bool, Failure> {
+        let can_wait = may_wait(&world.record.value, &world.disk, self.clock.now());
+        if spec.hooks.is_empty() || request.hurry || !can_wait || course.first.is_some() || course.follows {
+            return Ok(false);
+        }
+        // Nobody waits for one that waits itself.
+        course.coming = None;
+        let turn = self.canaries.turn(&self.clock, &spec.id, &spec.hooks);
+        match course.hand.rest(turn).await {
+            Turn::First(first) => course.first = Some(first),
+            Turn::Follows => {
+                course.follows = true;
+                course.coming = Some(self.reloads.announce(&spec.id, &spec.hooks));
+            }
+            Turn::HeldBack { by, until } => {
+                let at = self.clock.now();
+                self.tell(&Event::HeldBack { lineage: spec.id.clone(), generation, by: by.clone(), until });
+                world.installed.value.held_back = Some(HeldBack { generation, by, at, until });
+                Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
+            }
+        }
+        Ok(true)
     }
 
     /// `Ok(true)`: there is a new generation.
@@ -363,6 +428,7 @@ const fn is_routine(plan: &Plan) -> bool {
 pub(super) fn words(plan: &Plan) -> (&'static str, &'static str) {
     match (&plan.upkeep, &plan.issuance) {
         (Upkeep::Install { why, .. }, _) => ("install", why.code()),
+        (Upkeep::Unpin { .. }, _) => ("unpin", Reason::PinOver.code()),
         (Upkeep::Hold, issuance) => {
             let reason = match issuance {
                 Issuance::Hold(why)

@@ -35,6 +35,12 @@ pub enum Verb {
     Renew(Renew),
     /// Pay what is owed to servers, without a new order
     Deploy(Deploy),
+    /// Go back to an earlier generation, and stay there until unpin
+    Rollback(Rollback),
+    /// End a rollback: show the current generation again
+    Unpin(Unpin),
+    /// Run the real hooks of a certificate against what is installed, and look at its endpoints
+    TestHook(TestHook),
     /// Say how things stand (exit 0 fine, 1 warning, 2 critical, 3 unknown)
     Status(Status),
     /// Show every question and answer behind one certificate's next step
@@ -145,6 +151,45 @@ pub struct Deploy {
     /// Print what was done as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Rollback {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The generation to show; the one before what is shown now when left out
+    #[arg(long, value_name = "NUMBER")]
+    pub to: Option<u64>,
+    /// Why, for whoever reads the status
+    #[arg(long, default_value = "no reason given", value_name = "TEXT")]
+    pub reason: String,
+    /// Longest wait for another process that works on the same certificate
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
+    pub wait: crate::core::time::Span,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Unpin {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Longest wait for another process that works on the same certificate
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
+    pub wait: crate::core::time::Span,
+    /// Print what was done as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct TestHook {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Only this service or hook
+    #[arg(long, value_name = "HOOK")]
+    pub hook: Option<String>,
 }
 
 #[derive(Debug, Args)]

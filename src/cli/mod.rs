@@ -22,11 +22,13 @@ pub mod publish;
 mod rehearse;
 mod renew;
 pub mod report;
+mod rollback;
 mod run;
 mod select;
 mod sheet;
 mod skew;
 mod status;
+mod test_hook;
 mod unit;
 
 use std::process::ExitCode;
@@ -110,6 +112,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Once(once) => once::run(places, once),
         Verb::Renew(renew) => renew::run(places, renew),
         Verb::Deploy(deploy) => deploy::run(places, deploy),
+        Verb::Rollback(rollback) => rollback::run(places, rollback),
+        Verb::Unpin(unpin) => rollback::unpin(places, unpin),
+        Verb::TestHook(test) => test_hook::run(places, test),
         Verb::Status(status) => status::run(places, status),
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Pause(pause) => pause::run(places, pause),

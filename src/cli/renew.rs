@@ -114,7 +114,11 @@ fn said(outcome: &Outcome) -> String {
             .map(|leaf| format!(" until {}", leaf.not_after.brief()))
             .unwrap_or_default();
         let done = if outcome.renewed { "renewed" } else { "kept" };
-        format!("{done}{until}, {}", rungs(outcome))
+        let waits = outcome.ladder.as_ref().and_then(|ladder| ladder.deploys_at);
+        match waits {
+            Some(at) => format!("{done}{until}, shown from {} (deploy window)", at.brief()),
+            None => format!("{done}{until}, {}", rungs(outcome)),
+        }
     };
     format!("{}  {state}", outcome.id)
 }

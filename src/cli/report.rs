@@ -376,6 +376,7 @@ fn severity(survey: &Survey) -> Severity {
         || installed.refused.is_some()
         || foreign
         || paused
+        || record.pin.is_some()
         || overdue(survey).is_some();
     if uneasy { Severity::Warning } else { Severity::Ok }
 }
@@ -426,6 +427,26 @@ fn notes(survey: &Survey) -> Vec<String> {
             refused.words
         ));
     }
+    if let Some(at) = survey.ladder.deploys_at {
+        let newest = record.current.as_ref().map_or(0, |current| current.number);
+        notes.push(format!("gen {newest} is issued and waits for its deploy window, {}", at.brief()));
+    }
+    if let Some(held) = installed.held_back.as_ref().filter(|held| held.until > survey.at) {
+        notes.push(format!(
+            "gen {} is held back until {}: {} went ahead at the same service and is not seen to work",
+            held.generation,
+            held.until.brief(),
+            held.by
+        ));
+    }
+    if let Some(pin) = &record.pin {
+        notes.push(format!(
+            "pinned to gen {} by hand since {}; renewed as ever, but what is new is not shown: {}",
+            pin.generation,
+            pin.at.brief(),
+            pin.reason
+        ));
+    }
     if let Placement::Foreign(leaf) = &survey.world.disk.live {
         notes.push(format!(
             "a foreign pair lies in our place and is kept: {} by {}, until {}",
@@ -458,6 +479,7 @@ fn notes(survey: &Survey) -> Vec<String> {
 fn advice(survey: &Survey) -> Option<String> {
     let id = &survey.id;
     let record = &survey.world.record.value;
+    let installed = &survey.world.installed.value;
     if matches!(survey.world.disk.live, Placement::Foreign(_)) {
         return Some(format!("keep it and let the other tool go on, or  nolapse deploy --take-back {id}"));
     }
@@ -472,8 +494,14 @@ fn advice(survey: &Survey) -> Option<String> {
             _ => format!("point {endpoint} at this certificate's files, then  nolapse deploy {id}"),
         });
     }
+    if let Some(held) = installed.held_back.as_ref().filter(|held| held.until > survey.at) {
+        return Some(format!("see what keeps {}, or  nolapse deploy {id}", held.by));
+    }
     if let Some(hook) = survey.ladder.hooks_owed.first() {
         return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));
+    }
+    if record.pin.is_some() && survey.ladder.paid() {
+        return Some(format!("when the new certificate works, nolapse unpin {id}"));
     }
     if overdue(survey).is_some() {
         return Some("see that the daemon or the timer runs:  systemctl status nolapse".into());

@@ -94,8 +94,12 @@ fn show(report: &Report, all: bool) {
     let mut rows = vec![["NAME", "INSTALLED", "SERVED", "STATE", "LEFT"].map(ToOwned::to_owned).to_vec()];
     rows.extend(shown.iter().map(|line| row(line)));
     print::table(&rows);
-    for line in shown.iter().filter(|line| line.severity > Severity::Ok) {
-        details(line);
+    for line in shown {
+        if line.severity > Severity::Ok {
+            details(line);
+        } else {
+            notes(line);
+        }
     }
 }
 
@@ -166,13 +170,17 @@ fn details(line: &Line) {
     if !places.is_empty() {
         print::line(&format!("  {}: {}", line.name, places.join(" · ")));
     }
-    for note in &line.notes {
-        print::line(&format!("  {}: {note}", line.name));
-    }
+    notes(line);
     if let Some(woe) = &line.trouble {
         print::line(&format!("  next try {}.   fault: {}  [{}]", woe.next_at.brief(), woe.fault, woe.code));
     }
     if let Some(advice) = &line.advice {
         print::line(&format!("  do: {advice}"));
+    }
+}
+
+fn notes(line: &Line) {
+    for note in &line.notes {
+        print::line(&format!("  {}: {note}", line.name));
     }
 }

@@ -17,6 +17,8 @@ use super::preset::{DEFAULT_ISSUER, DEFAULT_SOLVER, ENDED};
 use super::problem::Problems;
 use super::raw::{Layer, Section, Word, quoted, texts_of, wrong_type};
 use super::table::{KEY_WORDS, Table};
+use super::window;
+use crate::core::deploy_window::DeployWindow;
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
 use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Rights, SolverSpec, Terms};
@@ -311,6 +313,7 @@ fn terms(
     let observe_timeout = section
         .span("observe-timeout", Span::secs(1), OBSERVE_TIMEOUT_MAX, problems)
         .unwrap_or(OBSERVE_TIMEOUT);
+    let openings = window::openings(section, problems);
     let key = section.choice("key", KEY_WORDS, problems);
     let key = KeyKind::ALL.into_iter().find(|kind| Some(kind.word()) == key).unwrap_or_default();
     let reuse_key = section.flag("reuse-key", problems).unwrap_or(false);
@@ -340,6 +343,7 @@ fn terms(
         solvers: solver_ids,
         hooks: ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse),
         observe_timeout,
+        deploy_window: Some(openings?).filter(|openings| !openings.is_empty()).map(DeployWindow),
         key,
         reuse_key,
         rights: rights?.into(),

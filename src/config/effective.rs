@@ -167,6 +167,9 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     page.list("hooks", spec.hooks.iter().map(HookId::as_str));
     page.list("observe", spec.endpoints.iter().map(ToString::to_string));
     page.text("observe-timeout", &value::span_text(spec.observe_timeout));
+    if let Some(window) = &spec.deploy_window {
+        page.list("deploy-window", window.0.iter().map(ToString::to_string));
+    }
     page.text("key", spec.key.word());
     page.flag("reuse-key", spec.reuse_key);
     page.optional("owner", spec.rights.owner.as_deref());

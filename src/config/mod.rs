@@ -29,6 +29,7 @@ mod solver;
 mod syntax;
 pub mod table;
 mod value;
+mod window;
 
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
 pub use effective::effective;

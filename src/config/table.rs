@@ -290,6 +290,7 @@ pub const KEYS: &[Key] = &[
     inherited("hooks", Kind::Texts, "none", "[]", "Hooks told about a new certificate after the services; a service named here is reloaded and nothing else."),
     inherited("observe", Kind::Texts, "the services'", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where the certificate must be seen, in place of the services' endpoints. `[]` switches observation off."),
     inherited("observe-timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on one look at one endpoint, from 1s to 5m."),
+    inherited("deploy-window", Kind::Texts, "always", "\"Mon-Fri 02:00-05:00 Europe/Berlin\"", "When a new certificate may be shown to servers: `[DAYS] HH:MM-HH:MM [ZONE]`, days like `Mon-Fri` or `Sat,Sun`, else all; a zone like `Europe/Berlin`, else UTC. It is issued early and waits; near the end of what is shown it waits no longer."),
     inherited("key", Kind::Word(KEY_WORDS), "`\"ecdsa-p256\"`", "\"ecdsa-p256\"", "Kind of private key."),
     inherited("reuse-key", Kind::Flag, "`false`", "false", "Keep the private key at renewals instead of making a new one."),
     inherited("owner", Kind::Text, "the agent's user", "\"root\"", "User that owns the files."),

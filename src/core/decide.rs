@@ -17,7 +17,10 @@ use super::failure::Backoff;
 use super::leaf::Leaf;
 pub use super::plan::{Chain, Check, Issuance, Plan, Reason, Upkeep};
 use super::record::LineageRecord;
-pub use super::situation::{OnDisk, Placement, Request, Situation, outputs_held, target, worth_returning_to};
+pub use super::situation::{
+    Awaiting, OnDisk, Placement, Request, Situation, awaiting, may_wait, outputs_held, pinned, target,
+    worth_returning_to,
+};
 use super::time::{Span, Timestamp};
 use super::window::{RenewalPoint, RenewalWindow};
 

@@ -70,6 +70,25 @@ pub enum Event {
         to: GenerationNumber,
         words: String,
     },
+    /// Another lineage of the same service is shown first, and is not seen to work.
+    HeldBack {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        by: LineageId,
+        until: Timestamp,
+    },
+    /// The operator went back to a generation.
+    Pinned {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        reason: String,
+    },
+    /// A pin was taken back, or what it held can be shown no longer.
+    Unpinned {
+        lineage: LineageId,
+        generation: GenerationNumber,
+        words: String,
+    },
     ForeignFound {
         lineage: LineageId,
         path: String,
@@ -113,6 +132,9 @@ impl Event {
             | Self::HookFailed { lineage, .. }
             | Self::Observed { lineage, .. }
             | Self::RolledBack { lineage, .. }
+            | Self::HeldBack { lineage, .. }
+            | Self::Pinned { lineage, .. }
+            | Self::Unpinned { lineage, .. }
             | Self::ForeignFound { lineage, .. }
             | Self::AnswerUnseen { lineage, .. }
             | Self::CleanUpFailed { lineage, .. }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::leaf::Leaf;
 use super::name::HookId;
 use super::record::{EndpointNote, Installed, LineageRecord, Sight};
-use super::situation::{OnDisk, Placement, target};
+use super::situation::{OnDisk, Placement, awaiting, target};
 use super::spec::LineageSpec;
 use super::time::{Span, Timestamp};
 
@@ -21,6 +21,10 @@ pub struct Ladder {
     /// Endpoints that owe the sight of the current leaf, with what was seen.
     pub endpoints_owed: Vec<(String, Sight)>,
     pub observed: Observed,
+    /// The newest generation waits until then for its deploy window; the rungs are of the one
+    /// that is shown meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deploys_at: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -44,6 +48,7 @@ impl Ladder {
     ) -> Self {
         let Some(target) = target(record, installed, now) else {
             return Self {
+                deploys_at: None,
                 issued: false,
                 installed: false,
                 hooks_owed: Vec::new(),
@@ -51,10 +56,15 @@ impl Ladder {
                 observed: Observed::No,
             };
         };
+        // What is to be shown now: while the newest waits, the one before it is no debt.
+        let awaiting = awaiting(spec, record, installed, disk, now);
+        let target = awaiting.map_or(target, |awaiting| awaiting.shown);
+        let deploys_at = awaiting.map(|awaiting| awaiting.until);
         let shown = |placement: &Placement| *placement == Placement::Shows(target.number);
         let whole = shown(&disk.live) && disk.outputs.iter().all(|(_, placement)| shown(placement));
         let Some(spec) = spec else {
             return Self {
+                deploys_at,
                 issued: true,
                 installed: whole,
                 hooks_owed: Vec::new(),
@@ -88,6 +98,7 @@ impl Ladder {
             Observed::Yes
         };
         Self {
+            deploys_at,
             issued: true,
             installed: whole,
             hooks_owed: spec.hooks.iter().filter(|hook| !done(hook)).cloned().collect(),
@@ -127,10 +138,7 @@ pub fn judge(
         return Sight::New;
     }
     let ours = record.past.contains(&served.fingerprint)
-        || [&record.current, &record.previous]
-            .into_iter()
-            .flatten()
-            .any(|issued| issued.leaf.fingerprint == served.fingerprint);
+        || record.kept().any(|issued| issued.leaf.fingerprint == served.fingerprint);
     if ours {
         return Sight::Old;
     }

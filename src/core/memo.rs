@@ -47,8 +47,10 @@ impl Memo {
         let quiet = s.record.trouble.is_none()
             && s.record.attempt.is_none()
             && s.record.pause.is_none()
+            && s.record.pin.is_none()
             && s.record.debts.is_empty()
             && s.installed.refused.is_none()
+            && s.installed.held_back.is_none()
             && s.installed.foreign.is_none()
             && shown(&s.disk.live)
             && s.disk.outputs.iter().all(|(_, placement)| shown(placement));
@@ -100,6 +102,7 @@ impl Memo {
             installed: true,
             hooks_owed: Vec::new(),
             endpoints_owed: Vec::new(),
+            deploys_at: None,
             observed: if self.looks.is_empty() { Observed::Unverified } else { Observed::Yes },
         }
     }

@@ -8,6 +8,7 @@ pub mod agenda;
 pub mod attempt;
 pub mod census;
 pub mod decide;
+pub mod deploy_window;
 pub mod endpoint;
 pub mod event;
 pub mod failure;

@@ -21,6 +21,10 @@ pub struct Plan {
 pub enum Upkeep {
     Hold,
     CleanUp,
+    /// What the operator went back to can be shown no longer.
+    Unpin {
+        generation: GenerationNumber,
+    },
     Install {
         generation: GenerationNumber,
         why: Reason,
@@ -90,6 +94,7 @@ pub enum Reason {
     Drift,
     TakenBack,
     RolledBack,
+    PinOver,
     Paused,
     CaLimit,
     ValidationCap,
@@ -121,6 +126,7 @@ impl Reason {
             Self::Drift => "drift",
             Self::TakenBack => "taken-back",
             Self::RolledBack => "rolled-back",
+            Self::PinOver => "pin-over",
             Self::Paused => "paused",
             Self::CaLimit => "ca-limit",
             Self::ValidationCap => "validation-cap",
@@ -161,6 +167,7 @@ impl Upkeep {
         match self {
             Self::Hold => "hold",
             Self::CleanUp => "clean-up",
+            Self::Unpin { .. } => "unpin",
             Self::Install { .. } => "install",
             Self::Settle { .. } => "settle",
             Self::Notify { .. } => "notify",

@@ -26,6 +26,10 @@ pub struct LineageRecord {
     pub current: Option<Issued>,
     #[serde(default)]
     pub previous: Option<Issued>,
+    /// Generations before the previous one that are kept for a return by hand, newest first, at
+    /// most [`LineageRecord::EARLIER_MAX`]; a pinned one is kept besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Issued>,
     /// The highest number ever given out, so that a number is never used twice.
     #[serde(default)]
     pub last_number: GenerationNumber,
@@ -42,6 +46,8 @@ pub struct LineageRecord {
     pub debts: Vec<Debt>,
     #[serde(default)]
     pub pause: Option<Pause>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
     /// Failed validations of the last day, oldest first, at most [`LineageRecord::VALIDATIONS_MAX`].
     #[serde(default)]
     pub failed_validations: Vec<FailedValidation>,
@@ -58,6 +64,9 @@ pub struct LineageRecord {
 impl LineageRecord {
     pub const PAST_MAX: usize = 32;
 
+    /// Generations kept besides the current and the previous one.
+    pub const EARLIER_MAX: usize = 2;
+
     /// At most this many failed validations are remembered, counted over all names.
     pub const VALIDATIONS_MAX: usize = 200;
 
@@ -66,6 +75,7 @@ impl LineageRecord {
             id,
             current: None,
             previous: None,
+            earlier: Vec::new(),
             last_number: 0,
             attempt: None,
             trouble: None,
@@ -73,6 +83,7 @@ impl LineageRecord {
             point: None,
             debts: Vec::new(),
             pause: None,
+            pin: None,
             failed_validations: Vec::new(),
             names: Vec::new(),
             past: Vec::new(),
@@ -83,9 +94,27 @@ impl LineageRecord {
         self.current.as_ref().map(|issued| &issued.leaf)
     }
 
-    /// The current or the previous generation with this number.
+    /// Every generation that is kept, newest first.
+    pub fn kept(&self) -> impl Iterator<Item = &Issued> {
+        self.current.iter().chain(&self.previous).chain(&self.earlier)
+    }
+
+    /// The kept generation with this number.
     pub fn issued(&self, number: GenerationNumber) -> Option<&Issued> {
-        [&self.current, &self.previous].into_iter().flatten().find(|issued| issued.number == number)
+        self.kept().find(|issued| issued.number == number)
+    }
+
+    /// Makes `issued` the current generation. Of those that it pushes out only the fingerprint stays.
+    pub fn succeed(&mut self, issued: Issued) {
+        let Some(older) = std::mem::replace(&mut self.previous, self.current.replace(issued)) else { return };
+        self.earlier.insert(0, older);
+        let pinned = self.pin.as_ref().map(|pin| pin.generation);
+        let surplus = self.earlier.iter().rposition(|issued| Some(issued.number) != pinned);
+        if let Some(at) = surplus.filter(|_| self.earlier.len() > Self::EARLIER_MAX) {
+            self.past.push(self.earlier.remove(at).leaf.fingerprint);
+            let forgotten = self.past.len().saturating_sub(Self::PAST_MAX);
+            self.past.drain(..forgotten);
+        }
     }
 }
 
@@ -213,6 +242,16 @@ pub struct Pause {
     pub at: Timestamp,
 }
 
+/// The operator went back to an earlier generation, and it stays until it is unpinned or nears
+/// its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Pin {
+    pub generation: GenerationNumber,
+    pub reason: String,
+    pub at: Timestamp,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailedValidation {
@@ -228,6 +267,9 @@ pub struct Installed {
     pub endpoints: BTreeMap<Endpoint, EndpointNote>,
     /// A generation that proved bad here.
     pub refused: Option<Refused>,
+    /// A generation that waits for what becomes of another lineage's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
     /// The foreign pair that was found in our place, kept as it is.
     pub foreign: Option<Foreign>,
     /// Outputs that we have written before; what lies there is ours to replace.
@@ -330,6 +372,16 @@ pub struct Refused {
     pub until: Timestamp,
     pub count: u32,
     pub words: String,
+}
+
+/// Another lineage of the same service went ahead and was not seen to work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HeldBack {
+    pub generation: GenerationNumber,
+    pub by: LineageId,
+    pub at: Timestamp,
+    pub until: Timestamp,
 }
 
 /// Somebody else's valid and newer pair in our place.

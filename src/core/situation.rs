@@ -64,10 +64,13 @@ pub enum Placement {
     Foreign(Box<Leaf>),
 }
 
-/// The generation this node should show: the current one, unless it proved bad here and the one
-/// before is sound.
+/// The generation this node should show: the current one, unless the operator went back to another
+/// or it proved bad here and the one before is sound.
 pub fn target<'a>(record: &'a LineageRecord, installed: &Installed, now: Timestamp) -> Option<&'a Issued> {
     let current = record.current.as_ref()?;
+    if let Some(pinned) = pinned(record, now) {
+        return Some(pinned);
+    }
     let fallback = installed
         .refused
         .as_ref()
@@ -82,6 +85,46 @@ pub fn target<'a>(record: &'a LineageRecord, installed: &Installed, now: Timesta
         }
         _ => Some(current),
     }
+}
+
+/// The generation that the operator pinned, while that may still be followed: it is kept, it is
+/// not revoked, and the last of its life has not begun.
+pub fn pinned(record: &LineageRecord, now: Timestamp) -> Option<&Issued> {
+    let pin = record.pin.as_ref()?;
+    record.issued(pin.generation).filter(|issued| !issued.revoked && now < last_resort(&issued.leaf))
+}
+
+/// A generation that waits for its deploy window.
+#[derive(Clone, Copy, Debug)]
+pub struct Awaiting<'a> {
+    /// What is shown until then.
+    pub shown: &'a Issued,
+    pub until: Timestamp,
+}
+
+/// Whether the current generation waits for its deploy window: it is closed, and what is shown is
+/// an earlier generation of ours, whole, sound, and not in the last of its life.
+pub fn awaiting<'a>(
+    spec: Option<&LineageSpec>,
+    record: &'a LineageRecord,
+    installed: &Installed,
+    disk: &OnDisk,
+    now: Timestamp,
+) -> Option<Awaiting<'a>> {
+    let window = spec?.deploy_window.as_ref().filter(|window| !window.is_open(now))?;
+    let Placement::Shows(number) = disk.live else { return None };
+    let target = target(record, installed, now)?;
+    let shown = record.issued(number).filter(|shown| shown.number < target.number && !shown.revoked)?;
+    let end = last_resort(&shown.leaf);
+    // Near the end of what clients see the window is advice no longer.
+    let until = window.next_opening(now).map_or(end, |opening| opening.min(end));
+    (now < end).then_some(Awaiting { shown, until })
+}
+
+/// Whether what is shown is ours and not in the last of its life, so that what is newer can wait.
+pub fn may_wait(record: &LineageRecord, disk: &OnDisk, now: Timestamp) -> bool {
+    let Placement::Shows(number) = disk.live else { return false };
+    record.issued(number).is_some_and(|shown| !shown.revoked && now < last_resort(&shown.leaf))
 }
 
 /// Whether somebody else's valid and newer certificate at an output keeps ours away.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::deploy_window::DeployWindow;
 use super::endpoint::Endpoint;
 use super::lineages::Lineages;
 use super::list::List;
@@ -43,6 +44,8 @@ pub struct Terms {
     pub hooks: Vec<HookId>,
     /// Bound on one look at one endpoint, from connect to handshake.
     pub observe_timeout: Span,
+    /// When something new may be shown; always when left out.
+    pub deploy_window: Option<DeployWindow>,
     pub rights: Arc<Rights>,
 }
 

@@ -61,6 +61,15 @@ impl Sink for LogSink {
             Event::RolledBack { lineage, from, to, words } => {
                 error!(target: "nolapse::event", event = "rolled-back", %lineage, from, to, words, "rolled back");
             }
+            Event::HeldBack { lineage, generation, by, until } => {
+                warn!(target: "nolapse::event", event = "held-back", %lineage, generation, %by, %until, "waits: another went ahead and is not seen to work");
+            }
+            Event::Pinned { lineage, generation, reason } => {
+                warn!(target: "nolapse::event", event = "pinned", %lineage, generation, reason, "went back by hand");
+            }
+            Event::Unpinned { lineage, generation, words } => {
+                warn!(target: "nolapse::event", event = "unpinned", %lineage, generation, words, "no longer pinned");
+            }
             Event::ForeignFound { lineage, path, leaf } => {
                 let (issuer, not_after) = (&leaf.issuer, leaf.not_after);
                 warn!(target: "nolapse::event", event = "foreign-found", %lineage, path, issuer, %not_after, "somebody else's newer pair is left alone");

@@ -120,6 +120,9 @@ impl Sink for Metrics {
             | Event::HookDone { .. }
             | Event::Observed { .. }
             | Event::ForeignFound { .. }
+            | Event::HeldBack { .. }
+            | Event::Pinned { .. }
+            | Event::Unpinned { .. }
             | Event::Retired { .. } => {}
         }
     }

@@ -9,5 +9,6 @@ mod desk;
 mod init;
 mod pages;
 mod privilege;
+mod rollback;
 mod status;
 mod verbs;

@@ -121,6 +121,34 @@ async fn a_paused_certificate_is_left_alone_until_it_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_waits_for_its_deploy_window() {
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    // A day of the week that neither is today nor begins while the test runs, anywhere on earth.
+    let now = nolapse::sys::clock::Clock::wall().now().secs();
+    let day = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+        [usize::try_from((now / 86_400 + 3 + 3) % 7).unwrap()];
+    let window = format!("deploy-window = \"{day} 02:00-05:00 Europe/Berlin\"\n");
+    desk.configure(&(desk.around(&ca) + ENTRY + &window));
+    let shown =
+        || std::fs::read_link(desk.path("state/live/a.example/.current")).unwrap().display().to_string();
+    // The first is shown at once: there is nothing to protect.
+    desk.run(&["renew"]).ends(0);
+    assert_eq!(shown(), ".gen-1");
+    // The next is issued, and waits; that is no debt.
+    desk.run(&["renew", "--force"]).ends(0).says("(deploy window)");
+    assert_eq!((shown().as_str(), orders(&ca)), (".gen-1", 2));
+    desk.run(&["renew"]).ends(0);
+    desk.run(&["status", "--all"]).ends(0).says("gen 2 is issued and waits for its deploy window");
+    desk.run(&["explain", "a.example"]).says("deploy window open?");
+    desk.run(&["check", "--offline"]).ends(0).says(&format!("\"{day} 02:00-05:00 Europe/Berlin\""));
+    assert_eq!(shown(), ".gen-1");
+    // A person is faster than the window.
+    desk.run(&["deploy", "a.example"]).ends(0);
+    assert_eq!((shown().as_str(), orders(&ca)), (".gen-2", 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn explain_shows_the_chain_of_answers() {
     let desk = Desk::new();
     let ca = desk.ca().start().await.unwrap();

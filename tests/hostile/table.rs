@@ -90,7 +90,8 @@ fn f54_t06_t07_no_answer_of_a_ca_does_harm() {
     let said = String::from_utf8_lossy(&out);
     assert!(status.success(), "{said}\n{}", last(&String::from_utf8_lossy(&err)));
     is_plain(&err).unwrap_or_else(|why| panic!("a log line holds {why}"));
-    assert!(err.split(|octet| *octet == b'\n').count() > 100, "nothing was logged");
+    // Each kind of line is told ten times a minute at most, so a quick run tells few.
+    assert!(err.split(|octet| *octet == b'\n').count() > 10, "nothing was logged");
     assert_eq!(tree(room.path(), &["state"]), before, "something was written outside the state");
 
     let seen = std::fs::read_to_string(room.path().join("state/outcomes")).unwrap();

@@ -19,6 +19,7 @@ mod support {
 }
 
 mod ari;
+mod batch;
 mod canary;
 mod daemon;
 mod deploy;

@@ -187,7 +187,11 @@ impl Laws {
 
     fn rolled_back_to(&self, number: GenerationNumber) -> bool {
         let state = self.state.lock().unwrap();
-        state.events.iter().any(|event| matches!(event, Event::RolledBack { to, .. } if *to == number))
+        state.events.iter().any(|event| match event {
+            Event::RolledBack { to, .. } => *to == number,
+            Event::Pinned { generation, .. } => *generation == number,
+            _ => false,
+        })
     }
 
     fn one_order_at_most(&self) {

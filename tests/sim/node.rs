@@ -82,6 +82,7 @@ pub struct Node {
 struct Running {
     signals: mpsc::Sender<Signal>,
     task: JoinHandle<Result<(), Failure>>,
+    agent: Arc<Agent>,
 }
 
 impl Node {
@@ -193,9 +194,15 @@ impl Node {
         let agent = Arc::new(Agent::new(parts, self.scene()).remembering(seen, true));
         let (signals, inbox) = mpsc::channel(8);
         let laws = self.laws.clone();
-        let task = tokio::spawn(async move { agent.run(inbox, |pass| laws.turned(pass.next_wake)).await });
-        self.running.push(Running { signals, task });
+        let runs = agent.clone();
+        let task = tokio::spawn(async move { runs.run(inbox, |pass| laws.turned(pass.next_wake)).await });
+        self.running.push(Running { signals, task, agent });
         Ok(())
+    }
+
+    /// The agent of a running daemon, for what an operator does by hand.
+    pub fn agent(&self) -> Option<Arc<Agent>> {
+        self.running.first().map(|running| running.agent.clone())
     }
 
     /// The processes are gone, wherever they were.
@@ -330,6 +337,7 @@ pub fn shop(names: &[&str]) -> LineageSpec {
         solvers: vec![SolverId::parse("http").unwrap()],
         hooks: vec![HookId::parse("nginx").unwrap()],
         observe_timeout: Span::secs(30),
+        deploy_window: None,
         rights: Arc::default(),
     };
     LineageSpec {

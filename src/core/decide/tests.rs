@@ -111,6 +111,7 @@ impl World {
             solvers: vec![SolverId::parse("web").unwrap()],
             hooks: vec![hook("nginx")],
             observe_timeout: Span::secs(30),
+            deploy_window: None,
             rights: Arc::default(),
         };
         let spec = LineageSpec {

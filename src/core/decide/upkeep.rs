@@ -4,8 +4,8 @@ use super::need::abandoned;
 use super::{Judge, STEPPED_BACK, from_the_future};
 use crate::core::endpoint::Endpoint;
 use crate::core::plan::{Chain, Reason, Upkeep};
-use crate::core::record::{GenerationNumber, Issued, Sight};
-use crate::core::situation::{Placement, outputs_held, target};
+use crate::core::record::{GenerationNumber, HeldBack, HookNote, Issued, Sight};
+use crate::core::situation::{Placement, awaiting, may_wait, outputs_held, pinned, target};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 use crate::core::window::last_resort;
@@ -43,6 +43,24 @@ impl Judge<'_> {
             for issued in [&s.record.current, &s.record.previous].into_iter().flatten() {
                 self.wake(last_resort(&issued.leaf));
             }
+        }
+        if let Some(pin) = &s.record.pin {
+            let Some(pinned) = pinned(s.record, s.now).filter(|_| s.generation_kept) else {
+                self.note(Chain::Deploy, "pinned?", || format!("gen {} is of no more use", pin.generation));
+                return Upkeep::Unpin { generation: pin.generation };
+            };
+            self.wake(last_resort(&pinned.leaf));
+            self.note(Chain::Deploy, "pinned?", || format!("to gen {}, by hand", pin.generation));
+        }
+        let mut target = target;
+        if let Some(awaiting) = awaiting(Some(spec), s.record, s.installed, s.disk, s.now)
+            && !s.request.hurry
+        {
+            self.note(Chain::Deploy, "deploy window open?", || {
+                format!("no: gen {} waits until {}", target.number, awaiting.until.brief())
+            });
+            self.wake(awaiting.until);
+            target = awaiting.shown;
         }
         let number = target.number;
         if s.generation_kept
@@ -82,6 +100,16 @@ impl Judge<'_> {
             Placement::Drifted(what) => format!("changed: {what}"),
             Placement::Foreign(leaf) => format!("a foreign pair, {}", leaf.fingerprint.short()),
         });
+        if matches!(live, Some(Upkeep::Install { why: Reason::NewGeneration, .. }))
+            && let Some(held) = self.held_back(number)
+        {
+            let (by, until) = (held.by.clone(), held.until);
+            self.note(Chain::Deploy, "held back?", || {
+                format!("{by} went ahead and is not seen to work; until {}", until.brief())
+            });
+            self.wake(until);
+            return None;
+        }
         if live.is_some() {
             return live;
         }
@@ -97,6 +125,15 @@ impl Judge<'_> {
             }
         }
         None
+    }
+
+    /// Another of the same service went ahead with its new generation, and this one waits; not for
+    /// a person, and not near the end of what is shown.
+    fn held_back(&self, number: GenerationNumber) -> Option<&HeldBack> {
+        let s = self.s;
+        let held = s.installed.held_back.as_ref()?;
+        let waits = held.generation == number && s.now < held.until && !from_the_future(held.at, s.now);
+        (waits && !s.request.hurry && may_wait(s.record, s.disk, s.now)).then_some(held)
     }
 
     fn notify(&mut self, spec: &LineageSpec, target: &Issued) -> Option<Upkeep> {
@@ -137,6 +174,7 @@ impl Judge<'_> {
                 }
             }
             let waits = note.and_then(|note| note.next_at).filter(|at| !tried_again(*at, s.now));
+            let waits = waits.or_else(|| note.and_then(|note| self.retried_at(spec, target, note)));
             let Some(at) = waits else {
                 self.note(Chain::Deploy, "reload owed?", || format!("{hook}: yes, now"));
                 return Some(Upkeep::Notify { hook: hook.clone(), generation: number });
@@ -145,6 +183,20 @@ impl Judge<'_> {
             self.wake(at);
         }
         None
+    }
+
+    /// A reload that failed in its deploy window is tried again in the next, unless what servers
+    /// still have nears its end.
+    fn retried_at(&self, spec: &LineageSpec, target: &Issued, note: &HookNote) -> Option<Timestamp> {
+        let s = self.s;
+        let window = spec.deploy_window.as_ref().filter(|window| !window.is_open(s.now))?;
+        let previous = s.record.kept().find(|issued| issued.number < target.number)?;
+        let current = s.record.current.as_ref().is_some_and(|current| current.number == target.number);
+        let urgent = s.request.hurry || s.now >= last_resort(&previous.leaf);
+        if note.failures == 0 || !current || urgent {
+            return None;
+        }
+        window.next_opening(s.now).map(|opening| opening.min(last_resort(&previous.leaf)))
     }
 
     /// An endpoint that serves a certificate which the same CA issued for these names after ours:

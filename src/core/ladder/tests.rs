@@ -92,6 +92,7 @@ fn settled() -> World {
                 solvers: Vec::new(),
                 hooks: vec![nginx],
                 observe_timeout: Span::secs(30),
+                deploy_window: None,
                 rights: Arc::default(),
             }),
         }),

@@ -1,5 +1,6 @@
 //! From a certificate on disk to one that is served.
 
+use nolapse::core::decide::Request;
 use nolapse::core::event::Event;
 use nolapse::core::record::Sight;
 use nolapse::core::time::Span;
@@ -81,6 +82,32 @@ async fn a_pair_that_the_server_refuses_is_rolled_back_and_not_reinstalled_befor
     world.settle(Span::days(2)).await;
     world.expect(world.served() != first, "the new pair is served once the server takes it");
     world.expect(world.orders().len() == 2, "no new order for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_went_back_to_is_served_until_it_nears_its_end() {
+    let mut world = World::observed(36, Span::days(90)).await;
+    let first = world.served();
+    world.doze_to_renewal().await;
+    world.run_for(Span::hours(1)).await;
+    let second = world.served();
+    world.expect(second != first, "renewed");
+    let agent = world.node().agent().unwrap();
+    let id = world.node().laws.shelves.id.clone();
+    let pinned = agent.pin(&id, None, "clients break").await.unwrap();
+    world.expect(pinned.number == 1, "the generation before");
+    let request = Request { upkeep_only: true, hurry: true, ..Request::default() };
+    agent.tick(&id, request, Span::MINUTE).await;
+    world.expect(world.served() == first, "the operator's pass shows the old one");
+    world.run_for(Span::days(2)).await;
+    world.expect(world.served() == first, "and every other leaves it there");
+    let end = first.not_after - first.lifetime().over(20);
+    world.doze_until(end - Span::minutes(5)).await;
+    world.expect(world.served() == first, "as long as it may be");
+    world.settle(Span::minutes(20)).await;
+    world.expect(world.served() == second, "the current one is back before the old one ends");
+    world.expect(world.saw(|event| matches!(event, Event::Unpinned { .. })), "and that is told");
+    world.expect(world.orders().len() == 2, "without an order");
 }
 
 #[tokio::test(start_paused = true)]

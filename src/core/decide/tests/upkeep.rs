@@ -1,7 +1,8 @@
 //! This node's upkeep.
 
 use super::*;
-use crate::core::record::Refused;
+use crate::core::deploy_window::{DeployWindow, Opening, Zone};
+use crate::core::record::{HeldBack, Pin, Refused};
 use crate::core::spec::{Output, Part};
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ fn verdict(upkeep: &Upkeep) -> String {
     match upkeep {
         Upkeep::Install { generation, why } => format!("install {generation} {why}"),
         Upkeep::Notify { hook, generation } => format!("notify {hook} {generation}"),
+        Upkeep::Unpin { generation } => format!("unpin {generation}"),
         Upkeep::Settle { hook, generation } => format!("settle {hook} {generation}"),
         Upkeep::Observe { generation, endpoints } => format!("observe {generation} {}", endpoints.len()),
         other => other.verb().to_owned(),
@@ -118,6 +120,173 @@ fn the_disk_is_put_right_whatever_happened_to_it() {
             "hold",
         ),
     ]);
+}
+
+#[test]
+fn what_a_person_went_back_to_is_shown_until_it_is_of_no_more_use() {
+    let pinned = || {
+        World::settled().with(|w| {
+            w.record.pin = Some(Pin { generation: 1, reason: "clients break".into(), at: w.now });
+        })
+    };
+    upkeep_table(vec![
+        ("the new one is still shown", pinned(), "install 1 rolled-back"),
+        (
+            "it is shown; the service was told of the new one",
+            pinned().with(|w| {
+                w.disk.live = Placement::Shows(1);
+                w.installed.hooks.insert(hook("nginx"), HookNote::never());
+                w.installed.endpoints.insert(endpoint(), note(Sight::Old, 1, w.now, day(11)));
+            }),
+            "notify nginx 1",
+        ),
+        (
+            "a hook refused the new one before: the pin says what is shown",
+            pinned().with(|w| {
+                w.record.pin.as_mut().unwrap().generation = 2;
+                w.installed.refused = Some(Refused {
+                    generation: 2,
+                    returned_to: 1,
+                    at: day(9),
+                    until: day(12),
+                    count: 1,
+                    words: "nginx -t says no".into(),
+                });
+            }),
+            "hold",
+        ),
+        ("its last twentieth has begun", pinned().at(day(26)), "unpin 1"),
+        ("it was revoked", pinned().with(|w| w.record.previous.as_mut().unwrap().revoked = true), "unpin 1"),
+        ("it is kept no longer", pinned().with(|w| w.record.previous = None), "unpin 1"),
+        ("its bytes are lost", pinned().with(|w| w.kept = false), "unpin 1"),
+    ]);
+    let plan = pinned().with(|w| w.disk.live = Placement::Shows(1)).at(day(25)).plan();
+    assert!(plan.wake_at <= day(26), "nobody wakes when the pin ends: {plan:?}");
+}
+
+/// Open on the days after the tenth, and closed on the tenth: the worlds begin at an epoch day.
+fn window(days_until_open: i64) -> DeployWindow {
+    let day = |at: Timestamp| (at.secs() / 86_400 + 3) % 7;
+    let mut days = [false; 7];
+    days[usize::try_from(day(self::day(10) + Span::days(days_until_open))).unwrap()] = true;
+    DeployWindow(vec![Opening { days, from: 0, to: 1440, zone: Arc::new(Zone::utc()) }])
+}
+
+#[test]
+fn what_is_new_waits_for_its_deploy_window_and_nothing_else_does() {
+    // Generation 1 is shown, lives until day 30, and was told and seen.
+    let waiting = |days: i64| {
+        World::settled().with(|w| {
+            w.terms().deploy_window = Some(window(days));
+            w.disk.live = Placement::Shows(1);
+            w.installed.hooks.insert(hook("nginx"), done(1));
+            w.installed.endpoints.insert(endpoint(), note(Sight::New, 1, w.now, w.now + Span::HOUR));
+        })
+    };
+    upkeep_table(vec![
+        ("the window is open", waiting(0), "install 2 new-generation"),
+        ("it opens in three days", waiting(3), "hold"),
+        ("deploy by hand", waiting(3).with(|w| w.request.hurry = true), "install 2 new-generation"),
+        (
+            "what is shown is in its last twentieth",
+            waiting(3).with(|w| w.record.previous.as_mut().unwrap().leaf.not_after = w.now + Span::days(3)),
+            "install 2 new-generation",
+        ),
+        (
+            "what is shown was revoked",
+            waiting(3).with(|w| w.record.previous.as_mut().unwrap().revoked = true),
+            "install 2 new-generation",
+        ),
+        (
+            "nothing is shown yet",
+            waiting(3).with(|w| w.disk.live = Placement::Missing),
+            "install 2 never-installed",
+        ),
+        (
+            "a placeholder is shown",
+            waiting(3).with(|w| w.disk.live = Placement::Placeholder(day(30))),
+            "install 2 never-installed",
+        ),
+        (
+            "what is shown was never told",
+            waiting(3).with(|w| {
+                w.installed.hooks.insert(hook("nginx"), HookNote { failures: 1, ..HookNote::never() });
+            }),
+            "notify nginx 1",
+        ),
+        (
+            "a reload that failed in the window waits for the next",
+            waiting(3).with(|w| {
+                w.disk.live = Placement::Shows(2);
+                w.installed.hooks.insert(hook("nginx"), HookNote { failures: 1, ..done(1) });
+                w.installed.endpoints.insert(endpoint(), note(Sight::Old, 2, w.now, w.now + Span::HOUR));
+            }),
+            "hold",
+        ),
+        (
+            "and is tried at once by hand",
+            waiting(3).with(|w| {
+                w.request.hurry = true;
+                w.disk.live = Placement::Shows(2);
+                w.installed.hooks.insert(hook("nginx"), HookNote { failures: 1, ..done(1) });
+                w.installed.endpoints.insert(endpoint(), note(Sight::Old, 2, w.now, w.now + Span::HOUR));
+            }),
+            "notify nginx 2",
+        ),
+        (
+            "a rollback waits for nothing",
+            waiting(3).with(|w| w.disk.live = Placement::Shows(3)),
+            "install 2 rolled-back",
+        ),
+    ]);
+    let world = waiting(1);
+    assert_eq!(world.plan().wake_at, world.installed.endpoints[&endpoint()].next_at);
+    let world = waiting(1).with(|w| w.spec().endpoints = List::default());
+    let midnight = Timestamp::from_secs(day(11).secs() / 86_400 * 86_400);
+    assert_eq!(world.plan().wake_at, midnight, "it wakes when the window opens");
+}
+
+#[test]
+fn what_is_held_back_waits_for_another_of_its_service_but_not_for_ever() {
+    let held = |until: Timestamp| {
+        World::settled().with(|w| {
+            w.disk.live = Placement::Shows(1);
+            w.installed.hooks.insert(hook("nginx"), done(1));
+            w.installed.held_back = Some(HeldBack {
+                generation: 2,
+                by: LineageId::parse("first.example").unwrap(),
+                at: w.now,
+                until,
+            });
+        })
+    };
+    let soon = day(10) + Span::minutes(10);
+    upkeep_table(vec![
+        ("another went ahead and was not seen to work", held(soon), "hold"),
+        ("its time is over", held(day(10)), "install 2 new-generation"),
+        ("deploy by hand", held(soon).with(|w| w.request.hurry = true), "install 2 new-generation"),
+        (
+            "it was another generation",
+            held(soon).with(|w| w.installed.held_back.as_mut().unwrap().generation = 1),
+            "install 2 new-generation",
+        ),
+        (
+            "what is shown is in its last twentieth",
+            held(soon).with(|w| w.record.previous.as_mut().unwrap().leaf.not_after = w.now + Span::days(3)),
+            "install 2 new-generation",
+        ),
+        (
+            "noted by a clock that has been put back",
+            held(day(90)).with(|w| w.installed.held_back.as_mut().unwrap().at = day(80)),
+            "install 2 new-generation",
+        ),
+        (
+            "nothing is shown",
+            held(soon).with(|w| w.disk.live = Placement::Missing),
+            "install 2 never-installed",
+        ),
+    ]);
+    assert_eq!(held(soon).plan().wake_at, soon);
 }
 
 #[test]
