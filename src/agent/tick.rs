@@ -77,7 +77,7 @@ impl Agent {
             Ok(None) => Ok(()),
             // All that work may need is a large piece of memory, and most ticks have none.
             Ok(Some(seen)) => {
-                Box::pin(self.pass(&scene, id, request, patience, seen, &mut outcome, hand)).await
+                Box::pin(self.pass(&scene, request, patience, seen, &mut outcome, hand)).await
             }
             Err(failure) => Err(failure),
         };
@@ -128,13 +128,13 @@ impl Agent {
     async fn pass(
         &self,
         scene: &Arc<Scene>,
-        id: &LineageId,
         mut request: Request,
         patience: Span,
         seen: (World, Plan),
         outcome: &mut Outcome,
         hand: Hand<'_>,
     ) -> Result<(), Failure> {
+        let id = &outcome.id.clone();
         let mut course = Course { hand, coming: None, first: None, follows: false };
         let spec = scene.wanted.lineages.get(id);
         let deadline = self.clock.now() + patience;
