@@ -76,9 +76,7 @@ impl Agent {
         let done = match self.look_first(&scene, id, &request, &mut outcome).await {
             Ok(None) => Ok(()),
             // All that work may need is a large piece of memory, and most ticks have none.
-            Ok(Some(seen)) => {
-                Box::pin(self.pass(&scene, request, patience, seen, &mut outcome, hand)).await
-            }
+            Ok(Some(seen)) => Box::pin(self.pass(&scene, request, patience, seen, &mut outcome, hand)).await,
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
