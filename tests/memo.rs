@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use nolapse::agent::{Agent, Parts, Scene, Signal, View};
 use nolapse::cli::report::{self, Line};
 use nolapse::codec::bundle::{self, Bundle};
+use nolapse::codec::seen::MarkId;
 use nolapse::codec::state;
 use nolapse::core::decide::{Issuance, Reason, Request, Upkeep, renewal_point};
 use nolapse::core::deploy_window::DeployWindow;
@@ -162,7 +163,7 @@ impl Shop {
             disk: Disk::real(),
             keys: Keys::random(),
         };
-        Arc::new(Agent::new(parts, self.scene()).remembering(self.store.seen_file(), true))
+        Arc::new(Agent::new(parts, self.scene()).remembering(self.store.seen_files(), true))
     }
 
     fn scene(&self) -> Scene {
@@ -196,6 +197,11 @@ impl Shop {
 
     fn live(&self, name: &str) -> PathBuf {
         self.dir.path().join("live").join(ID).join(name)
+    }
+
+    fn seen(&self) -> PathBuf {
+        let shard = MarkId::of(&self.spec.id).shard();
+        format!("{}-{shard:x}", self.store.seen_files().display()).into()
     }
 
     fn state(&self, name: &str) -> PathBuf {
@@ -312,8 +318,8 @@ const ROWS: &[Row] = &[
     ("the live directory is gone", |shop| fs::remove_dir_all(shop.live("")).unwrap(), false),
     ("an output is edited, its date as before", |shop| edit(&shop.dir.path().join("combined.pem")), false),
     ("an output is gone", |shop| fs::remove_file(shop.dir.path().join("combined.pem")).unwrap(), false),
-    ("what was seen is lost", |shop| fs::remove_file(shop.state("installed/.seen")).unwrap(), false),
-    ("what was seen is damaged", |shop| edit(&shop.state("installed/.seen")), false),
+    ("what was seen is lost", |shop| fs::remove_file(shop.seen()).unwrap(), false),
+    ("what was seen is damaged", |shop| edit(&shop.seen()), false),
     ("the names change", |shop| {
         shop.spec.names = vec![SubjectName::parse("new.example.com").unwrap()].into();
     }, false),

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use nolapse::codec::seen::{Judged, Mark, MarkId, Marks, SEEN_MAX};
+use nolapse::codec::seen::{Judged, Mark, MarkId, Marks, SEEN_MAX, SHARDS};
 use nolapse::core::layout::{Content, FileRights, Rendering, install, replace};
 use nolapse::core::leaf::{Brief, Fingerprint};
 use nolapse::core::memo::{Look, Memo};
@@ -64,10 +64,12 @@ fn as_on_the_page(path: &str) -> String {
     ] {
         path = path.replace(ours, theirs);
     }
-    match path.strip_prefix("locks/.swap-") {
-        Some(digit) if digit.len() == 1 => "locks/.swap-X".to_owned(),
-        _ => path,
+    for prefix in ["locks/.swap-", "installed/.seen-"] {
+        if path.strip_prefix(prefix).is_some_and(|digit| digit.len() == 1) {
+            return format!("{prefix}X");
+        }
     }
+    path
 }
 
 /// Everything below `dir` of one kind: name as on the page, mode.
@@ -103,7 +105,8 @@ async fn lived_in(disk: &Disk, dir: &Path) -> DirStore {
     store.writable().await.unwrap();
     drop(store.claim(&LineageId::parse(ID).unwrap()).await.unwrap());
     let seen = Marks::default().encode(&Marks::default(), |_| true);
-    disk.run(replace(&store.seen_file(), seen, FileRights::mode(0o600))).await.unwrap();
+    let file = format!("{}-c", store.seen_files().display());
+    disk.run(replace(Path::new(&file), seen, FileRights::mode(0o600))).await.unwrap();
     std::fs::write(dir.join("lineages").join(ID), "damaged").unwrap();
     store.load(&keys()[0]).await.unwrap();
     store
@@ -243,8 +246,8 @@ fn the_file_of_what_was_seen_is_what_the_page_says() {
     .concat();
     assert_eq!(usize::from(u16::from_le_bytes(body[..2].try_into().unwrap())), 8 + entry.len());
     assert_eq!(body[10..], entry);
-    assert_eq!(SEEN_MAX, 64 << 20);
-    for said in ["nolapse-seen-2 SHA256\\n", "longer than 64 MiB"] {
+    assert_eq!((SEEN_MAX, SHARDS), (4 << 20, 16));
+    for said in ["nolapse-seen-2 SHA256\\n", "longer than 4 MiB"] {
         assert!(PAGE.contains(said), "the page does not say {said:?}");
     }
 }

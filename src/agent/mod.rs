@@ -111,10 +111,11 @@ impl Agent {
         }
     }
 
-    /// Keeps in `file` which files need not be read again; only reads it unless it `writes`.
+    /// Keeps what need not be read again in files whose names begin with `files`; only reads them
+    /// unless it `writes`.
     #[must_use]
-    pub fn remembering(mut self, file: PathBuf, writes: bool) -> Self {
-        self.seen = seen::Seen::in_file(file, writes);
+    pub fn remembering(mut self, files: PathBuf, writes: bool) -> Self {
+        self.seen = seen::Seen::in_files(files, writes);
         self
     }
 

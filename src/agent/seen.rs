@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::codec::digest::sha256;
-use crate::codec::seen::{Judged, Mark, MarkId, Marks, Print, SEEN_MAX};
+use crate::codec::seen::{Judged, Mark, MarkId, Marks, Print, SEEN_MAX, SHARDS};
 use crate::core::layout::{self, FileRights};
 use crate::core::name::LineageId;
 use crate::core::record::{GenerationNumber, Issued};
@@ -20,7 +20,8 @@ use crate::sys::disk::{Disk, Stat};
 /// all ticks of a process, and by processes through a file.
 #[derive(Default)]
 pub struct Seen {
-    file: Option<PathBuf>,
+    /// The beginning of the files' names.
+    files: Option<PathBuf>,
     /// Only a process that owns the state writes the file.
     writes: bool,
     known: Mutex<Known>,
@@ -30,6 +31,12 @@ pub struct Seen {
 struct Known {
     /// Looks over many that go on now.
     users: u32,
+    shards: [Shard; SHARDS],
+}
+
+/// The marks of one file.
+#[derive(Default)]
+struct Shard {
     /// As the file has them; read at the first question.
     old: Option<Marks>,
     new: Marks,
@@ -58,9 +65,9 @@ const TRUSTED: Span = Span::days(7);
 const MODE: u32 = 0o600;
 
 impl Seen {
-    /// Kept in `file` between processes.
-    pub fn in_file(file: PathBuf, writes: bool) -> Self {
-        Self { file: Some(file), writes, known: Mutex::default() }
+    /// Kept between processes in files whose names begin with `files`; `-0` to `-f` follow.
+    pub fn in_files(files: PathBuf, writes: bool) -> Self {
+        Self { files: Some(files), writes, known: Mutex::default() }
     }
 
     /// From now on marks are believed. Where the last of these ends they are let go, as what is
@@ -80,48 +87,59 @@ impl Seen {
         if known.users == 0 {
             return None;
         }
-        let old = known.old.get_or_insert_with(|| {
-            let read = self.file.as_ref().and_then(|file| disk.read_plain(file, SEEN_MAX).ok());
-            read.map(Marks::decode).unwrap_or_default()
-        });
-        old.find(MarkId::of(id)).filter(|mark| mark.is_fresh(now))
+        let id = MarkId::of(id);
+        let old = known.shards[id.shard()].old.get_or_insert_with(|| self.read(disk, id.shard()));
+        old.find(id).filter(|mark| mark.is_fresh(now))
     }
 
     /// All that `look` is of was read after it, and was right.
     pub fn keep(&self, id: &LineageId, look: &Look) {
         let mark = Mark { number: look.number, taken: look.taken, print: look.print, judged: None };
-        let mut known = self.known();
+        let (mut known, id) = (self.known(), MarkId::of(id));
         if known.users > 0 && look.told.is_settled(look.taken) {
-            known.new.add(MarkId::of(id), &mark);
+            known.shards[id.shard()].new.add(id, &mark);
         }
     }
 
     /// And so was the whole lineage.
     pub fn keep_judged(&self, id: &LineageId, look: &Look, judged: Judged) {
         let mark = Mark { number: look.number, taken: look.taken, print: look.print, judged: Some(judged) };
-        let mut known = self.known();
-        let same = |old: &Marks| old.find(MarkId::of(id)).as_ref() == Some(&mark);
-        if known.users > 0 && !known.old.as_ref().is_some_and(same) {
-            known.new.add(MarkId::of(id), &mark);
+        let (mut known, id) = (self.known(), MarkId::of(id));
+        let same = |old: &Marks| old.find(id).as_ref() == Some(&mark);
+        let shard = &known.shards[id.shard()];
+        if known.users > 0 && !shard.old.as_ref().is_some_and(same) {
+            known.shards[id.shard()].new.add(id, &mark);
         }
     }
 
-    /// Writes what is new into the file. A cache: what a full or read-only disk does not take is
+    /// Writes what is new into the files. A cache: what a full or read-only disk does not take is
     /// read again the next time, and everything else tells of such a disk.
     pub async fn save(&self, disk: &Disk, now: Timestamp) {
-        let Some(file) = self.file.as_ref().filter(|_| self.writes) else { return };
-        let content = {
-            let mut known = self.known();
-            if known.new.is_empty() {
-                return;
-            }
-            let new = std::mem::take(&mut known.new);
-            let content = known.old.take().unwrap_or_default().encode(&new, |mark| mark.is_fresh(now));
-            // What could not be written is still true for as long as this process looks.
-            known.old = Some(Marks::decode(content.clone()));
-            content
-        };
-        let _ = disk.run(layout::publish(file, content, FileRights::mode(MODE))).await;
+        for shard in 0..SHARDS {
+            let Some(file) = self.file(shard).filter(|_| self.writes) else { return };
+            let Shard { old, new } = {
+                let shard = &mut self.known().shards[shard];
+                if shard.new.is_empty() {
+                    continue;
+                }
+                std::mem::take(shard)
+            };
+            // What another process wrote meanwhile is lost: that costs a reading.
+            let old = old.unwrap_or_else(|| self.read(disk, shard));
+            let content = old.encode(&new, |mark| mark.is_fresh(now));
+            let _ = disk.run(layout::publish(&file, content, FileRights::mode(MODE))).await;
+        }
+    }
+
+    fn read(&self, disk: &Disk, shard: usize) -> Marks {
+        let read = self.file(shard).and_then(|file| disk.read_plain(&file, SEEN_MAX).ok());
+        read.map(Marks::decode).unwrap_or_default()
+    }
+
+    fn file(&self, shard: usize) -> Option<PathBuf> {
+        let mut name = self.files.as_ref()?.as_os_str().to_owned();
+        name.push(format!("-{shard:x}"));
+        Some(name.into())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

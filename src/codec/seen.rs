@@ -39,6 +39,11 @@ pub type Print = [u8; 16];
 pub struct MarkId(u64);
 
 impl MarkId {
+    /// Which of the files it is in.
+    pub const fn shard(self) -> usize {
+        (self.0 >> 60) as usize
+    }
+
     pub fn of(id: &LineageId) -> Self {
         let text = id.as_str().as_bytes();
         Self(text.chunks(8).fold(0, |seed, chunk| {
@@ -49,8 +54,11 @@ impl MarkId {
     }
 }
 
-/// Longest file taken, in bytes: enough for some 250,000 lineages.
-pub const SEEN_MAX: usize = 64 << 20;
+/// Longest file taken, in bytes: with [`SHARDS`] of them enough for some 250,000 lineages.
+pub const SEEN_MAX: usize = 4 << 20;
+/// How many files there are: what is known of ten thousand lineages is not one large piece of
+/// memory, of which the allocator would keep twice as much for good.
+pub const SHARDS: usize = 16;
 /// Longest entry with a memo, in bytes: enough for some 200 endpoints.
 const ENTRY_MAX: usize = 8 << 10;
 /// Of the length before each entry, in bytes.

@@ -97,8 +97,9 @@ impl DirStore {
         &self.shelving.root
     }
 
-    /// Where this node keeps what it need not read again; no entry, and no harm if it is lost.
-    pub fn seen_file(&self) -> PathBuf {
+    /// How the names of the files begin in which this node keeps what it need not read again; no
+    /// entries, and no harm if they are lost.
+    pub fn seen_files(&self) -> PathBuf {
         self.shelving.installed.join(SEEN)
     }
 

@@ -140,7 +140,7 @@ impl Wired {
             keys: Keys::random(),
         };
         Ok(Self {
-            agent: Arc::new(Agent::new(parts, scene).remembering(store.seen_file(), role != Role::Reader)),
+            agent: Arc::new(Agent::new(parts, scene).remembering(store.seen_files(), role != Role::Reader)),
             telemetry,
             settings: loaded.settings.clone(),
             listeners,

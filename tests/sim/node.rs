@@ -182,7 +182,7 @@ impl Node {
             points: self.points.clone(),
             bug: self.common.bug.map(Bug::new),
         };
-        let seen = store.local.seen_file();
+        let seen = store.local.seen_files();
         let parts = Parts {
             store: Arc::new(store),
             probe: self.probe.clone(),
@@ -300,7 +300,7 @@ impl Node {
             return None;
         }
         let peek = self.laws.shelves.peek()?;
-        let seen = peek.seen_file();
+        let seen = peek.seen_files();
         let parts = Parts {
             store: Arc::new(peek),
             probe: self.probe.clone(),

@@ -62,8 +62,8 @@ impl Shelves {
 
 impl Peek {
     /// Where the node's agent keeps what it remembers.
-    pub fn seen_file(&self) -> PathBuf {
-        self.local.seen_file()
+    pub fn seen_files(&self) -> PathBuf {
+        self.local.seen_files()
     }
 }
 

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::codec::seen::MarkId;
 use crate::core::layout::Content;
 use crate::core::spec::KeyKind;
 use crate::core::time::Span;
@@ -44,7 +45,7 @@ impl Shown {
             revoked: false,
             digests: bundle::digests(&texts),
         });
-        let seen = Seen::in_file(parent.path().join(".seen"), true);
+        let seen = Seen::in_files(parent.path().join(".seen"), true);
         std::mem::forget(seen.believe());
         Self { _parent: parent, dir, disk, seen, record }
     }
@@ -69,6 +70,12 @@ impl Shown {
         self.seen.save(&self.disk, now).await;
         self.seen.mark(&self.disk, &self.record.id, now).is_some()
     }
+}
+
+/// The one that knows of `a.example`.
+fn seen_file(files: &Path) -> PathBuf {
+    let shard = MarkId::of(&LineageId::parse("a.example").unwrap()).shard();
+    format!("{}-{shard:x}", files.display()).into()
 }
 
 /// When the files are long settled.
@@ -252,9 +259,10 @@ async fn rights_that_are_wanted_otherwise_are_asked_of_files_that_are_believed()
 #[tokio::test]
 async fn what_one_process_saw_the_next_believes_and_a_reader_writes_nothing() {
     let mut shown = Shown::new().await;
-    let file = shown.dir.with_file_name(".seen");
+    let files = shown.dir.with_file_name(".seen");
+    let file = seen_file(&files);
     let process = |writes| {
-        let seen = Seen::in_file(file.clone(), writes);
+        let seen = Seen::in_files(files.clone(), writes);
         std::mem::forget(seen.believe());
         seen
     };
@@ -282,8 +290,9 @@ async fn what_one_process_saw_the_next_believes_and_a_reader_writes_nothing() {
 #[tokio::test]
 async fn without_a_look_over_many_nothing_is_believed_or_kept() {
     let shown = Shown::new().await;
-    let file = shown.dir.with_file_name(".seen");
-    let seen = Seen::in_file(file.clone(), true);
+    let files = shown.dir.with_file_name(".seen");
+    let file = seen_file(&files);
+    let seen = Seen::in_files(files, true);
     let mark = |seen: &Seen| seen.mark(&shown.disk, &shown.record.id, later());
     let look =
         Look::at(&shown.disk, &shown.dir, shown.record.issued(1).unwrap(), later(), |_, _| true).unwrap();
