@@ -336,7 +336,8 @@ async fn postgres_is_seen_and_logs_nothing() {
 
 fn newest_postgres() -> Option<String> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-    let newest =
-        versions.filter(|dir| dir.path().join("bin/initdb").exists()).max_by_key(|dir| dir.file_name())?;
+    let newest = versions
+        .filter(|dir| dir.path().join("bin/initdb").exists())
+        .max_by_key(std::fs::DirEntry::file_name)?;
     Some(newest.path().join("bin").to_str()?.to_owned())
 }
