@@ -151,6 +151,7 @@ fn hook(page: &mut Page, hook: &HookSpec) {
     page.list("check", hook.check.as_deref().unwrap_or_default());
     match &hook.call {
         Call::Run(argv) => page.list(if service { "reload" } else { "run" }, argv),
+        Call::Parts(dir) => page.text("run-parts", dir),
         Call::Signal { signal, target } => {
             let (key, target) = match target {
                 SignalTarget::PidFile(path) => ("pid-file", path),
@@ -160,6 +161,10 @@ fn hook(page: &mut Page, hook: &HookSpec) {
         }
         Call::Http(request) => page.raw("http", &http(request)),
         Call::Haproxy(socket) => page.text("haproxy-socket", socket),
+    }
+    page.optional("user", hook.user.as_deref());
+    if !hook.after.is_empty() {
+        page.list("after", hook.after.iter().map(HookId::as_str));
     }
     page.text("timeout", &value::span_text(hook.timeout));
 }
@@ -185,6 +190,11 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     profile(page, spec.profile.as_ref());
     page.list("solver", spec.solvers.iter().map(SolverId::as_str));
     page.list("hooks", spec.hooks.iter().map(HookId::as_str));
+    for (key, hooks) in [("pre-hooks", &spec.around.before), ("post-hooks", &spec.around.afterwards)] {
+        if !hooks.is_empty() {
+            page.list(key, hooks.iter().map(HookId::as_str));
+        }
+    }
     page.list("observe", spec.endpoints.iter().map(ToString::to_string));
     page.text("observe-timeout", &value::span_text(spec.observe_timeout));
     if let Some(window) = &spec.deploy_window {

@@ -87,7 +87,7 @@ impl Table {
             }
             Self::Hook => {
                 "Any program or call that is told about a new certificate and whose success is owed. Exactly one of \
-                 `run`, `signal`, `http` and `haproxy-socket`."
+                 `run`, `run-parts`, `signal`, `http` and `haproxy-socket`."
             }
             Self::Signal => "A signal, as `signal = { … }`. Exactly one of `pid-file` and `process`.",
             Self::Request => "An HTTP request, as `http = { … }` or a plain URL.",
@@ -285,12 +285,17 @@ pub const KEYS: &[Key] = &[
     key(Service, "haproxy-socket", Kind::Path, "one of four", "", "haproxy's runtime socket in place of `reload`: takes certificates without one."),
     key(Service, "observe", Kind::Texts, "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `tls`, `smtp`."),
     key(Service, "solver", Kind::Texts, "none", "[\"loopback\"]", "Solvers for its certificates that name none."),
+    key(Service, "after", Kind::Texts, "none", "[]", "Services and hooks of the same certificate that must be done first."),
+    key(Service, "user", Kind::Text, "the agent's user", "\"www-data\"", "Whom `check` and `reload` run as. Only an agent that is root can change it."),
     key(Service, "timeout", Kind::Length, "`\"1m\"`", "\"1m\"", "After this time, at most 1h, `check` or `reload` is ended and has failed."),
     key(Hook, "check", Kind::Argv, "none", "[\"/usr/local/bin/check-app\"]", "Run first; its failure keeps the call back."),
-    key(Hook, "run", Kind::Argv, "one of four", "[\"/usr/local/bin/restart-app\", \"--quick\"]", "A program and its arguments. No shell. The event comes as JSON on standard input."),
-    key(Hook, "signal", Kind::Inner(Signal), "one of four", "", "A signal to a process."),
-    key(Hook, "http", Kind::TextOr(Request), "one of four", "", "An HTTP request; any 2xx answer is success."),
-    key(Hook, "haproxy-socket", Kind::Path, "one of four", "", "haproxy's runtime socket, which takes certificates without a reload."),
+    key(Hook, "run", Kind::Argv, "one of five", "[\"/usr/local/bin/restart-app\", \"--quick\"]", "A program and its arguments. No shell. The event comes as JSON on standard input."),
+    key(Hook, "run-parts", Kind::Path, "one of five", "", "A directory whose programs are run in the order of their names, as certbot does; hidden files and names that end with `~` are left out."),
+    key(Hook, "signal", Kind::Inner(Signal), "one of five", "", "A signal to a process."),
+    key(Hook, "http", Kind::TextOr(Request), "one of five", "", "An HTTP request; any 2xx answer is success."),
+    key(Hook, "haproxy-socket", Kind::Path, "one of five", "", "haproxy's runtime socket, which takes certificates without a reload."),
+    key(Hook, "after", Kind::Texts, "none", "[\"nginx\"]", "Services and hooks of the same certificate that must be done first."),
+    key(Hook, "user", Kind::Text, "the agent's user", "\"deploy\"", "Whom programs run as. Only an agent that is root can change it."),
     key(Hook, "timeout", Kind::Length, "`\"1m\"`", "\"1m\"", "After this time, at most 1h, the call is ended and has failed."),
     key(Signal, "name", Kind::Word(SIGNAL_WORDS), "`\"HUP\"`", "", "Which signal."),
     key(Signal, "pid-file", Kind::Path, "this or `process`", "", "File that holds the number of the process."),
@@ -305,6 +310,8 @@ pub const KEYS: &[Key] = &[
     inherited("solver", Kind::Texts, "the service's, else `\"standalone\"`", "[\"loopback\"]", "How names are proved; the first that fits."),
     inherited("service", Kind::Texts, "none", "[\"nginx\"]", "What serves the certificate: gives reload, observation and solver."),
     inherited("hooks", Kind::Texts, "none", "[]", "Hooks told about a new certificate after the services; a service named here is reloaded and nothing else."),
+    inherited("pre-hooks", Kind::Texts, "none", "[]", "Hooks run before the CA is asked for a certificate, as to free a port. Of several certificates the first runs them for all."),
+    inherited("post-hooks", Kind::Texts, "none", "[]", "Hooks run after that, however it went; the last of several certificates runs them."),
     inherited("observe", Kind::Texts, "the services'", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where the certificate must be seen, in place of the services' endpoints. `[]` switches observation off."),
     inherited("observe-timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on one look at one endpoint, from 1s to 5m."),
     inherited("deploy-window", Kind::Texts, "always", "\"Mon-Fri 02:00-05:00 Europe/Berlin\"", "When a new certificate may be shown to servers: `[DAYS] HH:MM-HH:MM [ZONE]`, days like `Mon-Fri` or `Sat,Sun`, else all; a zone like `Europe/Berlin`, else UTC. It is issued early and waits; near the end of what is shown it waits no longer."),

@@ -20,6 +20,7 @@ mod support {
 }
 
 mod ari;
+mod batch;
 mod canary;
 mod daemon;
 mod deploy;
