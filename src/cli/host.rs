@@ -311,6 +311,13 @@ impl Host<'_> {
                         );
                     }
                 }
+                Call::Parts(dir) => {
+                    if let Err(error) = access(Path::new(dir), Access::READ_OK | Access::EXEC_OK) {
+                        let what = format!("{}: the programs in {dir} can't be listed", hook.id);
+                        let found_there = Finding::error("hook-missing", what).seen(error.to_string());
+                        found.push(found_there.fix("make the directory, or let this user read it"));
+                    }
+                }
                 Call::Haproxy(socket) => {
                     if let Err(error) = access(Path::new(socket), Access::WRITE_OK) {
                         found.push(
@@ -318,13 +325,6 @@ impl Host<'_> {
                                 .seen(error.to_string())
                                 .fix("start haproxy with `stats socket … level admin`, and let this user's group write to it"),
                         );
-                    }
-                }
-                Call::Parts(dir) => {
-                    if let Err(error) = access(Path::new(dir), Access::READ_OK | Access::EXEC_OK) {
-                        let what = format!("{}: the programs in {dir} can't be listed", hook.id);
-                        let found_there = Finding::error("hook-missing", what).seen(error.to_string());
-                        found.push(found_there.fix("make the directory, or let this user read it"));
                     }
                 }
                 Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http(_) => {}

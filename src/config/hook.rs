@@ -32,7 +32,7 @@ const TIMEOUT_DEFAULT: Span = Span::MINUTE;
 pub(super) fn resolve(id: HookId, section: &Section<'_>, problems: &mut Problems) -> Option<HookSpec> {
     let check = check(section, problems);
     let timeout = timeout(section, problems);
-    let call = call(section, &["run", "run-parts", "signal", "http", "haproxy-socket"], problems)?;
+    let call = call(section, "run", problems)?;
     let (user, after) = (user(section, problems)?, after(section, problems)?);
     Some(HookSpec { id, check, call, user, after, timeout, origin: section.head.place() })
 }
@@ -46,7 +46,7 @@ pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Prob
         None => Vec::new(),
     };
     let solvers = section.texts("solver", problems).unwrap_or_default();
-    let call = call(section, &["reload", "signal", "http", "haproxy-socket"], problems)?;
+    let call = call(section, "reload", problems)?;
     let (user, after) = (user(section, problems)?, after(section, problems)?);
     let hook = HookSpec { id, check, call, user, after, timeout, origin: section.head.place() };
     Some(Service { hook, observe, solvers })
@@ -57,19 +57,6 @@ pub(super) fn endpoints(words: &[super::raw::Word<'_>], problems: &mut Problems)
     let read: Vec<Option<Endpoint>> =
         words.iter().map(|word| word.parse("bad-endpoint", Endpoint::parse, problems)).collect();
     read.into_iter().collect()
-}
-
-/// Exactly one of these ways of telling.
-fn call(section: &Section<'_>, ways: &[&'static str], problems: &mut Problems) -> Option<Call> {
-    Some(match section.one_of(ways, problems)? {
-        "signal" => signal(section, problems)?,
-        "http" => request(section, problems)?,
-        "run-parts" => Call::Parts(section.parsed("run-parts", "bad-path", value::file_path, problems)?),
-        "haproxy-socket" => {
-            Call::Haproxy(section.parsed("haproxy-socket", "bad-path", value::file_path, problems)?)
-        }
-        run => Call::Run(program(section, run, problems)?),
-    })
 }
 
 /// `None`: it can't be used, which was reported.
@@ -126,6 +113,23 @@ pub(super) fn check_order<'a>(
         }
     }
     wrong
+}
+
+/// Exactly one way of telling; `run` is what a program's key is called here.
+fn call(section: &Section<'_>, run: &'static str, problems: &mut Problems) -> Option<Call> {
+    let ways: &[&str] = match run {
+        "run" => &["run", "run-parts", "signal", "http", "haproxy-socket"],
+        _ => &[run, "signal", "http", "haproxy-socket"],
+    };
+    Some(match section.one_of(ways, problems)? {
+        "run-parts" => Call::Parts(section.parsed("run-parts", "bad-path", value::file_path, problems)?),
+        "signal" => signal(section, problems)?,
+        "http" => request(section, problems)?,
+        "haproxy-socket" => {
+            Call::Haproxy(section.parsed("haproxy-socket", "bad-path", value::file_path, problems)?)
+        }
+        run => Call::Run(program(section, run, problems)?),
+    })
 }
 
 fn timeout(section: &Section<'_>, problems: &mut Problems) -> Span {
