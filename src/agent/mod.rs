@@ -2,6 +2,7 @@
 //! left to do now. Names no adapter; everything outward goes through a port.
 
 mod book;
+mod bracket;
 mod canary;
 mod claim;
 mod clean_up;
@@ -57,6 +58,7 @@ pub struct Agent {
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
     canaries: canary::Canaries,
+    brackets: bracket::Brackets,
     hands: hands::Hands,
     seen: seen::Seen,
     /// What was said last of each lineage, by kind of event.
@@ -98,6 +100,7 @@ impl Agent {
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
             canaries: canary::Canaries::default(),
+            brackets: bracket::Brackets::default(),
             hands: hands::Hands::default(),
             seen: seen::Seen::default(),
             told: Mutex::default(),

@@ -7,7 +7,7 @@ use crate::agent::look::weighed;
 use crate::agent::notify::deployed;
 use crate::core::decide::Placement;
 use crate::core::endpoint::Endpoint;
-use crate::core::event::Deployment;
+use crate::core::event::{Deployment, Moment};
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, LineageId};
 use crate::core::record::Sight;
@@ -85,6 +85,7 @@ impl Agent {
             }
             let deployment = Deployment {
                 version: 1,
+                event: Moment::Deploy,
                 hook: hook_id.clone(),
                 at: self.clock.now(),
                 lineages: vec![deployed(&scene, id, issued)],

@@ -116,12 +116,12 @@ impl Needs {
     }
 
     fn hooks(&mut self, wanted: &Wanted) {
-        let used = |id| wanted.lineages.values().any(|spec| spec.hooks.contains(id));
+        let used = |id| wanted.lineages.values().any(|spec| spec.all_hooks().any(|hook| hook == id));
         for hook in wanted.hooks.values().filter(|hook| used(&hook.id)) {
             match &hook.call {
                 Call::Run(argv) => self.manager(argv),
                 Call::Signal { .. } => self.signals = true,
-                Call::Http { .. } => {}
+                Call::Parts(_) | Call::Http { .. } => {}
             }
             self.manager(hook.check.as_deref().unwrap_or_default());
         }

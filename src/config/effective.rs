@@ -144,6 +144,7 @@ fn hook(page: &mut Page, hook: &HookSpec) {
     page.list("check", hook.check.as_deref().unwrap_or_default());
     match &hook.call {
         Call::Run(argv) => page.list(if service { "reload" } else { "run" }, argv),
+        Call::Parts(dir) => page.text("run-parts", dir),
         Call::Signal { signal, target } => {
             let (key, target) = match target {
                 SignalTarget::PidFile(path) => ("pid-file", path),
@@ -155,6 +156,10 @@ fn hook(page: &mut Page, hook: &HookSpec) {
             page.raw("http", &format!("{{ method = {}, url = {} }}", quoted(method), quoted(url)));
         }
     }
+    page.optional("user", hook.user.as_deref());
+    if !hook.after.is_empty() {
+        page.list("after", hook.after.iter().map(HookId::as_str));
+    }
     page.text("timeout", &value::span_text(hook.timeout));
 }
 
@@ -165,6 +170,11 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     profile(page, spec.profile.as_ref());
     page.list("solver", spec.solvers.iter().map(SolverId::as_str));
     page.list("hooks", spec.hooks.iter().map(HookId::as_str));
+    for (key, hooks) in [("pre-hooks", &spec.around.before), ("post-hooks", &spec.around.afterwards)] {
+        if !hooks.is_empty() {
+            page.list(key, hooks.iter().map(HookId::as_str));
+        }
+    }
     page.list("observe", spec.endpoints.iter().map(ToString::to_string));
     page.text("observe-timeout", &value::span_text(spec.observe_timeout));
     if let Some(window) = &spec.deploy_window {

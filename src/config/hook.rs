@@ -1,11 +1,13 @@
 //! `[hook.NAME]` and `[service.NAME]`: what is told about a new certificate, and where it must
 //! then be seen.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use toml::de::DeValue;
 
 use super::observe;
 use super::problem::Problems;
-use super::raw::{Section, wrong_type};
+use super::raw::{Section, Word, wrong_type};
 use super::table::{METHOD_WORDS, SIGNAL_WORDS, Table};
 use super::value::{self, Url};
 use crate::core::endpoint::Endpoint;
@@ -31,12 +33,14 @@ const TIMEOUT_DEFAULT: Span = Span::MINUTE;
 pub(super) fn resolve(id: HookId, section: &Section<'_>, problems: &mut Problems) -> Option<HookSpec> {
     let check = check(section, problems);
     let timeout = timeout(section, problems);
-    let call = match section.one_of(&["run", "signal", "http"], problems)? {
+    let call = match section.one_of(&["run", "run-parts", "signal", "http"], problems)? {
         "run" => Call::Run(program(section, "run", problems)?),
+        "run-parts" => Call::Parts(section.parsed("run-parts", "bad-path", value::file_path, problems)?),
         "signal" => signal(section, problems)?,
         _ => request(section, problems)?,
     };
-    Some(HookSpec { id, check, call, timeout, origin: section.head.place() })
+    let (user, after) = (user(section, problems)?, after(section, problems)?);
+    Some(HookSpec { id, check, call, user, after, timeout, origin: section.head.place() })
 }
 
 /// Reads one service; `None` when it can't be used, which was then reported.
@@ -52,8 +56,65 @@ pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Prob
         problems.error(&section.head, "missing-key", "a service needs `reload`");
     }
     let call = Call::Run(program(section, "reload", problems)?);
-    let hook = HookSpec { id, check, call, timeout, origin: section.head.place() };
+    let (user, after) = (user(section, problems)?, after(section, problems)?);
+    let hook = HookSpec { id, check, call, user, after, timeout, origin: section.head.place() };
     Some(Service { hook, observe, solvers })
+}
+
+/// `None`: it can't be used, which was reported.
+#[expect(clippy::option_option, reason = "left out, or wrong")]
+fn user(section: &Section<'_>, problems: &mut Problems) -> Option<Option<String>> {
+    if section.find("user").is_none() {
+        return Some(None);
+    }
+    section.parsed("user", "bad-user", super::output::account_name, problems).map(Some)
+}
+
+/// Names that are checked when all hooks are known.
+fn after(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<HookId>> {
+    if section.find("after").is_none() {
+        return Some(Vec::new());
+    }
+    let words = section.texts("after", problems)?;
+    words.iter().map(|word| word.parse("bad-name", HookId::parse, problems)).collect()
+}
+
+/// Refuses hooks that would wait for each other, or for something that there is not.
+pub(super) fn check_order<'a>(
+    sections: &[(&'a str, &Section<'a>)],
+    known: &[&dyn super::certificate::Names],
+    problems: &mut Problems,
+) -> Vec<&'a str> {
+    let mut wrong = Vec::new();
+    let waits: BTreeMap<&str, Vec<Word<'a>>> = sections
+        .iter()
+        // What is no list of texts was reported when the hook was read.
+        .filter_map(|(name, section)| Some((*name, section.texts("after", &mut Problems::default())?)))
+        .collect();
+    for (name, section) in sections {
+        let words = waits.get(name).map(Vec::as_slice).unwrap_or_default();
+        let unknown = words.iter().filter(|word| {
+            !super::certificate::refuse_unknown_name(word, "hook", "unknown-hook", known, problems)
+        });
+        let mut bad = unknown.count() > 0;
+        let mut todo: Vec<&str> = words.iter().map(|word| word.text).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(next) = todo.pop() {
+            if next == *name {
+                let words = format!("`{name}` comes after itself, by way of others perhaps");
+                problems.error(&section.head, "hook-cycle", words);
+                bad = true;
+                break;
+            }
+            if seen.insert(next) {
+                todo.extend(waits.get(next).into_iter().flatten().map(|word| word.text));
+            }
+        }
+        if bad {
+            wrong.push(*name);
+        }
+    }
+    wrong
 }
 
 fn timeout(section: &Section<'_>, problems: &mut Problems) -> Span {

@@ -41,7 +41,7 @@ pub(super) fn rights(
 const OUTPUTS_MAX: usize = 32;
 
 /// A user's or group's name, or its number.
-fn account_name(text: &str) -> Result<String, BadName> {
+pub(super) fn account_name(text: &str) -> Result<String, BadName> {
     let fits = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | ',');
     if text.is_empty() || text.len() > 255 || text.starts_with('-') || !text.chars().all(fits) {
         return Err(BadName("this is no name of a user or group"));

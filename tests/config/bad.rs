@@ -101,7 +101,7 @@ const ROWS: &[(&str, &str, usize, usize, &str)] = &[
     ("[service.x]\nreload = [\"x\"]\ntimeout = 30", "bad-duration", 3, 11, "write \"30s\""),
     ("[service.x]\nreload = [\"x\"]\ntimeout = \"soon\"", "bad-duration", 3, 11, "written like"),
     ("[service.x]\nreload = [\"x\"]\ntimeout = \"2h\"", "out-of-range", 3, 11, "between 1s and 1h"),
-    ("[hook.x]", "missing-key", 1, 7, "one of `run`, `signal`, `http`"),
+    ("[hook.x]", "missing-key", 1, 7, "one of `run`, `run-parts`, `signal`, `http`"),
     ("[hook.x]\nsignal = { name = \"KILL\", process = \"x\" }", "unknown-word", 2, 19, "\"HUP\""),
     ("[hook.x]\nsignal = { name = \"HUP\" }", "missing-key", 2, 1, "`pid-file`, `process`"),
     ("[hook.x]\nhttp = \"tcp://x\"", "bad-url", 2, 8, "only https:// and http://"),

@@ -98,11 +98,13 @@ impl Rig {
             "[service.it]\ncheck = {check:?}\nreload = [{:?}]\ntimeout = \"3s\"\nobserve = [{place:?}]\n",
             self.reload_script()
         );
+        // A new process for each connection takes its time on a busy host.
+        let patience = if self.kind == Kind::Postfix { "5s" } else { "2s" };
         let config = self.site.config().pebble(&self.pebble, &self.site.root());
         let config = config.listener(self.pebble.http_port()).text(&service).certificate(
             NAME,
             &format!(
-                "service = \"it\"\nkey = {:?}\nobserve-timeout = \"2s\"\ncombined = {:?}",
+                "service = \"it\"\nkey = {:?}\nobserve-timeout = {patience:?}\ncombined = {:?}",
                 self.key,
                 self.live().combined
             ),
@@ -279,6 +281,10 @@ impl Rig {
                 second.shape(&Shape { files: copies.clone(), ..honest });
                 second.start();
                 self.second = Some(second);
+                // The port answered before; it is there once it is met.
+                let old = served::leaf_of(&copies.chain);
+                let met = wait_for(PATIENCE, || served::leaf(self.port, NAME).as_ref() == Some(&old));
+                assert!(met, "the second instance is never met");
             }
             Lie::ForgottenBackend => self.reload_with(&self.backends[0].reload_line()),
             Lie::OldSessions => {
