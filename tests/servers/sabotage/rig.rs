@@ -210,21 +210,19 @@ impl Rig {
         if !line["rungs"]["installed"].as_bool().unwrap_or_default() {
             return Err(format!("the new pair is not installed: {}", told()));
         }
-        match (claimed, truth) {
-            (true, false) => Err(format!("FALSE SUCCESS: {}", told())),
-            (true, true) if !may_succeed => Err(format!("the lie was not seen: {}", told())),
+        let wrong = match (claimed, truth) {
+            (true, false) => Some("FALSE SUCCESS".to_owned()),
+            (true, true) if !may_succeed => Some("the lie was not seen".to_owned()),
             (true, true) if !code.is_empty() && !codes.contains(&code) => {
-                Err(format!("success with {code}: {}", told()))
+                Some(format!("success with {code}"))
             }
-            (true, true) => Ok(()),
-            (false, _) if !codes.contains(&code) => {
-                Err(format!("called {code:?}, not one of {codes:?}: {}", told()))
-            }
+            (false, _) if !codes.contains(&code) => Some(format!("called {code:?}, not one of {codes:?}")),
             (false, _) if line["advice"].as_str().is_none_or(str::is_empty) => {
-                Err(format!("no next step: {}", told()))
+                Some("no next step".to_owned())
             }
-            (false, _) => Ok(()),
-        }
+            _ => None,
+        };
+        wrong.map_or(Ok(()), |words| Err(format!("{words}: {}", told())))
     }
 
     fn renew_and(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Ran {
