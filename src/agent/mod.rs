@@ -14,6 +14,7 @@ mod install;
 mod look;
 mod notify;
 mod once;
+mod outputs;
 mod pin;
 mod placeholder;
 mod pursue;
@@ -34,7 +35,7 @@ use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
 use crate::core::spec::Wanted;
-use crate::ports::{Ca, Hook, Probe, Sink, Solver, Store};
+use crate::ports::{Ca, Hook, Probe, Secrets, Sink, Solver, Store};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
@@ -55,6 +56,7 @@ pub struct Agent {
     pub clock: Clock,
     pub disk: Disk,
     pub keys: Keys,
+    secrets: Secrets,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
     canaries: canary::Canaries,
@@ -97,6 +99,7 @@ impl Agent {
             clock: parts.clock,
             disk: parts.disk,
             keys: parts.keys,
+            secrets: Arc::new(|_| Err(outputs::no_secrets())),
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
             canaries: canary::Canaries::default(),
@@ -112,6 +115,13 @@ impl Agent {
     #[must_use]
     pub fn remembering(mut self, file: PathBuf, writes: bool) -> Self {
         self.seen = seen::Seen::in_file(file, writes);
+        self
+    }
+
+    /// Lets it ask for the passwords of outputs; without this it knows none.
+    #[must_use]
+    pub fn trusted_with(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 

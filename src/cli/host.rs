@@ -11,6 +11,7 @@ use crate::cli::finding::Finding;
 use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
+use crate::core::form::Form;
 use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
 use crate::core::time::Span;
 use crate::sys::disk::Disk;
@@ -203,7 +204,9 @@ impl Host<'_> {
         }
         for spec in self.wanted.lineages.values() {
             for output in &spec.outputs {
-                if let Some(dir) = Path::new(&output.path).parent() {
+                // Of a tree only the root must be there.
+                let up = if output.form == Form::Tree { 2 } else { 1 };
+                if let Some(dir) = Path::new(&output.path).ancestors().nth(up) {
                     add(dir, format!("the directory of an output of {}", spec.id));
                 }
             }
@@ -315,7 +318,16 @@ impl Host<'_> {
                         found.push(found_there.fix("make the directory, or let this user read it"));
                     }
                 }
-                Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http { .. } => {}
+                Call::Haproxy(socket) => {
+                    if let Err(error) = access(Path::new(socket), Access::WRITE_OK) {
+                        found.push(
+                            Finding::warning("no-haproxy-socket", format!("{}: {socket} can't be opened", hook.id))
+                                .seen(error.to_string())
+                                .fix("start haproxy with `stats socket … level admin`, and let this user's group write to it"),
+                        );
+                    }
+                }
+                Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http(_) => {}
             }
             if let Some(user) = hook.user.as_ref().filter(|_| !rustix::process::geteuid().is_root()) {
                 let what = format!("{} is to run as {user}, and only root can become somebody else", hook.id);

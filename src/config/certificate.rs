@@ -22,9 +22,7 @@ use super::window;
 use crate::core::deploy_window::DeployWindow;
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use crate::core::spec::{
-    Around, HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Rights, SolverSpec, Terms,
-};
+use crate::core::spec::{Around, HookSpec, IssuerSpec, KeyKind, LineageSpec, Rights, SolverSpec, Terms};
 use crate::core::time::Span;
 
 /// Everything that a certificate may name. `None`: it is there, but can't be used, which was
@@ -145,7 +143,7 @@ pub(super) fn resolve(
     let (names, Agreed { terms, observe }) = (names?, terms?);
     let endpoints = expand(&observe, &names, &section, problems)?;
     judge_names(&names, &terms, known, &entry.head, problems);
-    let outputs = output::outputs(&own, &terms.rights, agent, problems)?;
+    let outputs = output::outputs(&id, &own, &section, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
         names: names.into(),
@@ -323,7 +321,7 @@ fn terms(
         Some(_) => Some(observe::endpoints(section, problems)?),
         None => None,
     };
-    let rights = output::rights(section, "key-mode", &Rights::default(), Part::Privkey, problems);
+    let rights = output::rights(section, "key-mode", &Rights::default(), true, problems);
     let observe_timeout = section
         .span("observe-timeout", Span::secs(1), OBSERVE_TIMEOUT_MAX, problems)
         .unwrap_or(OBSERVE_TIMEOUT);

@@ -12,7 +12,7 @@ use super::table::{METHOD_WORDS, SIGNAL_WORDS, Table};
 use super::value::{self, Url};
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId};
-use crate::core::spec::{Call, HookSpec, SignalTarget};
+use crate::core::spec::{Call, HookSpec, HttpCall, SignalTarget};
 use crate::core::time::Span;
 
 /// A service as the certificates see it.
@@ -33,12 +33,7 @@ const TIMEOUT_DEFAULT: Span = Span::MINUTE;
 pub(super) fn resolve(id: HookId, section: &Section<'_>, problems: &mut Problems) -> Option<HookSpec> {
     let check = check(section, problems);
     let timeout = timeout(section, problems);
-    let call = match section.one_of(&["run", "run-parts", "signal", "http"], problems)? {
-        "run" => Call::Run(program(section, "run", problems)?),
-        "run-parts" => Call::Parts(section.parsed("run-parts", "bad-path", value::file_path, problems)?),
-        "signal" => signal(section, problems)?,
-        _ => request(section, problems)?,
-    };
+    let call = call(section, "run", problems)?;
     let (user, after) = (user(section, problems)?, after(section, problems)?);
     Some(HookSpec { id, check, call, user, after, timeout, origin: section.head.place() })
 }
@@ -52,10 +47,7 @@ pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Prob
         None => Vec::new(),
     };
     let solvers = section.texts("solver", problems).unwrap_or_default();
-    if section.find("reload").is_none() {
-        problems.error(&section.head, "missing-key", "a service needs `reload`");
-    }
-    let call = Call::Run(program(section, "reload", problems)?);
+    let call = call(section, "reload", problems)?;
     let (user, after) = (user(section, problems)?, after(section, problems)?);
     let hook = HookSpec { id, check, call, user, after, timeout, origin: section.head.place() };
     Some(Service { hook, observe, solvers })
@@ -117,6 +109,23 @@ pub(super) fn check_order<'a>(
     wrong
 }
 
+/// Exactly one way of telling; `run` is what a program's key is called here.
+fn call(section: &Section<'_>, run: &'static str, problems: &mut Problems) -> Option<Call> {
+    let ways: &[&str] = match run {
+        "run" => &["run", "run-parts", "signal", "http", "haproxy-socket"],
+        _ => &[run, "signal", "http", "haproxy-socket"],
+    };
+    Some(match section.one_of(ways, problems)? {
+        "run-parts" => Call::Parts(section.parsed("run-parts", "bad-path", value::file_path, problems)?),
+        "signal" => signal(section, problems)?,
+        "http" => request(section, problems)?,
+        "haproxy-socket" => {
+            Call::Haproxy(section.parsed("haproxy-socket", "bad-path", value::file_path, problems)?)
+        }
+        run => Call::Run(program(section, run, problems)?),
+    })
+}
+
 fn timeout(section: &Section<'_>, problems: &mut Problems) -> Span {
     section.span("timeout", TIMEOUT_LEAST, TIMEOUT_MAX, problems).unwrap_or(TIMEOUT_DEFAULT)
 }
@@ -174,7 +183,7 @@ fn request(section: &Section<'_>, problems: &mut Problems) -> Option<Call> {
     match found.value {
         DeValue::String(_) => {
             let url = section.parsed("http", "bad-url", address, problems)?;
-            Some(Call::Http { method: "POST".to_owned(), url })
+            Some(Call::Http(HttpCall { method: "POST".to_owned(), url, ..HttpCall::default() }))
         }
         DeValue::Table(_) => {
             let inner = section.inner("http", Table::Request, problems)?;
@@ -184,11 +193,47 @@ fn request(section: &Section<'_>, problems: &mut Problems) -> Option<Call> {
             };
             inner.needed_text("url", problems)?;
             let url = inner.parsed("url", "bad-url", address, problems)?;
-            Some(Call::Http { method: method.to_owned(), url })
+            let body_file = match inner.find("body-file") {
+                Some(_) => Some(inner.parsed("body-file", "bad-path", value::file_path, problems)?),
+                None => None,
+            };
+            let words = inner.texts("headers", problems).unwrap_or_default();
+            let headers: Vec<Option<_>> = words.iter().map(|word| header(word, problems)).collect();
+            let headers = headers.into_iter().collect::<Option<_>>()?;
+            Some(Call::Http(HttpCall { method: method.to_owned(), url, body_file, headers }))
         }
         other => {
             wrong_type(&found.spot, "a URL or a table", other, problems);
             None
         }
     }
+}
+
+/// Headers that hold what does not belong in this file.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
+
+/// `Name: value`.
+fn header(word: &super::raw::Word<'_>, problems: &mut Problems) -> Option<(String, String)> {
+    let (name, value) = word.parse("bad-header", split_header, problems)?;
+    if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        problems.error_hint(
+            &word.spot,
+            "secret-in-config",
+            format!("`{name}`: a secret does not belong in this file"),
+            "use a program in `run` that reads it from a file of its own",
+        );
+        return None;
+    }
+    Some((name, value))
+}
+
+fn split_header(text: &str) -> Result<(String, String), BadName> {
+    // RFC 9110 §5.6.2: a token.
+    let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    text.split_once(':')
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .filter(|(name, _)| !name.is_empty() && name.bytes().all(is_token))
+        .filter(|(_, value)| value.bytes().all(|c| c.is_ascii_graphic() || c == b' '))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or(BadName("a header is written as \"Name: value\", in ASCII"))
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy_window::DeployWindow;
 use super::endpoint::Endpoint;
+use super::form::Form;
 use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
@@ -173,7 +174,8 @@ impl Default for Rights {
 /// One extra rendering of a generation at an absolute path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    pub part: Part,
+    pub form: Form,
+    /// A file, save for [`Form::Tree`]: there the directory `ROOT/live/NAME`.
     pub path: String,
     pub rights: Arc<Rights>,
 }
@@ -301,10 +303,20 @@ pub enum Call {
         signal: String,
         target: SignalTarget,
     },
-    Http {
-        method: String,
-        url: String,
-    },
+    Http(HttpCall),
+    /// The runtime socket of haproxy, which takes certificates without a reload.
+    Haproxy(String),
+}
+
+/// One HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpCall {
+    pub method: String,
+    pub url: String,
+    /// A file sent in place of the event, such as the configuration to load.
+    pub body_file: Option<String>,
+    /// Names and values; none of them secret.
+    pub headers: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 mod check;
 pub mod exec;
+pub mod haproxy;
 pub mod http;
 pub mod parts;
 mod run;
@@ -11,6 +12,7 @@ pub mod signal;
 use std::sync::Arc;
 
 pub use exec::ExecHook;
+pub use haproxy::HaproxyHook;
 pub use http::HttpHook;
 pub use parts::PartsHook;
 pub use signal::SignalHook;
@@ -28,6 +30,7 @@ pub fn build(spec: &HookSpec, clock: &Clock) -> Result<Arc<dyn Hook>, Failure> {
         Call::Run(argv) => Arc::new(ExecHook::new(spec, argv, clock)),
         Call::Parts(dir) => Arc::new(PartsHook::new(spec, dir, clock)),
         Call::Signal { signal, target } => Arc::new(SignalHook::new(spec, signal, target, clock)?),
-        Call::Http { method, url } => Arc::new(HttpHook::new(spec, method, url, clock)?),
+        Call::Http(request) => Arc::new(HttpHook::new(spec, request, clock)?),
+        Call::Haproxy(socket) => Arc::new(HaproxyHook::new(spec, socket, clock)),
     })
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use nolapse::core::event::{Deployed, Deployment, Moment};
 use nolapse::core::failure::{Class, Failure, Fault};
 use nolapse::core::name::{HookId, LineageId};
-use nolapse::core::spec::{Call, HookSpec, SignalTarget};
+use nolapse::core::spec::{Call, HookSpec, HttpCall, SignalTarget};
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::hook;
 use nolapse::ports::Hook;
@@ -360,7 +360,7 @@ async fn service(answer: &'static str) -> (u16, Arc<Mutex<String>>) {
 }
 
 fn request(method: &str, url: String) -> HookSpec {
-    spec(Call::Http { method: method.into(), url })
+    spec(Call::Http(HttpCall { method: method.into(), url, ..HttpCall::default() }))
 }
 
 #[tokio::test]

@@ -279,7 +279,7 @@ pub const FAILURES: [Row; 62] = [
     row("F57", "the agent deletes too much", By(&[
         "what_left_the_configuration_is_kept_until_it_is_forgotten",
         "a_certificate_that_leaves_the_configuration_is_kept_and_not_renewed",
-        "current_previous_shown_and_unknown_newer_ones_stay",
+        "what_the_record_keeps_what_is_shown_and_unknown_newer_ones_stay",
     ], "")),
     row("F58", "certificates that nobody manages", Proof::None("there is no discovery yet")),
     row("F59", "a silent alarm", By(&[
