@@ -190,7 +190,15 @@ impl Rig {
         let judged = self.judge(&ran, outcome.codes, outcome.may_succeed);
         self.mend(lie);
         judged.and_then(|()| {
-            let again = self.site.run(&["deploy"]);
+            let mut again = self.site.run(&["deploy"]);
+            // A server that reloads may reset a connection that a worker of before had taken.
+            wait_for(PATIENCE, || {
+                let paid = again.code == Some(0);
+                if !paid {
+                    again = self.site.run(&["deploy"]);
+                }
+                paid
+            });
             let line = self.site.status(NAME);
             let well = again.code == Some(0) && line["standing"] == "observed" && self.truth();
             if well { Ok(()) } else { Err(format!("not mended: {again:?}\n{line}")) }
