@@ -4,6 +4,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Event};
@@ -13,6 +14,7 @@ use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::{IssuerId, LineageId, Token};
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
+use crate::core::spec::SecretSource;
 use crate::core::time::{Interval, Span, Timestamp};
 
 /// What every port answers with; boxed by hand, so no macro crate is needed.
@@ -202,6 +204,9 @@ pub struct RenewalInfo {
     /// Clamped to [1 minute, 1 day] by the adapter.
     pub retry_after: Span,
 }
+
+/// Reads a secret when it is needed, and only then. Code of its failures: `secret-missing`.
+pub type Secrets = Arc<dyn Fn(&SecretSource) -> Result<Content, Failure> + Send + Sync>;
 
 /// What a CA's directory says without an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use nolapse::codec::bundle::{Bundle, BundleError, Expected, digests, pair_of};
+use nolapse::codec::form::{self, Source};
+use nolapse::codec::pkcs12::Password;
 use nolapse::codec::{digest, pem};
 use nolapse::core::failure::{Class, Fault};
+use nolapse::core::form::Form;
 use nolapse::core::layout::Content;
 use nolapse::core::name::SubjectName;
-use nolapse::core::spec::{KeyKind, Part};
+use nolapse::core::record::Issued;
+use nolapse::core::spec::{KeyKind, Part, SecretSource};
 use nolapse::core::time::{Interval, Span, Timestamp};
 use nolapse::sys::keys::{Keys, PLACEHOLDER_ISSUER, PrivateKey};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -266,5 +270,64 @@ fn t12_no_part_of_a_key_is_printed() {
     let printed = format!("{ours:?} {bundle:?} {:?} {:?}", bundle.to_content(), bundle.render());
     for line in secret.lines().filter(|line| !line.starts_with('-')) {
         assert!(!printed.contains(&line[..16]), "{printed}");
+    }
+}
+
+#[tokio::test]
+async fn law_an_output_says_by_itself_which_generation_it_is_of() {
+    let root = root("Root");
+    let mut generations = Vec::new();
+    for (number, kind) in (1..).zip([KeyKind::EcdsaP256, KeyKind::Rsa2048]) {
+        let ours = key(kind).await;
+        let bundle = receive(&issue(&leaf(&["a.example"]), &ours, &root), &ours, &["a.example"]).unwrap();
+        let texts = bundle.render();
+        let issued = Issued {
+            number,
+            leaf: bundle.leaf().clone(),
+            issuer: None,
+            profile: None,
+            key_kind: kind,
+            names: names(&["a.example"]),
+            at: NOW,
+            order: String::new(),
+            revoked: false,
+            digests: digests(&texts),
+        };
+        generations.push((bundle, texts, issued));
+    }
+    let (right, wrong) = (Password::new(b"changeit").unwrap(), Password::new(b"changed it").unwrap());
+    let single = [
+        Form::KeyFirst,
+        Form::CertDer,
+        Form::KeyDer,
+        Form::Pkcs12 { password: SecretSource::Env("P".into()) },
+    ];
+    // The chain alone is the CA's, so it is of both.
+    let texts = Part::ALL.into_iter().filter(|part| *part != Part::Chain).map(Form::from);
+    for form in texts.chain(single) {
+        for (bundle, texts, issued) in &generations {
+            let source = Source { bundle, texts, name: "a.example" };
+            let content = form::encode(&form, &source, Some(&right)).unwrap();
+            let shows = |bytes: &[u8], issued: &Issued, word: &Password| {
+                form::shows(&form, bytes, issued, Some(word))
+            };
+            for (_, _, other) in &generations {
+                let same = other.number == issued.number;
+                assert_eq!(shows(content.bytes(), other, &right), same, "{form:?}");
+            }
+            let sealed = matches!(form, Form::Pkcs12 { .. });
+            assert_eq!(shows(content.bytes(), issued, &wrong), !sealed, "{form:?}: another password");
+            // Whatever byte changes, whatever is missing, whatever comes after: it is nobody's.
+            for at in (0..content.len()).step_by(content.len() / 40) {
+                let mut bytes = content.bytes().to_vec();
+                bytes[at] ^= 4;
+                assert!(!shows(&bytes, issued, &right), "{form:?}: byte {at}");
+                assert!(!shows(&content.bytes()[..at], issued, &right), "{form:?}: cut at {at}");
+            }
+            assert!(!shows(&[content.bytes(), b"\n"].concat(), issued, &right), "{form:?}");
+            let told = form::leaf_in(&form, content.bytes(), Some(&right));
+            let key_alone = matches!(form, Form::KeyDer | Form::Text(Part::Privkey));
+            assert_eq!(told, (!key_alone).then(|| issued.leaf.clone()), "{form:?}");
+        }
     }
 }

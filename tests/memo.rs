@@ -18,6 +18,7 @@ use nolapse::core::decide::{Issuance, Reason, Request, Upkeep, renewal_point};
 use nolapse::core::deploy_window::DeployWindow;
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::event::Event;
+use nolapse::core::form::Form;
 use nolapse::core::layout::{self, Content};
 use nolapse::core::leaf::mix;
 use nolapse::core::list::List;
@@ -26,7 +27,7 @@ use nolapse::core::record::{
     ChallengeKind, Debt, EndpointNote, Foreign, HeldBack, HookNote, Installed, Issued, LineageRecord, Pause,
     Pin, Reading, Receipt, Sight,
 };
-use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Output, Part, Rights, Terms, Wanted};
+use nolapse::core::spec::{Around, KeyKind, LineageSpec, Origin, Output, Part, Rights, Terms, Wanted};
 use nolapse::core::time::{Interval, Span, Timestamp};
 use nolapse::ports::{Expect, Key, Probe, Reply, Sighting, Sink, Store};
 use nolapse::store::DirStore;
@@ -131,7 +132,7 @@ impl Shop {
         fs::create_dir(&live).unwrap();
         Disk::real().run(layout::install(&live.join(ID), 1, &texts, &Rights::default())).await.unwrap();
         for output in &*spec.outputs {
-            fs::write(&output.path, texts[&output.part].bytes()).unwrap();
+            fs::write(&output.path, texts[&Part::Combined].bytes()).unwrap();
             fs::set_permissions(&output.path, Permissions::from_mode(0o640)).unwrap();
         }
         let shop =
@@ -211,7 +212,7 @@ impl Shop {
 
 fn spec(dir: &Path, shape: &Shape) -> LineageSpec {
     let output = Output {
-        part: Part::Combined,
+        form: Form::Text(Part::Combined),
         path: dir.join("combined.pem").display().to_string(),
         rights: Arc::default(),
     };
@@ -225,6 +226,8 @@ fn spec(dir: &Path, shape: &Shape) -> LineageSpec {
         observe_timeout: Span::secs(30),
         rights: Arc::default(),
         deploy_window: None,
+        after: Vec::new(),
+        around: Around::default(),
     };
     LineageSpec {
         id: LineageId::parse(ID).unwrap(),

@@ -16,9 +16,12 @@ use crate::core::layout::{self, CURRENT, generation_of, part_mode};
 use crate::core::leaf::Leaf;
 use crate::core::name::LineageId;
 use crate::core::record::{Installed, Issued, LineageRecord};
-use crate::core::spec::{LineageSpec, Output, Part, Rights};
+use crate::core::spec::{LineageSpec, Part, Rights};
 use crate::core::time::Timestamp;
+use crate::ports::Secrets;
 use crate::sys::disk::{Disk, Stat};
+
+mod places;
 
 /// What is true of one lineage.
 pub struct World {
@@ -110,14 +113,14 @@ impl Agent {
         let default = Rights::default();
         let rights = spec.map_or(&default, |spec| &spec.rights);
         let target = decide::target(record, installed, now);
-        let eye = Eye { disk: &self.disk, seen: &self.seen, record, target, now };
+        let eye = Eye { disk: &self.disk, seen: &self.seen, secrets: &self.secrets, record, target, now };
+        let (live, look) = eye.live(&dir, rights, spec.is_some());
         let outputs = spec
             .map(|spec| &spec.outputs[..])
             .unwrap_or_default()
             .iter()
-            .map(|output| (PathBuf::from(&output.path), eye.output(output)))
+            .map(|output| (PathBuf::from(&output.path), eye.output(output, &live)))
             .collect();
-        let (live, look) = eye.live(&dir, rights, spec.is_some());
         (OnDisk { live, outputs }, look)
     }
 }
@@ -126,6 +129,7 @@ impl Agent {
 struct Eye<'a> {
     disk: &'a Disk,
     seen: &'a Seen,
+    secrets: &'a Secrets,
     record: &'a LineageRecord,
     target: Option<&'a Issued>,
     now: Timestamp,
@@ -232,29 +236,6 @@ impl Eye<'_> {
         let fits = self.target.is_none_or(|t| leaf.covers_all(&t.names));
         (!ours && newer && fits && !leaf.self_signed && leaf.valid_at(self.now))
             .then(|| Placement::Foreign(Box::new(leaf)))
-    }
-
-    fn output(&self, output: &Output) -> Placement {
-        let path = Path::new(&output.path);
-        let content = match self.disk.read(path, FILE_MAX) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Placement::Missing,
-            Err(error) => return Placement::Drifted(error.to_string()),
-        };
-        let digest = digest::sha256(content.bytes());
-        let issued = self.record.kept().find(|issued| issued.digests.get(&output.part) == Some(&digest));
-        if let Some(issued) = issued {
-            let mode = part_mode(output.part, &output.rights);
-            let differ = |stat: Stat| Owners::of(self.disk, &output.rights).differ(&stat, mode);
-            return match self.disk.stat(path).map_or_else(|error| Some(error.to_string()), differ) {
-                Some(what) => Placement::Drifted(what),
-                None => Placement::Shows(issued.number),
-            };
-        }
-        bundle::leaf_of(content.bytes())
-            .ok()
-            .and_then(|leaf| self.foreign(leaf))
-            .unwrap_or_else(|| Placement::Drifted("holds something else".into()))
     }
 }
 

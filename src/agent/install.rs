@@ -6,18 +6,14 @@ use std::path::Path;
 use crate::agent::book::Book;
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
-use crate::codec::bundle;
 use crate::core::decide::{Placement, Reason, Request, outputs_held, pinned};
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
-use crate::core::layout::{self, FileRights, Rendering};
+use crate::core::layout;
 use crate::core::record::{CheckBefore, GenerationNumber, HookNote, Issued};
 use crate::core::retention::prunable;
-use crate::core::spec::{LineageSpec, Output};
+use crate::core::spec::LineageSpec;
 use crate::ports::Key;
-
-/// Largest file kept as a backup before our first write to its path, in bytes.
-const BACKUP_MAX: usize = 1 << 20;
 
 impl Agent {
     /// Writes generation `number` to every place that does not show it.
@@ -60,7 +56,7 @@ impl Agent {
             });
         }
         if !outputs_held(&world.disk, request) {
-            self.write_outputs(spec, world, &texts, number).await?;
+            self.write_outputs(spec, world, &bundle, &texts, number).await?;
         }
         Ok(())
     }
@@ -112,80 +108,6 @@ impl Agent {
         Ok(())
     }
 
-    async fn write_outputs(
-        &self,
-        spec: &LineageSpec,
-        world: &mut World,
-        texts: &Rendering,
-        number: GenerationNumber,
-    ) -> Result<(), Failure> {
-        let wrong: Vec<&Output> = spec
-            .outputs
-            .iter()
-            .zip(&world.disk.outputs)
-            .filter(|(_, (_, placement))| *placement != Placement::Shows(number))
-            .map(|(output, _)| output)
-            .collect();
-        if wrong.is_empty() {
-            return Ok(());
-        }
-        for output in &wrong {
-            self.back_up(spec, world, output).await?;
-        }
-        let before = world.installed.value.written.clone();
-        world.installed.value.written.extend(wrong.iter().map(|output| output.path.clone()));
-        if world.installed.value.written != before {
-            Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
-        }
-        for output in wrong {
-            self.write(layout::output(output, texts)).await?;
-            self.tell(&Event::Installed {
-                lineage: spec.id.clone(),
-                generation: number,
-                path: output.path.clone(),
-                why: output.part.file_name(),
-            });
-        }
-        Ok(())
-    }
-
-    /// Keeps what lay at an output before we first write there.
-    async fn back_up(&self, spec: &LineageSpec, world: &mut World, output: &Output) -> Result<(), Failure> {
-        let path = Path::new(&output.path);
-        if world.installed.value.written.contains(&output.path) {
-            return Ok(());
-        }
-        let content = match self.disk.read(path, BACKUP_MAX) {
-            Ok(content) => content,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => {
-                return Err(Failure::refused(
-                    Fault::Host,
-                    "output-unreadable",
-                    format!(
-                        "{} is there but can't be read, so it is not replaced: {error}; move it away",
-                        output.path
-                    ),
-                ));
-            }
-        };
-        if let Ok(leaf) = bundle::leaf_of(content.bytes()) {
-            self.tell(&Event::ForeignFound {
-                lineage: spec.id.clone(),
-                path: output.path.clone(),
-                leaf: Box::new(leaf),
-            });
-        }
-        let backup = format!("{}.before-nolapse", output.path);
-        if self.disk.stat(Path::new(&backup)).is_ok() {
-            return Ok(());
-        }
-        // It may hold a key: nobody but the owner of this process reads the copy.
-        self.write(layout::replace(Path::new(&backup), content, FileRights::mode(0o600))).await?;
-        world.installed.value.backups.insert(backup);
-        Ok(())
-    }
-
     /// Removes generations that nothing needs: directories under `live/`, then store entries.
     pub(super) async fn prune(&self, scene: &Scene, world: &World) -> Result<(), Failure> {
         let record = &world.record.value;
@@ -208,7 +130,7 @@ impl Agent {
         names.iter().filter_map(|name| layout::generation_of(name)).collect()
     }
 
-    async fn write(&self, ops: Vec<layout::FsOp>) -> Result<(), Failure> {
+    pub(super) async fn write(&self, ops: Vec<layout::FsOp>) -> Result<(), Failure> {
         self.disk.run(ops).await.map_err(|error| {
             Failure::transient(
                 Fault::Host,

@@ -2,6 +2,7 @@
 //! left to do now. Names no adapter; everything outward goes through a port.
 
 mod book;
+mod bracket;
 mod canary;
 mod claim;
 mod clean_up;
@@ -13,6 +14,7 @@ mod install;
 mod look;
 mod notify;
 mod once;
+mod outputs;
 mod pin;
 mod placeholder;
 mod pursue;
@@ -35,7 +37,7 @@ use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
 use crate::core::spec::Wanted;
-use crate::ports::{Ca, Hook, Probe, Sink, Solver, Store};
+use crate::ports::{Ca, Hook, Probe, Secrets, Sink, Solver, Store};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
@@ -58,9 +60,11 @@ pub struct Agent {
     pub clock: Clock,
     pub disk: Disk,
     pub keys: Keys,
+    secrets: Secrets,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
     canaries: canary::Canaries,
+    brackets: bracket::Brackets,
     hands: hands::Hands,
     seen: seen::Seen,
     recent: book::Decoded,
@@ -100,9 +104,11 @@ impl Agent {
             clock: parts.clock,
             disk: parts.disk,
             keys: parts.keys,
+            secrets: Arc::new(|_| Err(outputs::no_secrets())),
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
             canaries: canary::Canaries::default(),
+            brackets: bracket::Brackets::default(),
             hands: hands::Hands::default(),
             seen: seen::Seen::default(),
             recent: book::Decoded::default(),
@@ -116,6 +122,13 @@ impl Agent {
     #[must_use]
     pub fn remembering(mut self, files: PathBuf, writes: bool) -> Self {
         self.seen = seen::Seen::in_files(files, writes);
+        self
+    }
+
+    /// Lets it ask for the passwords of outputs; without this it knows none.
+    #[must_use]
+    pub fn trusted_with(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
         self
     }
 

@@ -3,6 +3,7 @@
 
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::Bundle;
+use crate::codec::form::Source;
 use crate::core::decide::Placement;
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
@@ -38,7 +39,7 @@ impl Agent {
         let mut ops = layout::install(&dir, PLACEHOLDER, &texts, &spec.rights);
         for output in &spec.outputs {
             if self.disk.stat(std::path::Path::new(&output.path)).is_err() {
-                ops.extend(layout::output(output, &texts));
+                ops.extend(self.plan_output(output, &Source::new(&bundle, &texts, spec))?);
             }
         }
         self.disk.run(ops).await.map_err(|error| {

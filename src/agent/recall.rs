@@ -11,6 +11,7 @@ use crate::codec::seen::Judged;
 use crate::core::census::Row;
 use crate::core::decide::Request;
 use crate::core::failure::Failure;
+use crate::core::form::Form;
 use crate::core::ladder::Ladder;
 use crate::core::memo::Memo;
 use crate::core::name::LineageId;
@@ -104,6 +105,10 @@ impl Agent {
 
     pub(super) fn told_of_outputs(&self, told: &mut Told, spec: &LineageSpec) -> Option<()> {
         for output in &*spec.outputs {
+            // What is read with a secret, or is more than one file, is read each time.
+            if matches!(output.form, Form::Pkcs12 { .. } | Form::Tree) {
+                return None;
+            }
             // A link says nothing of what it leads to.
             told.ask(&self.disk, output.path.as_ref()).filter(|stat| stat.kind == FileKind::File)?;
         }

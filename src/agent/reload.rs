@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OnceCell, oneshot};
 
 use crate::agent::{Agent, Scene};
-use crate::core::event::{Deployed, Deployment};
+use crate::core::event::{Deployed, Deployment, Moment};
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, LineageId};
 use crate::core::time::{Span, Timestamp};
@@ -175,7 +175,13 @@ impl Agent {
                 return Told::CheckFailed { failure, refuses };
             }
         }
-        let deployment = Deployment { version: 1, hook: id.clone(), at: self.clock.now(), lineages };
+        let deployment = Deployment {
+            version: 1,
+            event: Moment::Deploy,
+            hook: id.clone(),
+            at: self.clock.now(),
+            lineages,
+        };
         match hook.call(&deployment).await {
             Ok(()) => Told::Done,
             Err(failure) => {

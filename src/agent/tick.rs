@@ -48,6 +48,8 @@ pub struct Outcome {
 /// What one pass has to do with the others.
 pub(super) struct Course<'a> {
     pub hand: Hand<'a>,
+    /// Until when another process that holds the lineage is waited for.
+    deadline: Timestamp,
     /// While it is renewed, others that tell the same services wait for it a little.
     coming: Option<Coming<'a>>,
     /// It goes ahead of others at its services.
@@ -73,10 +75,14 @@ impl Agent {
         let scene = self.scene();
         let mut outcome = Outcome::begun(id, self.clock.now() + AFTER_BREAKAGE);
         let hand = self.hands.take().await;
+        let deadline = self.clock.now() + patience;
         let done = match self.look_first(&scene, id, &request, &mut outcome).await {
             Ok(None) => Ok(()),
             // All that work may need is a large piece of memory, and most ticks have none.
-            Ok(Some(seen)) => Box::pin(self.pass(&scene, request, patience, seen, &mut outcome, hand)).await,
+            Ok(Some(seen)) => {
+                let course = Course { hand, deadline, coming: None, first: None, follows: false };
+                Box::pin(self.pass(&scene, id, request, seen, &mut outcome, course)).await
+            }
             Err(failure) => Err(failure),
         };
         if let Err(failure) = done {
@@ -126,16 +132,13 @@ impl Agent {
     async fn pass(
         &self,
         scene: &Arc<Scene>,
+        id: &LineageId,
         mut request: Request,
-        patience: Span,
         seen: (World, Plan),
         outcome: &mut Outcome,
-        hand: Hand<'_>,
+        mut course: Course<'_>,
     ) -> Result<(), Failure> {
-        let id = &outcome.id.clone();
-        let mut course = Course { hand, coming: None, first: None, follows: false };
         let spec = scene.wanted.lineages.get(id);
-        let deadline = self.clock.now() + patience;
         let mut guard = None;
         let mut hurry = request.hurry;
         // One pass tries once, whatever the next decision would allow.
@@ -168,7 +171,7 @@ impl Agent {
                 };
             }
             if guard.is_none() {
-                match self.claim(id, deadline).await? {
+                match self.claim(id, course.deadline).await? {
                     Claim::Held(held) => {
                         guard = Some(held);
                         // Whoever held it may have done the work: look again.
@@ -310,13 +313,19 @@ impl Agent {
             Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
             Issuance::Resume => {
                 self.storable().await?;
-                self.pursue(scene, spec, world, None).await.map(|()| true)
+                self.open_bracket(scene, spec).await;
+                let issued = self.pursue(scene, spec, world, None).await;
+                self.close_bracket(scene, spec).await;
+                issued.map(|()| true)
             }
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
-                match self.prepare(scene, spec, world, &names).await {
+                self.open_bracket(scene, spec).await;
+                let issued = match self.prepare(scene, spec, world, &names).await {
                     Ok(key) => self.pursue(scene, spec, world, Some(key)).await.map(|()| true),
                     Err(failure) => self.fail(scene, spec, world, failure, true).await.map(|()| false),
-                }
+                };
+                self.close_bracket(scene, spec).await;
+                issued
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::agent::gather::World;
 use crate::agent::notify::deployed;
 use crate::core::decide::Placement;
 use crate::core::endpoint::Endpoint;
-use crate::core::event::Deployment;
+use crate::core::event::{Deployment, Moment};
 use crate::core::failure::{Failure, Fault};
 use crate::core::ladder::judge;
 use crate::core::name::{HookId, LineageId, SubjectName};
@@ -82,6 +82,7 @@ impl Agent {
             }
             let deployment = Deployment {
                 version: 1,
+                event: Moment::Deploy,
                 hook: hook_id.clone(),
                 at: self.clock.now(),
                 lineages: vec![deployed(&scene, id, issued)],

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Secrets;
 use super::directory::Directory;
 use super::http::{Answer, Transport};
 use super::jws::{AccountKey, BadKey, MacKey, Signer};
@@ -15,7 +14,7 @@ use super::problem::{Call, eab_required};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::Content;
 use crate::core::spec::{Eab, IssuerSpec, SecretSource};
-use crate::ports::{Expect, Key, Revision, Store, StoreError};
+use crate::ports::{Expect, Key, Revision, Secrets, Store, StoreError};
 
 /// An account that the CA knows, as far as we know.
 pub(super) struct Registered {

@@ -13,7 +13,6 @@ use instant_acme::{
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-use super::Secrets;
 use super::account::{NONCE_TRIES, Registrar};
 use super::courier::{Courier, Exchange, last_status, recorded};
 use super::directory::Directory;
@@ -27,7 +26,7 @@ use crate::core::layout::Content;
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
 use crate::core::spec::{IssuerSpec, Profile};
 use crate::core::time::Span;
-use crate::ports::{Ca, Greeting, RenewalInfo, Reply, Store};
+use crate::ports::{Ca, Greeting, RenewalInfo, Reply, Secrets, Store};
 use crate::sys::clock::Clock;
 
 /// A CA that speaks ACME. Cheap to make and silent until it is asked something: an agent starts

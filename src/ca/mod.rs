@@ -20,13 +20,4 @@ mod tidy;
 mod trust;
 mod view;
 
-use std::sync::Arc;
-
 pub use acme::AcmeCa;
-
-use crate::core::failure::Failure;
-use crate::core::layout::Content;
-use crate::core::spec::SecretSource;
-
-/// Reads a secret when it is needed, and only then.
-pub type Secrets = Arc<dyn Fn(&SecretSource) -> Result<Content, Failure> + Send + Sync>;

@@ -11,6 +11,7 @@ use crate::cli::finding::Finding;
 use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
+use crate::core::form::Form;
 use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
 use crate::core::time::Span;
 use crate::sys::disk::Disk;
@@ -203,7 +204,9 @@ impl Host<'_> {
         }
         for spec in self.wanted.lineages.values() {
             for output in &spec.outputs {
-                if let Some(dir) = Path::new(&output.path).parent() {
+                // Of a tree only the root must be there.
+                let up = if output.form == Form::Tree { 2 } else { 1 };
+                if let Some(dir) = Path::new(&output.path).ancestors().nth(up) {
                     add(dir, format!("the directory of an output of {}", spec.id));
                 }
             }
@@ -294,7 +297,7 @@ impl Host<'_> {
 
     fn programs(&self) -> Vec<Finding> {
         let mut found = Vec::new();
-        let used = |id| self.wanted.lineages.values().any(|spec| spec.hooks.contains(id));
+        let used = |id| self.wanted.lineages.values().any(|spec| spec.all_hooks().any(|hook| hook == id));
         for hook in self.wanted.hooks.values().filter(|hook| used(&hook.id)) {
             let mut argvs: Vec<_> = hook.check.iter().map(|argv| ("check", argv)).collect();
             match &hook.call {
@@ -308,7 +311,30 @@ impl Host<'_> {
                         );
                     }
                 }
-                Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http { .. } => {}
+                Call::Parts(dir) => {
+                    if let Err(error) = access(Path::new(dir), Access::READ_OK | Access::EXEC_OK) {
+                        let what = format!("{}: the programs in {dir} can't be listed", hook.id);
+                        let found_there = Finding::error("hook-missing", what).seen(error.to_string());
+                        found.push(found_there.fix("make the directory, or let this user read it"));
+                    }
+                }
+                Call::Haproxy(socket) => {
+                    if let Err(error) = access(Path::new(socket), Access::WRITE_OK) {
+                        found.push(
+                            Finding::warning("no-haproxy-socket", format!("{}: {socket} can't be opened", hook.id))
+                                .seen(error.to_string())
+                                .fix("start haproxy with `stats socket … level admin`, and let this user's group write to it"),
+                        );
+                    }
+                }
+                Call::Signal { target: SignalTarget::Process(_), .. } | Call::Http(_) => {}
+            }
+            if let Some(user) = hook.user.as_ref().filter(|_| !rustix::process::geteuid().is_root()) {
+                let what = format!("{} is to run as {user}, and only root can become somebody else", hook.id);
+                let fix = "run the agent as root, or let the hook ask systemd to start a unit of that user";
+                found.push(
+                    Finding::warning("hook-user", what).seen(format!("the agent is {}", self.owner)).fix(fix),
+                );
             }
             for (role, argv) in argvs {
                 found.extend(self.program(hook.id.as_str(), role, argv));
@@ -318,8 +344,13 @@ impl Host<'_> {
     }
 
     fn program(&self, hook: &str, role: &str, argv: &[String]) -> Option<Finding> {
-        let program =
-            Program { argv: argv.to_vec(), env: Vec::new(), stdin: Vec::new(), timeout: Span::MINUTE };
+        let program = Program {
+            argv: argv.to_vec(),
+            env: Vec::new(),
+            stdin: Vec::new(),
+            timeout: Span::MINUTE,
+            user: None,
+        };
         let what = format!("the {role} of {hook} can't run");
         let fix = if manager_call(argv).is_some() {
             "this host has no systemd; tell the server by  signal  or  http  instead".to_owned()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::owner::SERVICE_USER;
 use crate::config::{AgentSettings, MetricsListen};
+use crate::core::form::Form;
 use crate::core::spec::{Call, Listen, Rights, SecretSource, SolverKind, Wanted};
 use crate::wire;
 
@@ -68,13 +69,23 @@ impl Needs {
         for spec in wanted.lineages.values() {
             needs.give(&spec.rights);
             for output in &spec.outputs {
-                needs.write_beside(Path::new(&output.path), &format!("outputs of {}", spec.id));
+                let (path, why) = (Path::new(&output.path), format!("outputs of {}", spec.id));
+                match path.ancestors().nth(2) {
+                    Some(root) if output.form == Form::Tree => needs.write(root, &why),
+                    _ => needs.write_beside(path, &why),
+                }
                 needs.give(&output.rights);
             }
         }
         needs.solvers(wanted);
         needs.hooks(wanted);
-        for source in wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key)) {
+        let bindings = wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
+        let outputs = wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
+        let passwords = outputs.filter_map(|output| match &output.form {
+            Form::Pkcs12 { password } => Some(password),
+            _ => None,
+        });
+        for source in bindings.chain(passwords) {
             match source {
                 SecretSource::Credential(name) => drop(needs.credentials.insert(name.clone())),
                 SecretSource::Env(name) => drop(needs.variables.insert(name.clone())),
@@ -116,12 +127,12 @@ impl Needs {
     }
 
     fn hooks(&mut self, wanted: &Wanted) {
-        let used = |id| wanted.lineages.values().any(|spec| spec.hooks.contains(id));
+        let used = |id| wanted.lineages.values().any(|spec| spec.all_hooks().any(|hook| hook == id));
         for hook in wanted.hooks.values().filter(|hook| used(&hook.id)) {
             match &hook.call {
                 Call::Run(argv) => self.manager(argv),
                 Call::Signal { .. } => self.signals = true,
-                Call::Http { .. } => {}
+                Call::Parts(_) | Call::Http(_) | Call::Haproxy(_) => {}
             }
             self.manager(hook.check.as_deref().unwrap_or_default());
         }

@@ -148,6 +148,15 @@ impl Bundle {
         self.key_kind
     }
 
+    pub(super) const fn key(&self) -> &KeyDer {
+        &self.key
+    }
+
+    /// DER, the leaf first.
+    pub(super) fn chain(&self) -> &[Vec<u8>] {
+        &self.chain
+    }
+
     /// The private key's PEM text.
     pub fn key_pem(&self) -> Content {
         pem::encode_key(&self.key)
@@ -276,7 +285,7 @@ fn certificates(chain: &[Vec<u8>]) -> Content {
 }
 
 /// One piece of memory of the right size: growing would leave copies of a key behind.
-fn concat(parts: &[&Content]) -> Content {
+pub(super) fn concat(parts: &[&Content]) -> Content {
     let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         all.extend_from_slice(part.bytes());

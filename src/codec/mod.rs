@@ -4,8 +4,10 @@
 
 pub mod bundle;
 pub mod digest;
+pub mod form;
 pub mod key;
 pub mod pem;
+pub mod pkcs12;
 pub mod seen;
 pub mod state;
 pub mod x509;

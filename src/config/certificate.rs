@@ -21,7 +21,7 @@ use super::window;
 use crate::core::deploy_window::DeployWindow;
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use crate::core::spec::{HookSpec, IssuerSpec, KeyKind, LineageSpec, Part, Rights, SolverSpec, Terms};
+use crate::core::spec::{Around, HookSpec, IssuerSpec, KeyKind, LineageSpec, Rights, SolverSpec, Terms};
 use crate::core::time::Span;
 
 /// Everything that a certificate may name. `None`: it is there, but can't be used, which was
@@ -33,6 +33,13 @@ pub(super) struct Known<'a> {
     pub hooks: BTreeMap<&'a str, Option<HookSpec>>,
     /// Layers below every certificate.
     pub defaults: Vec<Layer<'a>>,
+}
+
+impl Known<'_> {
+    fn hook(&self, id: &HookId) -> Option<&HookSpec> {
+        let service = self.services.get(id.as_str()).and_then(Option::as_ref).map(|service| &service.hook);
+        service.or_else(|| self.hooks.get(id.as_str()).and_then(Option::as_ref))
+    }
 }
 
 /// What certificates have in common, kept once: ten thousand of them know a handful of terms.
@@ -135,7 +142,7 @@ pub(super) fn resolve(
     let (names, Agreed { terms, observe }) = (names?, terms?);
     let endpoints = expand(&observe, &names, &section, problems)?;
     judge_names(&names, &terms, known, &entry.head, problems);
-    let outputs = output::outputs(&own, &terms.rights, agent, problems)?;
+    let outputs = output::outputs(&id, &own, &section, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
         names: names.into(),
@@ -296,6 +303,10 @@ fn terms(
     let services = look_up(services, "service", "unknown-service", &[&known.services], problems);
     let hooks = words(section, "hooks", problems);
     let hooks = look_up(hooks, "hook", "unknown-hook", &[&known.hooks, &known.services], problems);
+    let around = ["pre-hooks", "post-hooks"].map(|key| {
+        let words = words(section, key, problems);
+        look_up(words, "hook", "unknown-hook", &[&known.hooks, &known.services], problems)
+    });
     let solvers = match words(section, "solver", problems) {
         Some(words) if words.is_empty() => {
             if let Some(found) = section.find("solver") {
@@ -309,7 +320,7 @@ fn terms(
         Some(words) => Some(hook::endpoints(&words, problems)?),
         None => None,
     };
-    let rights = output::rights(section, "key-mode", &Rights::default(), Part::Privkey, problems);
+    let rights = output::rights(section, "key-mode", &Rights::default(), true, problems);
     let observe_timeout = section
         .span("observe-timeout", Span::secs(1), OBSERVE_TIMEOUT_MAX, problems)
         .unwrap_or(OBSERVE_TIMEOUT);
@@ -337,11 +348,22 @@ fn terms(
     if solver_ids.is_empty() {
         solver_ids.extend(SolverId::parse(DEFAULT_SOLVER));
     }
+    let (hooks, after) =
+        in_order(ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse), |hook| {
+            known.hook(hook)
+        });
+    let [before, afterwards] = around;
+    let around = Around {
+        before: ids(before?.iter().map(|word| word.text), HookId::parse),
+        afterwards: ids(afterwards?.iter().map(|word| word.text), HookId::parse),
+    };
     let terms = common.shared(Terms {
         issuers: issuers?,
         profile,
         solvers: solver_ids,
-        hooks: ids(services.iter().chain(&hooks).map(|word| word.text), HookId::parse),
+        hooks,
+        after,
+        around,
         observe_timeout,
         deploy_window: Some(openings?).filter(|openings| !openings.is_empty()).map(DeployWindow),
         key,
@@ -349,6 +371,30 @@ fn terms(
         rights: rights?.into(),
     });
     Some(Agreed { terms, observe: observe.into() })
+}
+
+/// The hooks in the order of the list, save that each comes after those it names; and these pairs.
+fn in_order<'k>(
+    listed: Vec<HookId>,
+    spec: impl Fn(&HookId) -> Option<&'k HookSpec>,
+) -> (Vec<HookId>, Vec<(HookId, HookId)>) {
+    let mut pairs = Vec::new();
+    for hook in &listed {
+        let firsts = spec(hook).map(|spec| &spec.after[..]).unwrap_or_default();
+        let ours = firsts.iter().filter(|first| listed.contains(first));
+        pairs.extend(ours.map(|first| (hook.clone(), first.clone())));
+    }
+    let mut ordered: Vec<HookId> = Vec::with_capacity(listed.len());
+    while ordered.len() < listed.len() {
+        let ready = |hook: &&HookId| {
+            !ordered.contains(hook)
+                && pairs.iter().all(|(later, first)| later != *hook || ordered.contains(first))
+        };
+        // Circles were refused where the hooks stand.
+        let Some(next) = listed.iter().find(ready) else { return (listed, pairs) };
+        ordered.push(next.clone());
+    }
+    (ordered, pairs)
 }
 
 fn issuers(section: &Section<'_>, known: &Known<'_>, problems: &mut Problems) -> Option<Vec<IssuerId>> {

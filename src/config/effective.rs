@@ -2,15 +2,18 @@
 //! tables expanded, files merged. Read again it gives the same.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::agent::{AgentSettings, MetricsListen};
-use super::output::part_word;
 use super::preset;
 use super::resolve::Resolved;
 use super::value;
+use crate::core::form::Form;
+use crate::core::layout::output_mode;
 use crate::core::name::{HookId, IssuerId, SolverId};
 use crate::core::spec::{
-    Call, HookSpec, IssuerSpec, LineageSpec, Output, Profile, Rights, SecretSource, SignalTarget, SolverKind,
+    Call, HookSpec, HttpCall, IssuerSpec, LineageSpec, Output, Profile, Rights, SecretSource, SignalTarget,
+    SolverKind,
 };
 
 /// The effective configuration as TOML. Secrets stay where they are: only their source is named.
@@ -115,16 +118,20 @@ fn issuer(page: &mut Page, issuer: &IssuerSpec) {
     page.flag("accept-terms", issuer.accept_terms);
     profile(page, issuer.profile.as_ref());
     if let Some(eab) = &issuer.eab {
-        let (source, place) = match &eab.hmac_key {
-            SecretSource::File(path) => ("file", path),
-            SecretSource::Env(name) => ("env", name),
-            SecretSource::Credential(name) => ("credential", name),
-        };
+        let (source, place) = source(&eab.hmac_key);
         page.raw("eab", &format!("{{ kid = {}, hmac-key-{source} = {} }}", quoted(&eab.kid), quoted(place)));
     }
     page.optional("ca-file", issuer.ca_file.as_deref());
     page.optional("proxy", issuer.proxy.as_deref());
     page.flag("insecure-http", issuer.insecure_http);
+}
+
+fn source(secret: &SecretSource) -> (&'static str, &str) {
+    match secret {
+        SecretSource::File(path) => ("file", path),
+        SecretSource::Env(name) => ("env", name),
+        SecretSource::Credential(name) => ("credential", name),
+    }
 }
 
 fn profile(page: &mut Page, profile: Option<&Profile>) {
@@ -144,6 +151,7 @@ fn hook(page: &mut Page, hook: &HookSpec) {
     page.list("check", hook.check.as_deref().unwrap_or_default());
     match &hook.call {
         Call::Run(argv) => page.list(if service { "reload" } else { "run" }, argv),
+        Call::Parts(dir) => page.text("run-parts", dir),
         Call::Signal { signal, target } => {
             let (key, target) = match target {
                 SignalTarget::PidFile(path) => ("pid-file", path),
@@ -151,11 +159,28 @@ fn hook(page: &mut Page, hook: &HookSpec) {
             };
             page.raw("signal", &format!("{{ name = {}, {key} = {} }}", quoted(signal), quoted(target)));
         }
-        Call::Http { method, url } => {
-            page.raw("http", &format!("{{ method = {}, url = {} }}", quoted(method), quoted(url)));
-        }
+        Call::Http(request) => page.raw("http", &http(request)),
+        Call::Haproxy(socket) => page.text("haproxy-socket", socket),
+    }
+    page.optional("user", hook.user.as_deref());
+    if !hook.after.is_empty() {
+        page.list("after", hook.after.iter().map(HookId::as_str));
     }
     page.text("timeout", &value::span_text(hook.timeout));
+}
+
+fn http(request: &HttpCall) -> String {
+    let mut text = format!("{{ method = {}, url = {}", quoted(&request.method), quoted(&request.url));
+    if let Some(path) = &request.body_file {
+        let _ = write!(text, ", body-file = {}", quoted(path));
+    }
+    if !request.headers.is_empty() {
+        let headers: Vec<_> =
+            request.headers.iter().map(|(name, value)| quoted(&format!("{name}: {value}"))).collect();
+        let _ = write!(text, ", headers = [{}]", headers.join(", "));
+    }
+    text.push_str(" }");
+    text
 }
 
 fn certificate(page: &mut Page, spec: &LineageSpec) {
@@ -165,6 +190,11 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     profile(page, spec.profile.as_ref());
     page.list("solver", spec.solvers.iter().map(SolverId::as_str));
     page.list("hooks", spec.hooks.iter().map(HookId::as_str));
+    for (key, hooks) in [("pre-hooks", &spec.around.before), ("post-hooks", &spec.around.afterwards)] {
+        if !hooks.is_empty() {
+            page.list(key, hooks.iter().map(HookId::as_str));
+        }
+    }
     page.list("observe", spec.endpoints.iter().map(ToString::to_string));
     page.text("observe-timeout", &value::span_text(spec.observe_timeout));
     if let Some(window) = &spec.deploy_window {
@@ -175,22 +205,31 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     page.optional("owner", spec.rights.owner.as_deref());
     page.optional("group", spec.rights.group.as_deref());
     page.text("key-mode", &mode(spec.rights.key_mode));
-    if !spec.outputs.is_empty() {
-        let outputs: Vec<String> = spec.outputs.iter().map(output).collect();
+    let (trees, files): (Vec<&Output>, Vec<&Output>) =
+        spec.outputs.iter().partition(|output| output.form == Form::Tree);
+    for tree in trees {
+        let root = Path::new(&tree.path).ancestors().nth(2).and_then(Path::to_str);
+        page.optional("certbot-tree", root);
+    }
+    if !files.is_empty() {
+        let outputs: Vec<String> = files.into_iter().map(output).collect();
         page.raw("outputs", &format!("[\n  {},\n]", outputs.join(",\n  ")));
     }
 }
 
 fn output(output: &Output) -> String {
-    let Rights { owner, group, key_mode, cert_mode } = &*output.rights;
-    let mut text = format!("{{ part = {}, path = {}", quoted(part_word(output.part)), quoted(&output.path));
+    let Rights { owner, group, .. } = &*output.rights;
+    let mut text = format!("{{ part = {}, path = {}", quoted(output.form.word()), quoted(&output.path));
+    if let Form::Pkcs12 { password } = &output.form {
+        let (source, place) = source(password);
+        let _ = write!(text, ", password-{source} = {}", quoted(place));
+    }
     for (key, name) in [("owner", owner), ("group", group)] {
         if let Some(name) = name {
             let _ = write!(text, ", {key} = {}", quoted(name));
         }
     }
-    let shown = if output.part.holds_key() { *key_mode } else { *cert_mode };
-    let _ = write!(text, ", mode = {} }}", quoted(&mode(shown)));
+    let _ = write!(text, ", mode = {} }}", quoted(&mode(output_mode(output))));
     text
 }
 

@@ -1,15 +1,17 @@
 //! `[hook.NAME]` and `[service.NAME]`: what is told about a new certificate, and where it must
 //! then be seen.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use toml::de::DeValue;
 
 use super::problem::Problems;
-use super::raw::{Section, wrong_type};
+use super::raw::{Section, Word, wrong_type};
 use super::table::{METHOD_WORDS, SIGNAL_WORDS, Table};
 use super::value::{self, Url};
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId};
-use crate::core::spec::{Call, HookSpec, SignalTarget};
+use crate::core::spec::{Call, HookSpec, HttpCall, SignalTarget};
 use crate::core::time::Span;
 
 /// A service as the certificates see it.
@@ -30,12 +32,9 @@ const TIMEOUT_DEFAULT: Span = Span::MINUTE;
 pub(super) fn resolve(id: HookId, section: &Section<'_>, problems: &mut Problems) -> Option<HookSpec> {
     let check = check(section, problems);
     let timeout = timeout(section, problems);
-    let call = match section.one_of(&["run", "signal", "http"], problems)? {
-        "run" => Call::Run(program(section, "run", problems)?),
-        "signal" => signal(section, problems)?,
-        _ => request(section, problems)?,
-    };
-    Some(HookSpec { id, check, call, timeout, origin: section.head.place() })
+    let call = call(section, "run", problems)?;
+    let (user, after) = (user(section, problems)?, after(section, problems)?);
+    Some(HookSpec { id, check, call, user, after, timeout, origin: section.head.place() })
 }
 
 /// Reads one service; `None` when it can't be used, which was then reported.
@@ -47,11 +46,9 @@ pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Prob
         None => Vec::new(),
     };
     let solvers = section.texts("solver", problems).unwrap_or_default();
-    if section.find("reload").is_none() {
-        problems.error(&section.head, "missing-key", "a service needs `reload`");
-    }
-    let call = Call::Run(program(section, "reload", problems)?);
-    let hook = HookSpec { id, check, call, timeout, origin: section.head.place() };
+    let call = call(section, "reload", problems)?;
+    let (user, after) = (user(section, problems)?, after(section, problems)?);
+    let hook = HookSpec { id, check, call, user, after, timeout, origin: section.head.place() };
     Some(Service { hook, observe, solvers })
 }
 
@@ -60,6 +57,79 @@ pub(super) fn endpoints(words: &[super::raw::Word<'_>], problems: &mut Problems)
     let read: Vec<Option<Endpoint>> =
         words.iter().map(|word| word.parse("bad-endpoint", Endpoint::parse, problems)).collect();
     read.into_iter().collect()
+}
+
+/// `None`: it can't be used, which was reported.
+#[expect(clippy::option_option, reason = "left out, or wrong")]
+fn user(section: &Section<'_>, problems: &mut Problems) -> Option<Option<String>> {
+    if section.find("user").is_none() {
+        return Some(None);
+    }
+    section.parsed("user", "bad-user", super::output::account_name, problems).map(Some)
+}
+
+/// Names that are checked when all hooks are known.
+fn after(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<HookId>> {
+    if section.find("after").is_none() {
+        return Some(Vec::new());
+    }
+    let words = section.texts("after", problems)?;
+    words.iter().map(|word| word.parse("bad-name", HookId::parse, problems)).collect()
+}
+
+/// Refuses hooks that would wait for each other, or for something that there is not.
+pub(super) fn check_order<'a>(
+    sections: &[(&'a str, &Section<'a>)],
+    known: &[&dyn super::certificate::Names],
+    problems: &mut Problems,
+) -> Vec<&'a str> {
+    let mut wrong = Vec::new();
+    let waits: BTreeMap<&str, Vec<Word<'a>>> = sections
+        .iter()
+        // What is no list of texts was reported when the hook was read.
+        .filter_map(|(name, section)| Some((*name, section.texts("after", &mut Problems::default())?)))
+        .collect();
+    for (name, section) in sections {
+        let words = waits.get(name).map(Vec::as_slice).unwrap_or_default();
+        let unknown = words.iter().filter(|word| {
+            !super::certificate::refuse_unknown_name(word, "hook", "unknown-hook", known, problems)
+        });
+        let mut bad = unknown.count() > 0;
+        let mut todo: Vec<&str> = words.iter().map(|word| word.text).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(next) = todo.pop() {
+            if next == *name {
+                let words = format!("`{name}` comes after itself, by way of others perhaps");
+                problems.error(&section.head, "hook-cycle", words);
+                bad = true;
+                break;
+            }
+            if seen.insert(next) {
+                todo.extend(waits.get(next).into_iter().flatten().map(|word| word.text));
+            }
+        }
+        if bad {
+            wrong.push(*name);
+        }
+    }
+    wrong
+}
+
+/// Exactly one way of telling; `run` is what a program's key is called here.
+fn call(section: &Section<'_>, run: &'static str, problems: &mut Problems) -> Option<Call> {
+    let ways: &[&str] = match run {
+        "run" => &["run", "run-parts", "signal", "http", "haproxy-socket"],
+        _ => &[run, "signal", "http", "haproxy-socket"],
+    };
+    Some(match section.one_of(ways, problems)? {
+        "run-parts" => Call::Parts(section.parsed("run-parts", "bad-path", value::file_path, problems)?),
+        "signal" => signal(section, problems)?,
+        "http" => request(section, problems)?,
+        "haproxy-socket" => {
+            Call::Haproxy(section.parsed("haproxy-socket", "bad-path", value::file_path, problems)?)
+        }
+        run => Call::Run(program(section, run, problems)?),
+    })
 }
 
 fn timeout(section: &Section<'_>, problems: &mut Problems) -> Span {
@@ -119,7 +189,7 @@ fn request(section: &Section<'_>, problems: &mut Problems) -> Option<Call> {
     match found.value {
         DeValue::String(_) => {
             let url = section.parsed("http", "bad-url", address, problems)?;
-            Some(Call::Http { method: "POST".to_owned(), url })
+            Some(Call::Http(HttpCall { method: "POST".to_owned(), url, ..HttpCall::default() }))
         }
         DeValue::Table(_) => {
             let inner = section.inner("http", Table::Request, problems)?;
@@ -129,11 +199,47 @@ fn request(section: &Section<'_>, problems: &mut Problems) -> Option<Call> {
             };
             inner.needed_text("url", problems)?;
             let url = inner.parsed("url", "bad-url", address, problems)?;
-            Some(Call::Http { method: method.to_owned(), url })
+            let body_file = match inner.find("body-file") {
+                Some(_) => Some(inner.parsed("body-file", "bad-path", value::file_path, problems)?),
+                None => None,
+            };
+            let words = inner.texts("headers", problems).unwrap_or_default();
+            let headers: Vec<Option<_>> = words.iter().map(|word| header(word, problems)).collect();
+            let headers = headers.into_iter().collect::<Option<_>>()?;
+            Some(Call::Http(HttpCall { method: method.to_owned(), url, body_file, headers }))
         }
         other => {
             wrong_type(&found.spot, "a URL or a table", other, problems);
             None
         }
     }
+}
+
+/// Headers that hold what does not belong in this file.
+const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-api-key"];
+
+/// `Name: value`.
+fn header(word: &super::raw::Word<'_>, problems: &mut Problems) -> Option<(String, String)> {
+    let (name, value) = word.parse("bad-header", split_header, problems)?;
+    if SECRET_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        problems.error_hint(
+            &word.spot,
+            "secret-in-config",
+            format!("`{name}`: a secret does not belong in this file"),
+            "use a program in `run` that reads it from a file of its own",
+        );
+        return None;
+    }
+    Some((name, value))
+}
+
+fn split_header(text: &str) -> Result<(String, String), BadName> {
+    // RFC 9110 §5.6.2: a token.
+    let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    text.split_once(':')
+        .map(|(name, value)| (name.trim(), value.trim()))
+        .filter(|(name, _)| !name.is_empty() && name.bytes().all(is_token))
+        .filter(|(_, value)| value.bytes().all(|c| c.is_ascii_graphic() || c == b' '))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or(BadName("a header is written as \"Name: value\", in ASCII"))
 }

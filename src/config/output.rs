@@ -8,17 +8,19 @@ use super::agent::AgentSettings;
 use super::file::Spot;
 use super::problem::Problems;
 use super::raw::{Layer, Section, wrong_type};
-use super::table::{PART_WORDS, Table};
+use super::table::{Key, PART_WORDS, Table};
 use super::value;
-use crate::core::name::BadName;
+use crate::core::form::Form;
+use crate::core::name::{BadName, LineageId};
 use crate::core::spec::{Output, Part, Rights};
+use crate::core::tree::Tree;
 
 /// Owner, group and mode, where `base` holds what is left out.
 pub(super) fn rights(
     section: &Section<'_>,
     mode_key: &str,
     base: &Rights,
-    part: Part,
+    holds_key: bool,
     problems: &mut Problems,
 ) -> Option<Rights> {
     let mut account = |key: &str, inherited: &Option<String>| match section.find(key) {
@@ -28,7 +30,7 @@ pub(super) fn rights(
     let (owner, group) = (account("owner", &base.owner), account("group", &base.group));
     let mut rights = Rights { owner: owner?, group: group?, ..base.clone() };
     if section.find(mode_key).is_some() {
-        if part.holds_key() {
+        if holds_key {
             rights.key_mode = section.mode(mode_key, value::key_mode, problems)?;
         } else {
             rights.cert_mode = section.mode(mode_key, value::cert_mode, problems)?;
@@ -41,7 +43,7 @@ pub(super) fn rights(
 const OUTPUTS_MAX: usize = 32;
 
 /// A user's or group's name, or its number.
-fn account_name(text: &str) -> Result<String, BadName> {
+pub(super) fn account_name(text: &str) -> Result<String, BadName> {
     let fits = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '/' | ':' | ',');
     if text.is_empty() || text.len() > 255 || text.starts_with('-') || !text.chars().all(fits) {
         return Err(BadName("this is no name of a user or group"));
@@ -51,7 +53,9 @@ fn account_name(text: &str) -> Result<String, BadName> {
 
 /// All outputs of a certificate, or `None` with what is wrong reported.
 pub(super) fn outputs(
+    id: &LineageId,
     own: &Section<'_>,
+    section: &Section<'_>,
     base: &Arc<Rights>,
     agent: &AgentSettings,
     problems: &mut Problems,
@@ -94,7 +98,17 @@ pub(super) fn outputs(
     if let Some(word) = own.text("combined", problems) {
         match word.parse("bad-path", value::file_path, problems) {
             Some(path) => {
-                outputs.push((Output { part: Part::Combined, path, rights: base.clone() }, word.spot));
+                let form = Part::Combined.into();
+                outputs.push((Output { form, path, rights: base.clone() }, word.spot));
+            }
+            None => whole = false,
+        }
+    }
+    if let Some(word) = section.text("certbot-tree", problems) {
+        match word.parse("bad-path", value::file_path, problems) {
+            Some(root) => {
+                let path = Tree::path(&root, id.as_str());
+                outputs.push((Output { form: Form::Tree, path, rights: base.clone() }, word.spot));
             }
             None => whole = false,
         }
@@ -122,13 +136,25 @@ fn output(section: &Section<'_>, base: &Arc<Rights>, problems: &mut Problems) ->
     section.needed_text("path", problems);
     let path = section.parsed("path", "bad-path", value::file_path, problems);
     section.needed_text("part", problems)?;
-    let word = section.choice("part", PART_WORDS, problems)?;
-    let part = Part::ALL.into_iter().find(|part| part_word(*part) == word)?;
-    let rights = self::rights(section, "mode", base, part, problems)?;
+    let form = form(section, problems)?;
+    let rights = self::rights(section, "mode", base, form.holds_key(), problems)?;
     let rights = if rights == **base { base.clone() } else { rights.into() };
-    Some(Output { part, path: path?, rights })
+    Some(Output { form, path: path?, rights })
 }
 
-pub(super) fn part_word(part: Part) -> &'static str {
-    part.file_name().trim_end_matches(".pem")
+fn form(section: &Section<'_>, problems: &mut Problems) -> Option<Form> {
+    let word = section.choice("part", PART_WORDS, problems)?;
+    let pkcs12 = word == "pkcs12";
+    let names = Table::Output.key("password-file").map(Key::names).unwrap_or_default();
+    if let Some(found) = names.iter().filter(|_| !pkcs12).find_map(|name| section.find(name)) {
+        let spot = Spot { span: found.key, ..found.spot };
+        problems.error(&spot, "needless-password", format!("`{word}` has no password, only `pkcs12` has"));
+        return None;
+    }
+    let texts = Part::ALL.into_iter().map(Form::from);
+    let others = [Form::KeyFirst, Form::CertDer, Form::KeyDer];
+    if pkcs12 {
+        return Some(Form::Pkcs12 { password: section.secret("password", problems)? });
+    }
+    texts.chain(others).find(|form| form.word() == word)
 }

@@ -56,6 +56,24 @@ observe = ["smtp://127.0.0.1:25", "smtp://[::1]:25"]
 check = ["doveconf", "-n"]
 reload = ["systemctl", "reload", "dovecot"]
 observe = ["127.0.0.1:993", "[::1]:993"]
+
+[service.exim4]
+check = ["exim4", "-bV"]
+reload = ["systemctl", "reload", "exim4"]
+observe = ["smtp://127.0.0.1:25", "smtp://[::1]:25"]
+
+# It has no command that reads its configuration and leaves it at that.
+[service.mosquitto]
+reload = ["systemctl", "reload", "mosquitto"]
+observe = ["tls://127.0.0.1:8883", "tls://[::1]:8883"]
+
+# Reloads every cluster; a new pair that it can't use leaves the old one in force.
+[service.postgresql]
+reload = ["systemctl", "reload", "postgresql"]
+
+[service.proftpd]
+check = ["proftpd", "--configtest"]
+reload = ["systemctl", "reload", "proftpd"]
 "#;
 
 /// [`TEXT`], with each service's check as the host needs it.
@@ -101,7 +119,18 @@ pub const ENDED: [(&str, &str, &str); 2] =
     [("buypass.com", "Buypass Go SSL", "2025-10-15"), ("buypass.no", "Buypass Go SSL", "2025-10-15")];
 
 /// Names of the built-in services.
-pub const SERVICES: [&str; 6] = ["nginx", "apache2", "haproxy", "caddy", "postfix", "dovecot"];
+pub const SERVICES: [&str; 10] = [
+    "nginx",
+    "apache2",
+    "haproxy",
+    "caddy",
+    "postfix",
+    "dovecot",
+    "exim4",
+    "mosquitto",
+    "postgresql",
+    "proftpd",
+];
 
 #[cfg(test)]
 mod tests {
@@ -110,8 +139,13 @@ mod tests {
     #[test]
     fn with_the_packaged_units_every_check_runs_as_root() {
         let text = text(true);
-        assert_eq!(text.matches("nolapse-check@").count(), SERVICES.len());
-        assert!(SERVICES.iter().all(|service| text.contains(&format!("nolapse-check@{service}.service"))));
+        let checked = TEXT.matches("\ncheck = ").count();
+        assert_eq!(text.matches("nolapse-check@").count(), checked);
+        let unchecked = |service: &&str| !text.contains(&format!("nolapse-check@{service}.service"));
+        assert_eq!(
+            SERVICES.iter().copied().filter(unchecked).collect::<Vec<_>>(),
+            ["mosquitto", "postgresql"]
+        );
         assert_eq!(text.matches("reload = ").count(), TEXT.matches("reload = ").count());
     }
 }

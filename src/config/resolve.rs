@@ -201,6 +201,17 @@ fn known<'a>(outline: &Outline<'a>, agent: &AgentSettings, problems: &mut Proble
             problems.error_hint(&hook.section.head, "duplicate-table", words, hint);
         }
     }
+    let sections: Vec<_> = outline
+        .services
+        .iter()
+        .chain(&outline.hooks)
+        .map(|(name, definition)| (*name, &definition.section))
+        .collect();
+    let (mut services, mut hooks) = (services, hooks);
+    for wrong in hook::check_order(&sections, &[&services, &hooks], problems) {
+        services.entry(wrong).and_modify(|service| *service = None);
+        hooks.entry(wrong).and_modify(|hook| *hook = None);
+    }
     let mut known = Known { issuers, solvers, services, hooks, defaults: Vec::new() };
     for section in &outline.defaults {
         defaults_keys(section, problems);
@@ -279,7 +290,7 @@ fn keep_used(wanted: &mut Wanted, known: Known<'_>, outline: &Outline<'_>) {
     let lineages = &wanted.lineages;
     let issuers: BTreeSet<IssuerId> = lineages.values().flat_map(|spec| &spec.issuers).cloned().collect();
     let solvers: BTreeSet<SolverId> = lineages.values().flat_map(|spec| &spec.solvers).cloned().collect();
-    let hooks: BTreeSet<HookId> = lineages.values().flat_map(|spec| &spec.hooks).cloned().collect();
+    let hooks: BTreeSet<HookId> = lineages.values().flat_map(|spec| spec.all_hooks()).cloned().collect();
     let written = |named: &Named<'_>, name: &str| named.get(name).is_some_and(|table| !table.built_in);
     let used = |spec: &IssuerSpec| issuers.contains(&spec.id) || written(&outline.issuers, spec.id.as_str());
     wanted.issuers =

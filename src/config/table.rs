@@ -81,12 +81,13 @@ impl Table {
                  (own listener on 127.0.0.1:8089, behind the snippet that is shipped for a web server)."
             }
             Self::Service => {
-                "A program that serves certificates. Built in: `nginx`, `apache2`, `haproxy`, `postfix`, `dovecot` \
-                 and `caddy`; a table of the same name changes single keys of them."
+                "A program that serves certificates. Built in: `nginx`, `apache2`, `haproxy`, `caddy`, `postfix`, \
+                 `dovecot`, `exim4`, `mosquitto`, `postgresql` and `proftpd`; a table of the same name changes single \
+                 keys of them. Exactly one of `reload`, `signal`, `http` and `haproxy-socket`."
             }
             Self::Hook => {
                 "Any program or call that is told about a new certificate and whose success is owed. Exactly one of \
-                 `run`, `signal` and `http`."
+                 `run`, `signal`, `http` and `haproxy-socket`."
             }
             Self::Signal => "A signal, as `signal = { … }`. Exactly one of `pid-file` and `process`.",
             Self::Request => "An HTTP request, as `http = { … }` or a plain URL.",
@@ -232,7 +233,17 @@ const fn inherited(
 use Table::{Agent, Certificate, Eab, Hook, Issuer, Output, Profile, Request, Service, Signal, Solver};
 
 pub const KEY_WORDS: &[&str] = &["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
-pub const PART_WORDS: &[&str] = &["fullchain", "privkey", "cert", "chain", "combined"];
+pub const PART_WORDS: &[&str] = &[
+    "fullchain",
+    "privkey",
+    "cert",
+    "chain",
+    "combined",
+    "combined-key-first",
+    "cert-der",
+    "privkey-der",
+    "pkcs12",
+];
 pub const SIGNAL_WORDS: &[&str] = &["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH"];
 pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
@@ -268,26 +279,39 @@ pub const KEYS: &[Key] = &[
     key(Solver, "webroot", Kind::Path, "this or `listen`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
     key(Solver, "check-port", Kind::Port, "`80`", "80", "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look."),
     key(Service, "check", Kind::Argv, "none", "[\"nginx\", \"-t\"]", "Run before and after a new certificate is shown; when only the new one fails, the old one returns. `[]` switches it off."),
-    key(Service, "reload", Kind::Argv, "required", "[\"systemctl\", \"reload\", \"nginx\"]", "Makes the service take the new certificate. No shell."),
+    key(Service, "reload", Kind::Argv, "one of four", "[\"systemctl\", \"reload\", \"nginx\"]", "Makes the service take the new certificate. No shell."),
+    key(Service, "signal", Kind::Inner(Signal), "one of four", "", "A signal in place of `reload`."),
+    key(Service, "http", Kind::TextOr(Request), "one of four", "", "An HTTP request in place of `reload`; any 2xx answer is success."),
+    key(Service, "haproxy-socket", Kind::Path, "one of four", "", "haproxy's runtime socket in place of `reload`: takes certificates without one."),
     key(Service, "observe", Kind::Texts, "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `tls`, `smtp`."),
     key(Service, "solver", Kind::Texts, "none", "[\"loopback\"]", "Solvers for its certificates that name none."),
+    key(Service, "after", Kind::Texts, "none", "[]", "Services and hooks of the same certificate that must be done first."),
+    key(Service, "user", Kind::Text, "the agent's user", "\"www-data\"", "Whom `check` and `reload` run as. Only an agent that is root can change it."),
     key(Service, "timeout", Kind::Length, "`\"1m\"`", "\"1m\"", "After this time, at most 1h, `check` or `reload` is ended and has failed."),
     key(Hook, "check", Kind::Argv, "none", "[\"/usr/local/bin/check-app\"]", "Run first; its failure keeps the call back."),
-    key(Hook, "run", Kind::Argv, "one of three", "[\"/usr/local/bin/restart-app\", \"--quick\"]", "A program and its arguments. No shell. The event comes as JSON on standard input."),
-    key(Hook, "signal", Kind::Inner(Signal), "one of three", "", "A signal to a process."),
-    key(Hook, "http", Kind::TextOr(Request), "one of three", "", "An HTTP request; any 2xx answer is success."),
+    key(Hook, "run", Kind::Argv, "one of five", "[\"/usr/local/bin/restart-app\", \"--quick\"]", "A program and its arguments. No shell. The event comes as JSON on standard input."),
+    key(Hook, "run-parts", Kind::Path, "one of five", "", "A directory whose programs are run in the order of their names, as certbot does; hidden files and names that end with `~` are left out."),
+    key(Hook, "signal", Kind::Inner(Signal), "one of five", "", "A signal to a process."),
+    key(Hook, "http", Kind::TextOr(Request), "one of five", "", "An HTTP request; any 2xx answer is success."),
+    key(Hook, "haproxy-socket", Kind::Path, "one of five", "", "haproxy's runtime socket, which takes certificates without a reload."),
+    key(Hook, "after", Kind::Texts, "none", "[\"nginx\"]", "Services and hooks of the same certificate that must be done first."),
+    key(Hook, "user", Kind::Text, "the agent's user", "\"deploy\"", "Whom programs run as. Only an agent that is root can change it."),
     key(Hook, "timeout", Kind::Length, "`\"1m\"`", "\"1m\"", "After this time, at most 1h, the call is ended and has failed."),
     key(Signal, "name", Kind::Word(SIGNAL_WORDS), "`\"HUP\"`", "", "Which signal."),
     key(Signal, "pid-file", Kind::Path, "this or `process`", "", "File that holds the number of the process."),
     key(Signal, "process", Kind::Text, "this or `pid-file`", "", "Name of the processes, for containers that share their process namespace."),
     key(Request, "url", Kind::Url, "required", "", "Where the request goes."),
     key(Request, "method", Kind::Word(METHOD_WORDS), "`\"POST\"`", "", "The request's method."),
+    key(Request, "body-file", Kind::Path, "none", "", "File that is sent in place of the event, such as the configuration that Caddy shall load."),
+    key(Request, "headers", Kind::Texts, "`Content-Type: application/json`", "", "Further headers, each as `\"Name: value\"`."),
     key(Certificate, "names", Kind::Texts, "the table's own name", "[\"shop.example.com\", \"www.shop.example.com\"]", "DNS names (Unicode is fine), wildcards, IP addresses."),
     inherited("issuer", Kind::Texts, "`\"letsencrypt\"`", "[\"example-ca\"]", "The CA. Of a list the first is asked; a certificate from any of them is kept."),
     inherited("profile", Kind::TextOr(Profile), "the issuer's", "\"classic\"", "The CA's certificate profile, such as `shortlived`."),
     inherited("solver", Kind::Texts, "the service's, else `\"standalone\"`", "[\"loopback\"]", "How names are proved; the first that fits."),
     inherited("service", Kind::Texts, "none", "[\"nginx\"]", "What serves the certificate: gives reload, observation and solver."),
     inherited("hooks", Kind::Texts, "none", "[]", "Hooks told about a new certificate after the services; a service named here is reloaded and nothing else."),
+    inherited("pre-hooks", Kind::Texts, "none", "[]", "Hooks run before the CA is asked for a certificate, as to free a port. Of several certificates the first runs them for all."),
+    inherited("post-hooks", Kind::Texts, "none", "[]", "Hooks run after that, however it went; the last of several certificates runs them."),
     inherited("observe", Kind::Texts, "the services'", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where the certificate must be seen, in place of the services' endpoints. `[]` switches observation off."),
     inherited("observe-timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on one look at one endpoint, from 1s to 5m."),
     inherited("deploy-window", Kind::Texts, "always", "\"Mon-Fri 02:00-05:00 Europe/Berlin\"", "When a new certificate may be shown to servers: `[DAYS] HH:MM-HH:MM [ZONE]`, days like `Mon-Fri` or `Sat,Sun`, else all; a zone like `Europe/Berlin`, else UTC. It is issued early and waits; near the end of what is shown it waits no longer."),
@@ -298,13 +322,15 @@ pub const KEYS: &[Key] = &[
     inherited("key-mode", Kind::Mode, "`\"0640\"`", "\"0640\"", "Mode of files that hold the key."),
     key(Certificate, "outputs", Kind::List(Output), "none", "", "Copies for programs that can't read the live directory."),
     key(Certificate, "combined", Kind::Path, "none", "\"/etc/haproxy/certs/shop.pem\"", "Short for an output with chain and key in one file."),
+    inherited("certbot-tree", Kind::Path, "none", "\"/etc/letsencrypt\"", "Directory in which `live/NAME` and `archive/NAME` are kept as certbot keeps them."),
     key(Profile, "name", Kind::Text, "required", "", "The profile's name at the CA."),
     key(Profile, "required", Kind::Flag, "`false`", "", "Fail rather than take the CA's default profile when it is not offered."),
-    key(Output, "part", Kind::Word(PART_WORDS), "required", "", "Which text: leaf and chain, key, leaf alone, chain alone, or all in one."),
+    key(Output, "part", Kind::Word(PART_WORDS), "required", "", "What is in it: leaf and chain, key, leaf alone, chain alone, leaf, chain and key, or the same with the key first; leaf or key in DER; all in one PKCS#12 file."),
     key(Output, "path", Kind::Path, "required", "", "The file. Its directory must exist."),
     key(Output, "owner", Kind::Text, "the certificate's", "", "User that owns the file."),
     key(Output, "group", Kind::Text, "the certificate's", "", "Group of the file."),
     key(Output, "mode", Kind::Mode, "`key-mode` with a key, else `\"0644\"`", "", "Mode of the file."),
+    key(Output, "password", Kind::Secret, "required for `pkcs12`", "", "What the PKCS#12 file is opened with: 6 to 256 printable ASCII characters."),
 ];
 
 #[cfg(test)]

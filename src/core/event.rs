@@ -70,6 +70,13 @@ pub enum Event {
         to: GenerationNumber,
         words: String,
     },
+    /// A hook around an attempt failed; the attempt goes on.
+    AroundFailed {
+        lineage: LineageId,
+        hook: HookId,
+        moment: Moment,
+        words: String,
+    },
     /// Another lineage of the same service is shown first, and is not seen to work.
     HeldBack {
         lineage: LineageId,
@@ -132,6 +139,7 @@ impl Event {
             | Self::HookFailed { lineage, .. }
             | Self::Observed { lineage, .. }
             | Self::RolledBack { lineage, .. }
+            | Self::AroundFailed { lineage, .. }
             | Self::HeldBack { lineage, .. }
             | Self::Pinned { lineage, .. }
             | Self::Unpinned { lineage, .. }
@@ -151,9 +159,32 @@ impl Event {
 pub struct Deployment {
     /// 1; raised when a field changes its meaning.
     pub version: u32,
+    pub event: Moment,
     pub hook: HookId,
     pub at: Timestamp,
     pub lineages: Vec<Deployed>,
+}
+
+/// When a hook is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moment {
+    /// A new generation is shown.
+    Deploy,
+    /// Before the CA is asked; of no lineage.
+    Pre,
+    /// After it was asked, however that went; of no lineage.
+    Post,
+}
+
+impl Moment {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Pre => "pre",
+            Self::Post => "post",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -160,12 +160,12 @@ pub fn generation_of(name: &str) -> Option<GenerationNumber> {
     name.strip_prefix(".gen-")?.parse().ok()
 }
 
-/// The rights of one part under `live/` or of an output.
+/// The rights of one part under `live/`.
 pub fn part_rights(part: Part, rights: &Rights) -> FileRights {
     FileRights { mode: part_mode(part, rights), owner: rights.owner.clone(), group: rights.group.clone() }
 }
 
-/// The mode of one part under `live/` or of an output.
+/// The mode of one part under `live/`.
 pub const fn part_mode(part: Part, rights: &Rights) -> u32 {
     if part.holds_key() { rights.key_mode } else { rights.cert_mode }
 }
@@ -223,10 +223,15 @@ pub fn discard_generation(dir: &Path, number: GenerationNumber) -> Vec<FsOp> {
 }
 
 /// Writes one extra rendering whole, or leaves the old one.
-pub fn output(output: &Output, texts: &Rendering) -> Vec<FsOp> {
-    let path = PathBuf::from(&output.path);
-    let Some(content) = texts.get(&output.part) else { return Vec::new() };
-    replace(&path, content.clone(), part_rights(output.part, &output.rights))
+pub fn output(output: &Output, content: Content) -> Vec<FsOp> {
+    let rights = &output.rights;
+    let (owner, group) = (rights.owner.clone(), rights.group.clone());
+    replace(Path::new(&output.path), content, FileRights { mode: output_mode(output), owner, group })
+}
+
+/// The mode of an output's file.
+pub fn output_mode(output: &Output) -> u32 {
+    if output.form.holds_key() { output.rights.key_mode } else { output.rights.cert_mode }
 }
 
 /// Replaces the file at `path` durably: same directory, exclusive create with final rights,
@@ -258,7 +263,8 @@ pub fn temporary(path: &Path) -> Option<PathBuf> {
     Some(path.with_file_name(format!(".{name}.nolapse-new")))
 }
 
-fn link(dir: &Path, name: &str, target: &Path) -> Vec<FsOp> {
+/// Makes `dir/name` a symbolic link, whatever link or file it was before, by one rename.
+pub fn link(dir: &Path, name: &str, target: &Path) -> Vec<FsOp> {
     let path = dir.join(name);
     let temporary = dir.join(format!(".{name}.nolapse-new"));
     vec![

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deploy_window::DeployWindow;
 use super::endpoint::Endpoint;
+use super::form::Form;
 use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
@@ -40,13 +41,24 @@ pub struct Terms {
     pub reuse_key: bool,
     /// Tried in this order; the first that can prove a name by a kind that the CA offers.
     pub solvers: Vec<SolverId>,
-    /// Told about each new generation, in this order.
+    /// Told about each new generation, in this order: none before those that it comes after.
     pub hooks: Vec<HookId>,
+    /// A hook of this certificate, and another that must be done first.
+    pub after: Vec<(HookId, HookId)>,
+    /// Run before an attempt at the CA, and after it however it went.
+    pub around: Around,
     /// Bound on one look at one endpoint, from connect to handshake.
     pub observe_timeout: Span,
     /// When something new may be shown; always when left out.
     pub deploy_window: Option<DeployWindow>,
     pub rights: Arc<Rights>,
+}
+
+/// Hooks around an attempt, as where a server must free its port for the challenge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Around {
+    pub before: Vec<HookId>,
+    pub afterwards: Vec<HookId>,
 }
 
 impl Deref for LineageSpec {
@@ -68,6 +80,13 @@ pub struct Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+impl Terms {
+    /// Every hook that is ever called for it.
+    pub fn all_hooks(&self) -> impl Iterator<Item = &HookId> {
+        self.hooks.iter().chain(&self.around.before).chain(&self.around.afterwards)
     }
 }
 
@@ -155,7 +174,8 @@ impl Default for Rights {
 /// One extra rendering of a generation at an absolute path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Output {
-    pub part: Part,
+    pub form: Form,
+    /// A file, save for [`Form::Tree`]: there the directory `ROOT/live/NAME`.
     pub path: String,
     pub rights: Arc<Rights>,
 }
@@ -222,7 +242,7 @@ pub struct Eab {
 }
 
 /// Where a secret is read from when it is needed. Never the secret itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretSource {
     File(String),
@@ -265,6 +285,10 @@ pub struct HookSpec {
     /// Run before the call; its failure keeps the call back.
     pub check: Option<Vec<String>>,
     pub call: Call,
+    /// Whom its programs run as; only root can change that. The agent's own user when left out.
+    pub user: Option<String>,
+    /// Hooks that must be done with a generation before this one is told.
+    pub after: Vec<HookId>,
     pub timeout: Span,
     pub origin: Origin,
 }
@@ -273,14 +297,26 @@ pub struct HookSpec {
 pub enum Call {
     /// A program and its arguments; no shell.
     Run(Vec<String>),
+    /// Every program in a directory, in the order of their names.
+    Parts(String),
     Signal {
         signal: String,
         target: SignalTarget,
     },
-    Http {
-        method: String,
-        url: String,
-    },
+    Http(HttpCall),
+    /// The runtime socket of haproxy, which takes certificates without a reload.
+    Haproxy(String),
+}
+
+/// One HTTP request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpCall {
+    pub method: String,
+    pub url: String,
+    /// A file sent in place of the event, such as the configuration to load.
+    pub body_file: Option<String>,
+    /// Names and values; none of them secret.
+    pub headers: Vec<(String, String)>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

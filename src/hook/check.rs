@@ -13,13 +13,20 @@ use crate::sys::process::Program;
 pub struct Check {
     hook: HookId,
     argv: Option<Vec<String>>,
+    user: Option<String>,
     timeout: Span,
     clock: Clock,
 }
 
 impl Check {
     pub fn of(spec: &HookSpec, clock: &Clock) -> Self {
-        Self { hook: spec.id.clone(), argv: spec.check.clone(), timeout: spec.timeout, clock: clock.clone() }
+        Self {
+            hook: spec.id.clone(),
+            argv: spec.check.clone(),
+            user: spec.user.clone(),
+            timeout: spec.timeout,
+            clock: clock.clone(),
+        }
     }
 
     /// Codes: `check-failed`, `check-killed`, `check-timeout`, `check-missing`.
@@ -33,6 +40,7 @@ impl Check {
             ],
             stdin: Vec::new(),
             timeout: self.timeout,
+            user: self.user.clone(),
         };
         Some(run("check", &program, &self.clock).await)
     }

@@ -33,6 +33,7 @@ pub const LIST_MAX: usize = 64 * 1024;
 /// Runs a program for each deployment.
 pub struct ExecHook {
     argv: Vec<String>,
+    user: Option<String>,
     timeout: Span,
     check: Check,
     clock: Clock,
@@ -42,6 +43,7 @@ impl ExecHook {
     pub fn new(spec: &HookSpec, argv: &[String], clock: &Clock) -> Self {
         Self {
             argv: argv.to_vec(),
+            user: spec.user.clone(),
             timeout: spec.timeout,
             check: Check::of(spec, clock),
             clock: clock.clone(),
@@ -62,6 +64,7 @@ impl Hook for ExecHook {
                 env: environment(deployment),
                 stdin: json(deployment)?,
                 timeout: self.timeout,
+                user: self.user.clone(),
             };
             run("hook", &program, &self.clock).await
         })
@@ -76,7 +79,7 @@ pub(super) fn json(deployment: &Deployment) -> Result<Vec<u8>, Failure> {
     Ok(text)
 }
 
-fn environment(deployment: &Deployment) -> Vec<(String, String)> {
+pub(super) fn environment(deployment: &Deployment) -> Vec<(String, String)> {
     let lineages = &deployment.lineages;
     let lines = |values: Vec<String>| values.join("\n");
     let names: Vec<_> = lineages.iter().flat_map(|one| one.names.iter().cloned()).collect();
@@ -84,7 +87,7 @@ fn environment(deployment: &Deployment) -> Vec<(String, String)> {
     let directories = lines(lineages.iter().map(|one| one.directory.clone()).collect());
     [
         ("PATH", Program::PATH.to_owned()),
-        ("NOLAPSE_EVENT", "deploy".to_owned()),
+        ("NOLAPSE_EVENT", deployment.event.word().to_owned()),
         ("NOLAPSE_HOOK", deployment.hook.to_string()),
         ("NOLAPSE_LINEAGES", lines(lineages.iter().map(|one| one.lineage.to_string()).collect())),
         ("NOLAPSE_GENERATION", lines(lineages.iter().map(|one| one.generation.to_string()).collect())),

@@ -1,8 +1,9 @@
 //! A service that is told by an HTTP request.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use http::{Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
 use rustls::{ClientConfig, RootCertStore};
@@ -12,17 +13,23 @@ use super::check::Check;
 use super::exec::json;
 use crate::core::event::Deployment;
 use crate::core::failure::{Failure, Fault, plain};
-use crate::core::spec::HookSpec;
+use crate::core::layout::Content;
+use crate::core::spec::{HookSpec, HttpCall};
 use crate::core::time::Span;
 use crate::ports::{Hook, Reply};
 use crate::sys::clock::Clock;
+use crate::sys::disk::Disk;
 
 /// Sends one request for each deployment; any 2xx is success. The body of a `POST`, `PUT` or
-/// `PATCH` is the [`Deployment`] as JSON. Redirects are not followed.
+/// `PATCH` is the [`Deployment`] as JSON, or a file: Caddy is told to reload by its own
+/// configuration. Redirects are not followed.
 pub struct HttpHook {
     client: Client,
     method: Method,
     url: Url,
+    headers: HeaderMap,
+    body_file: Option<String>,
+    disk: Disk,
     timeout: Span,
     check: Check,
     clock: Clock,
@@ -30,12 +37,15 @@ pub struct HttpHook {
 
 /// Most bytes read of an answer; only its first words are kept.
 const BODY_MAX: usize = 16 * 1024;
+/// Largest file that is sent, in bytes.
+const FILE_MAX: usize = 4 << 20;
 /// Characters of an answer kept in a failure.
 const SHOWN: usize = 300;
 
 impl HttpHook {
     /// Code: `hook-url`.
-    pub fn new(spec: &HookSpec, method: &str, url: &str, clock: &Clock) -> Result<Self, Failure> {
+    pub fn new(spec: &HookSpec, call: &HttpCall, clock: &Clock) -> Result<Self, Failure> {
+        let HttpCall { method, url, body_file, headers } = call;
         let bad = |why: &str| Failure::refused(Fault::Config, "hook-url", why);
         let method: Method = method
             .to_ascii_uppercase()
@@ -57,14 +67,28 @@ impl HttpHook {
             .user_agent(concat!("nolapse/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::broken("hook-client", error.to_string()))?;
-        let check = Check::of(spec, clock);
-        Ok(Self { client, method, url, timeout: spec.timeout, check, clock: clock.clone() })
+        let mut sent = HeaderMap::from_iter([(header::CONTENT_TYPE, JSON)]);
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().map_err(|_| bad("a header's name can't be sent"))?;
+            sent.insert(name, value.parse().map_err(|_| bad("a header's value can't be sent"))?);
+        }
+        Ok(Self {
+            client,
+            method,
+            url,
+            headers: sent,
+            body_file: body_file.clone(),
+            disk: Disk::real(),
+            timeout: spec.timeout,
+            check: Check::of(spec, clock),
+            clock: clock.clone(),
+        })
     }
 
     async fn request(&self, deployment: &Deployment) -> Result<(), Failure> {
         let mut request = self.client.request(self.method.clone(), self.url.clone());
         if self.method != Method::GET {
-            request = request.header(header::CONTENT_TYPE, "application/json").body(json(deployment)?);
+            request = request.headers(self.headers.clone()).body(self.body(deployment)?);
         }
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let status = response.status();
@@ -77,6 +101,21 @@ impl HttpHook {
             "hook-failed",
             format!("{} answered with status {}{said}", self.place(), status.as_u16()),
         ))
+    }
+
+    fn body(&self, deployment: &Deployment) -> Result<Vec<u8>, Failure> {
+        let Some(path) = &self.body_file else { return json(deployment) };
+        let read = self.disk.read(Path::new(path), FILE_MAX);
+        read.map(Content::into_bytes).map_err(|error| {
+            Failure::transient(
+                Fault::Host,
+                "hook-body",
+                format!(
+                    "{} can't be sent: {error}; put it there, or let this user read it",
+                    plain(path, SHOWN)
+                ),
+            )
+        })
     }
 
     /// Where the request goes, without path, query and password, which may be secrets.
@@ -99,6 +138,7 @@ impl HttpHook {
     }
 }
 
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const KNOWN: [Method; 4] = [Method::GET, Method::POST, Method::PUT, Method::PATCH];
 
 impl Hook for HttpHook {
@@ -106,7 +146,7 @@ impl Hook for HttpHook {
         Box::pin(self.check.run())
     }
 
-    /// Codes: `hook-failed`, `hook-timeout`, `hook-unreachable`.
+    /// Codes: `hook-failed`, `hook-timeout`, `hook-unreachable`, `hook-body`.
     fn call<'a>(&'a self, deployment: &'a Deployment) -> Reply<'a, Result<(), Failure>> {
         Box::pin(async move {
             self.clock.timeout(self.timeout, self.request(deployment)).await.unwrap_or_else(|| {

@@ -130,6 +130,8 @@ fn handed_over() -> BTreeMap<String, Vec<std::net::TcpListener>> {
         let Ok(index) = usize::try_from(descriptor - FIRST) else { continue };
         // Anything but a TCP listener is not for us.
         if let Ok(Some(listener)) = descriptors.take_tcp_listener(index) {
+            // It came without: programs that we start must not keep the port.
+            let _ = rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC);
             sockets.entry(name).or_default().push(listener);
         }
     }

@@ -1,6 +1,7 @@
 //! The raw outside: the only clock, disk, process and key-making primitives.
 
 pub mod clock;
+pub mod descriptors;
 pub mod disk;
 pub mod keys;
 pub mod limit;

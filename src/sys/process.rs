@@ -28,6 +28,9 @@ pub struct Program {
     pub stdin: Vec<u8>,
     /// From start to the polite signal.
     pub timeout: Span,
+    /// Whom it runs as, by name or number, with that user's own group and no other. Only root can
+    /// become somebody else.
+    pub user: Option<String>,
 }
 
 impl Program {
@@ -117,6 +120,13 @@ impl Program {
     fn spawn(&self, path: &Path, output: OwnedFd) -> io::Result<Child> {
         let errors = output.try_clone()?;
         let mut command = Command::new(path);
+        if let Some(user) = &self.user {
+            let (uid, gid) = account(user)?;
+            // To become oneself takes no right, and changing the groups would.
+            if uid != rustix::process::geteuid().as_raw() {
+                command.uid(uid).gid(gid);
+            }
+        }
         command
             .args(self.argv.iter().skip(1))
             .env_clear()
@@ -203,6 +213,16 @@ impl CannotRun {
             _ => Self::Refused { path, why: source.to_string() },
         }
     }
+}
+
+/// The numbers of a user and of its own group.
+fn account(user: &str) -> io::Result<(u32, u32)> {
+    let found = match user.parse::<u32>() {
+        Ok(number) => nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(number))?,
+        Err(_) => nix::unistd::User::from_name(user)?,
+    };
+    let found = found.ok_or_else(|| io::Error::other(format!("there is no user {user}")))?;
+    Ok((found.uid.as_raw(), found.gid.as_raw()))
 }
 
 fn executable(path: &Path) -> Result<(), CannotRun> {
@@ -296,6 +316,7 @@ mod tests {
             env: vec![("PATH".into(), Program::PATH.into())],
             stdin: Vec::new(),
             timeout: Span::MINUTE,
+            user: None,
         }
     }
 

@@ -61,6 +61,10 @@ impl Sink for LogSink {
             Event::RolledBack { lineage, from, to, words } => {
                 error!(target: "nolapse::event", event = "rolled-back", %lineage, from, to, words, "rolled back");
             }
+            Event::AroundFailed { lineage, hook, moment, words } => {
+                let moment = moment.word();
+                warn!(target: "nolapse::event", event = "around-failed", %lineage, %hook, moment, words, "could not run");
+            }
             Event::HeldBack { lineage, generation, by, until } => {
                 warn!(target: "nolapse::event", event = "held-back", %lineage, generation, %by, %until, "waits: another went ahead and is not seen to work");
             }

@@ -109,6 +109,7 @@ impl Sink for Metrics {
                 self.count_failure(class, &failure.code);
             }
             Event::HookFailed { .. } => self.count_failure("transient", "hook-failed"),
+            Event::AroundFailed { .. } => self.count_failure("transient", "around-failed"),
             Event::AnswerUnseen { .. } => self.count_failure("transient", "answer-unseen"),
             Event::CleanUpFailed { .. } => self.count_failure("transient", "clean-up-failed"),
             Event::RolledBack { .. } => self.count_failure("refused", "rolled-back"),

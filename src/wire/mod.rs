@@ -140,7 +140,11 @@ impl Wired {
             keys: Keys::random(),
         };
         Ok(Self {
-            agent: Arc::new(Agent::new(parts, scene).remembering(store.seen_files(), role != Role::Reader)),
+            agent: Arc::new(
+                Agent::new(parts, scene)
+                    .trusted_with(Arc::new(scene::secret))
+                    .remembering(store.seen_files(), role != Role::Reader),
+            ),
             telemetry,
             settings: loaded.settings.clone(),
             listeners,

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::agent::Scene;
-use crate::ca::{AcmeCa, Secrets};
+use crate::ca::AcmeCa;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::Content;
 use crate::core::name::{IssuerId, SolverId};
 use crate::core::spec::{IssuerSpec, Listen, SecretSource, SolverKind, SolverSpec};
-use crate::ports::{Ca, Solver, Store};
+use crate::ports::{Ca, Secrets, Solver, Store};
 use crate::solve::http01::Http01Solver;
 use crate::solve::self_check::SelfCheck;
 use crate::solve::webroot::WebrootSolver;

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-use nolapse::core::event::{Deployed, Deployment};
-use nolapse::core::failure::{Class, Failure};
+use nolapse::core::event::{Deployed, Deployment, Moment};
+use nolapse::core::failure::{Class, Failure, Fault};
 use nolapse::core::name::{HookId, LineageId};
-use nolapse::core::spec::{Call, HookSpec, SignalTarget};
+use nolapse::core::spec::{Call, HookSpec, HttpCall, SignalTarget};
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::hook;
 use nolapse::ports::Hook;
@@ -22,6 +22,8 @@ fn spec(call: Call) -> HookSpec {
         id: HookId::parse("web").unwrap(),
         check: None,
         call,
+        user: None,
+        after: Vec::new(),
         timeout: Span::secs(60),
         origin: nolapse::core::spec::Origin { file: "nolapse.toml".into(), line: 1 },
     }
@@ -50,6 +52,7 @@ fn lineage(id: &str, generation: u32, names: &[&str]) -> Deployed {
 fn deployment(lineages: Vec<Deployed>) -> Deployment {
     Deployment {
         version: 1,
+        event: Moment::Deploy,
         hook: HookId::parse("web").unwrap(),
         at: Timestamp::from_secs(1_790_000_000),
         lineages,
@@ -129,6 +132,64 @@ async fn a_whole_fleet_at_once_still_starts_the_program() {
     assert_eq!(env["NOLAPSE_EVENT"], "deploy");
     let json: serde_json::Value = serde_json::from_str(&stdin).unwrap();
     assert_eq!(json["lineages"].as_array().unwrap().len(), 5000);
+}
+
+#[tokio::test]
+async fn every_program_of_a_directory_is_run_by_name_also_after_one_that_failed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let parts = dir.path().join("deploy");
+    std::fs::create_dir(&parts).unwrap();
+    for (name, mode, end) in [
+        ("20-b", 0o755, 3),
+        ("10-a", 0o755, 0),
+        ("30-c", 0o755, 0),
+        ("40-off", 0o644, 0),
+        (".d", 0o755, 0),
+        ("e~", 0o755, 0),
+    ] {
+        let path = parts.join(name);
+        let text = format!(
+            "#!/bin/sh\necho {name} $NOLAPSE_EVENT $RENEWED_DOMAINS >> {}\nexit {end}\n",
+            log.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let hook = built(&spec(Call::Parts(parts.to_str().unwrap().into())));
+    let failure = hook.call(&one()).await.unwrap_err();
+    assert_eq!(failure.code, "hook-failed");
+    assert!(failure.words.contains("20-b"), "{failure}");
+    let told = std::fs::read_to_string(&log).unwrap();
+    let rest = "deploy a.example www.a.example";
+    assert_eq!(told, format!("10-a {rest}\n20-b {rest}\n30-c {rest}\n"));
+    std::fs::remove_dir_all(&parts).unwrap();
+    let failure = hook.call(&one()).await.unwrap_err();
+    assert_eq!((failure.code.as_str(), failure.fault), ("hook-missing", Fault::Config));
+}
+
+#[tokio::test]
+async fn a_hook_runs_as_the_user_it_names_with_that_users_group_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let program = format!("echo $(id -u) $(id -G) > {}/$(id -u)", dir.path().display());
+    let own = HookSpec {
+        user: Some(rustix::process::geteuid().as_raw().to_string()),
+        ..run(&["sh", "-c", &program])
+    };
+    built(&own).call(&one()).await.unwrap();
+    let other = HookSpec { user: Some("nobody".into()), ..run(&["sh", "-c", &program]) };
+    let told = built(&other).call(&one()).await;
+    if rustix::process::geteuid().is_root() {
+        told.unwrap();
+        let text = std::fs::read_to_string(dir.path().join("65534")).unwrap();
+        assert_eq!(text, "65534 65534\n");
+    } else {
+        assert_eq!(told.unwrap_err().code, "hook-missing");
+    }
+    let stranger = HookSpec { user: Some("no-such-user".into()), ..run(&["true"]) };
+    let failure = built(&stranger).call(&one()).await.unwrap_err();
+    assert!(failure.words.contains("there is no user no-such-user"), "{failure}");
 }
 
 #[tokio::test]
@@ -299,7 +360,7 @@ async fn service(answer: &'static str) -> (u16, Arc<Mutex<String>>) {
 }
 
 fn request(method: &str, url: String) -> HookSpec {
-    spec(Call::Http { method: method.into(), url })
+    spec(Call::Http(HttpCall { method: method.into(), url, ..HttpCall::default() }))
 }
 
 #[tokio::test]

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
-use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Source, resolve};
-use nolapse::core::spec::{Call, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind};
+use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Resolved, Source, effective, resolve};
+use nolapse::core::form::Form;
+use nolapse::core::layout::output_mode;
+use nolapse::core::spec::{
+    Call, HttpCall, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind,
+};
 use nolapse::core::time::Span;
 
 use crate::{read, read_files, shown};
@@ -183,11 +187,14 @@ observe = []
     assert!(!resolved.has_errors(), "{}", shown(&resolved));
     let calls: Vec<_> = resolved.wanted.hooks.values().map(|hook| hook.call.clone()).collect();
     let signal = |signal: &str, target| Call::Signal { signal: signal.into(), target };
+    let request = |method: &str, url: &str| {
+        Call::Http(HttpCall { method: method.into(), url: url.into(), ..HttpCall::default() })
+    };
     assert_eq!(calls.len(), 6);
     assert_eq!(calls[1], signal("USR1", SignalTarget::PidFile("/run/b.pid".into())));
     assert_eq!(calls[2], signal("HUP", SignalTarget::Process("nginx".into())));
-    assert_eq!(calls[3], Call::Http { method: "POST".into(), url: "http://127.0.0.1:2019/reload".into() });
-    assert_eq!(calls[4], Call::Http { method: "PUT".into(), url: "https://e.example/".into() });
+    assert_eq!(calls[3], request("POST", "http://127.0.0.1:2019/reload"));
+    assert_eq!(calls[4], request("PUT", "https://e.example/"));
     assert_eq!(resolved.wanted.hooks.values().next().unwrap().timeout, Span::minutes(5));
 }
 
@@ -208,17 +215,61 @@ outputs = [
     let rows: Vec<_> = spec
         .outputs
         .iter()
-        .map(|o| (o.part, o.path.as_str(), o.rights.group.as_deref(), o.rights.key_mode, o.rights.cert_mode))
+        .map(|o| {
+            (
+                o.form.clone(),
+                o.path.as_str(),
+                o.rights.group.as_deref(),
+                o.rights.key_mode,
+                o.rights.cert_mode,
+            )
+        })
         .collect();
     assert_eq!(
         rows,
         [
-            (Part::Fullchain, "/etc/x/chain.pem", None, 0o600, 0o664),
-            (Part::Privkey, "/etc/x/key.pem", Some("ssl-cert"), 0o640, 0o644),
-            (Part::Combined, "/etc/haproxy/certs/a.pem", None, 0o600, 0o644),
+            (Part::Fullchain.into(), "/etc/x/chain.pem", None, 0o600, 0o664),
+            (Part::Privkey.into(), "/etc/x/key.pem", Some("ssl-cert"), 0o640, 0o644),
+            (Part::Combined.into(), "/etc/haproxy/certs/a.pem", None, 0o600, 0o644),
         ]
     );
     assert!(spec.outputs.iter().all(|output| output.rights.owner.as_deref() == Some("root")));
+}
+
+#[test]
+fn outputs_of_every_form_are_read_and_written_out_again() {
+    let text = r#"[issuer.letsencrypt]
+accept-terms = true
+
+[defaults]
+certbot-tree = "/etc/letsencrypt"
+
+[certificate."a.example"]
+outputs = [
+  { part = "combined-key-first", path = "/x/k.pem", mode = "0640" },
+  { part = "cert-der", path = "/x/c.der", mode = "0600" },
+  { part = "privkey-der", path = "/x/k.der" },
+  { part = "pkcs12", path = "/x/a.p12", password-credential = "p12", owner = "tomcat", mode = "0400" },
+]
+"#;
+    let resolved = read(text);
+    assert_eq!(resolved.problems, []);
+    let password = SecretSource::Credential("p12".into());
+    let rows = |resolved: &Resolved| -> Vec<_> {
+        let spec = resolved.wanted.lineages.values().next().unwrap();
+        spec.outputs.iter().map(|o| (o.form.clone(), o.path.clone(), output_mode(o))).collect()
+    };
+    let expected = [
+        (Form::KeyFirst, "/x/k.pem".to_owned(), 0o640),
+        (Form::CertDer, "/x/c.der".to_owned(), 0o600),
+        (Form::KeyDer, "/x/k.der".to_owned(), 0o640),
+        (Form::Pkcs12 { password }, "/x/a.p12".to_owned(), 0o400),
+        (Form::Tree, "/etc/letsencrypt/live/a.example".to_owned(), 0o640),
+    ];
+    assert_eq!(rows(&resolved), expected);
+    let again = read(&effective(&resolved));
+    assert_eq!(again.problems, []);
+    assert_eq!(rows(&again), expected);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod power;
 mod prefixes;
 mod readers;
 mod story;
+mod tree;
 
 // The tracer knows the registers of one processor.
 #[cfg(target_arch = "x86_64")]

@@ -107,12 +107,12 @@ async fn f01_f05_a_disk_that_fails_at_any_step_leaves_one_whole_generation() {
 async fn f04_an_output_is_old_or_new_and_has_its_rights_at_every_step() {
     let path = Path::new("/etc/haproxy/shop.pem");
     let wanted = Output {
-        part: Part::Combined,
+        form: Part::Combined.into(),
         path: path.display().to_string(),
         rights: Rights { key_mode: 0o600, ..rights() }.into(),
     };
     let plans = [
-        output(&wanted, &texts(2)),
+        output(&wanted, texts(2)[&Part::Combined].clone()),
         replace(path, texts(2)[&Part::Combined].clone(), FileRights::mode(0o600)),
     ];
     for (plan, there) in plans.iter().flat_map(|plan| [(plan, false), (plan, true)]) {
@@ -120,7 +120,7 @@ async fn f04_an_output_is_old_or_new_and_has_its_rights_at_every_step() {
             let (disk, model) = Disk::model();
             model.make_dirs(path.parent().unwrap(), 0o755);
             if there {
-                run(&disk, &output(&wanted, &texts(1))).await;
+                run(&disk, &output(&wanted, texts(1)[&Part::Combined].clone())).await;
             }
             let skip = u32::try_from(skip).unwrap();
             model.inject(Fault { trouble: Trouble::PowerCut, step: None, skip, lasting: true });

@@ -40,14 +40,14 @@ async fn f02_every_prefix_of_an_output_leaves_the_old_or_the_new_file_with_its_r
             let place = scratch();
             let path = place.path().join("shop.pem");
             let wanted = Output {
-                part: Part::Combined,
+                form: Part::Combined.into(),
                 path: path.display().to_string(),
                 rights: Rights { key_mode: 0o600, ..rights() }.into(),
             };
             if there {
-                run(&disk, &output(&wanted, &texts(1))).await;
+                run(&disk, &output(&wanted, texts(1)[&Part::Combined].clone())).await;
             }
-            let plan = output(&wanted, &texts(2));
+            let plan = output(&wanted, texts(2)[&Part::Combined].clone());
             let done = prefix == plan.len();
             run(&disk, &plan[..prefix]).await;
             let found = disk.read(&path, MOST).ok();

@@ -16,6 +16,7 @@ mod support {
     pub mod ports;
     pub mod seccomp;
     pub mod served;
+    pub mod server;
 }
 
 mod ari;
@@ -24,8 +25,11 @@ mod canary;
 mod daemon;
 mod deploy;
 mod issue;
+mod outputs;
+mod recipes;
 mod resume;
 mod sandbox;
+mod services;
 mod stage;
 mod unprivileged;
 mod upkeep;

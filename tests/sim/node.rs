@@ -12,7 +12,7 @@ use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
 use nolapse::core::list::List;
 use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
-use nolapse::core::spec::{KeyKind, LineageSpec, Origin, Terms, Wanted};
+use nolapse::core::spec::{Around, KeyKind, LineageSpec, Origin, Terms, Wanted};
 use nolapse::core::time::Span;
 use nolapse::core::time::Timestamp;
 use nolapse::ports::{Ca, Hook, Solver};
@@ -338,6 +338,8 @@ pub fn shop(names: &[&str]) -> LineageSpec {
         hooks: vec![HookId::parse("nginx").unwrap()],
         observe_timeout: Span::secs(30),
         deploy_window: None,
+        after: Vec::new(),
+        around: Around::default(),
         rights: Arc::default(),
     };
     LineageSpec {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nolapse::ca::{AcmeCa, Secrets};
+use nolapse::ca::AcmeCa;
 use nolapse::core::failure::Failure;
 use nolapse::core::layout::Content;
 use nolapse::core::name::{IssuerId, SolverId, SubjectName};
@@ -10,7 +10,7 @@ use nolapse::core::order::{AuthorizationView, ChallengeTask, OrderRequest, Order
 use nolapse::core::record::ChallengeKind;
 use nolapse::core::spec::{Eab, IssuerSpec, SecretSource};
 use nolapse::core::time::Span;
-use nolapse::ports::{Ca, Store};
+use nolapse::ports::{Ca, Secrets, Store};
 use nolapse::sys::clock::Clock;
 
 /// Looks at one order before a test gives up.

@@ -55,9 +55,11 @@ impl Shown {
     }
 
     fn live_with(&self, rights: &Rights, now: Timestamp) -> Placement {
+        let secrets: Secrets = std::sync::Arc::new(|_| Err(crate::agent::outputs::no_secrets()));
         let eye = Eye {
             disk: &self.disk,
             seen: &self.seen,
+            secrets: &secrets,
             record: &self.record,
             target: self.record.current.as_ref(),
             now,

@@ -20,7 +20,7 @@ use crate::core::record::{
     ChallengeKind, Debt, EndpointNote, GenerationNumber, HookNote, Installed, Issued, Reading, Receipt,
     Sight, Trouble,
 };
-use crate::core::spec::{KeyKind, LineageSpec, Origin, Terms};
+use crate::core::spec::{Around, KeyKind, LineageSpec, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 /// A lineage on one node, owned, so that a row can bend any part of it.
@@ -112,6 +112,8 @@ impl World {
             hooks: vec![hook("nginx")],
             observe_timeout: Span::secs(30),
             deploy_window: None,
+            after: Vec::new(),
+            around: Around::default(),
             rights: Arc::default(),
         };
         let spec = LineageSpec {

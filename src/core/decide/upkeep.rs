@@ -3,6 +3,7 @@
 use super::need::abandoned;
 use super::{Judge, STEPPED_BACK, from_the_future};
 use crate::core::endpoint::Endpoint;
+use crate::core::name::HookId;
 use crate::core::plan::{Chain, Reason, Upkeep};
 use crate::core::record::{GenerationNumber, HeldBack, HookNote, Issued, Sight};
 use crate::core::situation::{Placement, awaiting, may_wait, outputs_held, pinned, target};
@@ -143,6 +144,12 @@ impl Judge<'_> {
             let note = s.installed.hooks.get(hook);
             if note.is_some_and(|note| note.done >= number) {
                 self.note(Chain::Deploy, "reload owed?", || format!("{hook}: done for gen {number}"));
+                continue;
+            }
+            let done = |hook: &HookId| s.installed.hooks.get(hook).is_some_and(|note| note.done >= number);
+            let first = spec.after.iter().find(|(later, first)| later == hook && !done(first));
+            if let Some((_, first)) = first.filter(|_| s.request.skip.as_ref() != Some(hook)) {
+                self.note(Chain::Deploy, "reload owed?", || format!("{hook}: yes, after {first}"));
                 continue;
             }
             if s.request.skip.as_ref() == Some(hook) {

@@ -9,7 +9,7 @@ use crate::core::leaf::Fingerprint;
 use crate::core::list::List;
 use crate::core::name::{IssuerId, LineageId, SubjectName};
 use crate::core::record::{GenerationNumber, HookNote, Issued, Refused};
-use crate::core::spec::{KeyKind, Origin, Terms};
+use crate::core::spec::{Around, KeyKind, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 fn now() -> Timestamp {
@@ -93,6 +93,8 @@ fn settled() -> World {
                 hooks: vec![nginx],
                 observe_timeout: Span::secs(30),
                 deploy_window: None,
+                after: Vec::new(),
+                around: Around::default(),
                 rights: Arc::default(),
             }),
         }),

@@ -292,7 +292,8 @@ fn what_is_held_back_waits_for_another_of_its_service_but_not_for_ever() {
 #[test]
 fn outputs_are_held_together_by_one_foreign_file() {
     let leaf = Box::new(leaf(day(5), Span::days(90), 77));
-    let output = |path: &str, part| Output { part, path: path.into(), rights: Arc::default() };
+    let output =
+        |path: &str, part: Part| Output { form: part.into(), path: path.into(), rights: Arc::default() };
     let placed = |first: Placement, second: Placement| {
         World::settled().with(|w| {
             w.spec().outputs = vec![
