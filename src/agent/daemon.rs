@@ -124,7 +124,9 @@ impl Agent {
         }
         ids.sort_unstable();
         desk.agenda.keep_only(&ids);
-        let _belief = self.believe();
+        let belief = self.believe();
+        // Put down when the marks are let go: what lives long would lie above what was theirs.
+        let mut dates = Vec::with_capacity(ids.len());
         let request = Request::default();
         let mut rows = Vec::with_capacity(ids.len());
         for (count, id) in ids.into_iter().enumerate() {
@@ -140,7 +142,7 @@ impl Agent {
             let now = self.clock.now();
             if let Some(held) = self.recall(&scene, &id) {
                 rows.extend(held.spec().map(|spec| held.memo.row(spec)));
-                desk.agenda.put(id, held.memo.plan(now).wake_at);
+                dates.push((id, held.memo.plan(now).wake_at));
                 continue;
             }
             let wake_at = if let Ok(world) = self.gather(&scene, &id).await {
@@ -157,9 +159,13 @@ impl Agent {
                 rows.extend(desk.counted.row(&id).cloned());
                 now
             };
-            desk.agenda.put(id, wake_at);
+            dates.push((id, wake_at));
         }
         self.seen.save(&self.disk, self.clock.now()).await;
+        drop(belief);
+        for (id, wake_at) in dates {
+            desk.agenda.put(id, wake_at);
+        }
         rows.shrink_to_fit();
         desk.counted = Arc::new(Census { at: self.clock.now(), rows });
         Ok(())
