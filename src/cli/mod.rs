@@ -105,8 +105,10 @@ fn load(places: &Places) -> Result<Loaded, Stop> {
     }
 }
 
-/// Does what was typed.
+/// Does what was typed. To be called before anything is opened: whatever else whoever started us
+/// left open is closed.
 pub fn run(arguments: &Arguments) -> ExitCode {
+    crate::sys::descriptors::close_inherited();
     let places = &arguments.places;
     let done = match &arguments.verb {
         Verb::Run => run::run(places),
