@@ -45,8 +45,23 @@ pub trait Store: Send + Sync {
     /// Politeness between agents: at most one holds a lineage. `None`: somebody else does.
     fn claim<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>>;
 
+    /// What tells later that an entry is still as it was, without reading it; `None` where there is
+    /// no such entry, or where only reading would tell. Touches no network.
+    fn glance(&self, _key: &Key) -> Option<Glance> {
+        None
+    }
+
     /// Whether a write would succeed now; asked before an order is placed (F12).
     fn writable(&self) -> Reply<'_, Result<(), StoreError>>;
+}
+
+/// An entry from outside.
+pub struct Glance {
+    /// The same while nobody touches the entry, and another one when somebody did. Two changes
+    /// within one tick of the clock that dates them may have one mark.
+    pub mark: Vec<u8>,
+    /// When the entry was touched last, as far as known.
+    pub changed: Timestamp,
 }
 
 /// The answer to a claim.

@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use nolapse::codec::seen::{Mark, MarkId, SEEN_MAX, encode_seen};
+use nolapse::codec::seen::{Judged, Mark, MarkId, Marks, SEEN_MAX, SHARDS};
 use nolapse::core::layout::{Content, FileRights, Rendering, install, replace};
-use nolapse::core::leaf::Fingerprint;
+use nolapse::core::leaf::{Brief, Fingerprint};
+use nolapse::core::memo::{Look, Memo};
 use nolapse::core::name::{IssuerId, LineageId, Token};
 use nolapse::core::spec::{Part, Rights};
 use nolapse::core::time::Timestamp;
@@ -63,10 +64,12 @@ fn as_on_the_page(path: &str) -> String {
     ] {
         path = path.replace(ours, theirs);
     }
-    match path.strip_prefix("locks/.swap-") {
-        Some(digit) if digit.len() == 1 => "locks/.swap-X".to_owned(),
-        _ => path,
+    for prefix in ["locks/.swap-", "installed/.seen-"] {
+        if path.strip_prefix(prefix).is_some_and(|digit| digit.len() == 1) {
+            return format!("{prefix}X");
+        }
     }
+    path
 }
 
 /// Everything below `dir` of one kind: name as on the page, mode.
@@ -101,8 +104,9 @@ async fn lived_in(disk: &Disk, dir: &Path) -> DirStore {
     }
     store.writable().await.unwrap();
     drop(store.claim(&LineageId::parse(ID).unwrap()).await.unwrap());
-    let seen = encode_seen(&BTreeMap::new());
-    disk.run(replace(&store.seen_file(), seen, FileRights::mode(0o600))).await.unwrap();
+    let seen = Marks::default().encode(&Marks::default(), |_| true);
+    let file = format!("{}-c", store.seen_files().display());
+    disk.run(replace(Path::new(&file), seen, FileRights::mode(0o600))).await.unwrap();
     std::fs::write(dir.join("lineages").join(ID), "damaged").unwrap();
     store.load(&keys()[0]).await.unwrap();
     store
@@ -191,20 +195,59 @@ async fn the_envelope_is_what_the_page_says() {
 
 #[test]
 fn the_file_of_what_was_seen_is_what_the_page_says() {
-    let id = LineageId::parse(ID).unwrap();
+    let id = MarkId::of(&LineageId::parse(ID).unwrap());
     let taken = Timestamp::from_millis(1_795_000_000_123);
-    let marks = BTreeMap::from([(MarkId::of(&id), Mark { number: 7, taken, print: [0xab; 16] })]);
-    let file = encode_seen(&marks);
-    let (head, body) = file.bytes().split_at("nolapse-seen-1 ".len() + 64 + 1);
+    let memo = Memo {
+        until: Timestamp::from_millis(2),
+        generation: 7,
+        issuer: 1,
+        leaf: Brief {
+            serial: "05be".into(),
+            fingerprint: Fingerprint([0xef; 32]),
+            not_before: Timestamp::from_millis(3),
+            not_after: Timestamp::from_millis(4),
+            issuer: "E7".into(),
+        },
+        renews_at: None,
+        looks: vec![Look { at: Timestamp::from_millis(5), next_at: Timestamp::from_millis(6), words: None }],
+        told_at: vec![Some(Timestamp::from_millis(8))],
+    };
+    let judged = Judged { print: [0xcd; 16], at: Timestamp::from_millis(1), memo };
+    let mut marks = Marks::default();
+    marks.add(id, &Mark { number: 7, taken, print: [0xab; 16], judged: Some(judged) });
+    let file = Marks::default().encode(&marks, |_| true);
+    let (head, body) = file.bytes().split_at("nolapse-seen-2 ".len() + 64 + 1);
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
     let sum = Fingerprint(digest.as_ref().try_into().unwrap());
-    assert_eq!(String::from_utf8_lossy(head), format!("nolapse-seen-1 {sum}\n"));
-    assert_eq!(body.len(), 40);
-    assert_eq!(body[8..16], 7u64.to_le_bytes());
-    assert_eq!(body[16..24], 1_795_000_000_123u64.to_le_bytes());
-    assert_eq!(body[24..], [0xab; 16]);
-    assert_eq!(SEEN_MAX, 16 << 20);
-    for said in ["nolapse-seen-1 SHA256\\n", "entries of 40 bytes", "longer than 16 MiB"] {
+    assert_eq!(String::from_utf8_lossy(head), format!("nolapse-seen-2 {sum}\n"));
+    let number = |number: u64| number.to_le_bytes().to_vec();
+    let entry = [
+        number(7),
+        number(1_795_000_000_123),
+        vec![0xab; 16],
+        vec![0xcd; 16],
+        number(1),
+        number(2),
+        number(7),
+        vec![1],
+        vec![0xef; 32],
+        number(3),
+        number(4),
+        b"\x0405be".to_vec(),
+        b"\x02E7".to_vec(),
+        number(1 << 63),
+        vec![1],
+        number(5),
+        number(6),
+        vec![255],
+        vec![1],
+        number(8),
+    ]
+    .concat();
+    assert_eq!(usize::from(u16::from_le_bytes(body[..2].try_into().unwrap())), 8 + entry.len());
+    assert_eq!(body[10..], entry);
+    assert_eq!((SEEN_MAX, SHARDS), (4 << 20, 16));
+    for said in ["nolapse-seen-2 SHA256\\n", "longer than 4 MiB"] {
         assert!(PAGE.contains(said), "the page does not say {said:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Records as types over a store of bytes: load, change, swap.
 
+use crate::agent::recent::Recent;
 use crate::codec::bundle::Bundle;
 use crate::codec::state::{self, StateError};
 use crate::core::failure::{Class, Failure, Fault};
@@ -12,6 +13,15 @@ use crate::ports::{Expect, Key, Revision, Shelf, Store, StoreError};
 /// A typed face over the [`Store`].
 pub struct Book<'a> {
     store: &'a dyn Store,
+    /// What was decoded before, and whether more is to be kept of it.
+    known: Option<(&'a Decoded, bool)>,
+}
+
+/// Records and notes that were decoded last.
+#[derive(Default)]
+pub struct Decoded {
+    records: Recent<LineageRecord>,
+    installed: Recent<Installed>,
 }
 
 /// A value with the mark it is swapped by.
@@ -24,7 +34,13 @@ pub struct Held<T> {
 
 impl<'a> Book<'a> {
     pub const fn new(store: &'a dyn Store) -> Self {
-        Self { store }
+        Self { store, known: None }
+    }
+
+    /// One that does not decode again what is `known`, and keeps what it decodes where that is
+    /// `again` to be asked for soon.
+    pub const fn knowing(store: &'a dyn Store, known: &'a Decoded, again: bool) -> Self {
+        Self { store, known: Some((known, again)) }
     }
 
     /// The record of a lineage. One that is missing or was damaged is told anew from the
@@ -40,8 +56,12 @@ impl<'a> Book<'a> {
         let Some(entry) = entry else {
             return Ok(Held { value: Box::new(self.retell(id).await?), revision: None });
         };
-        match state::decode_record(&entry.content) {
-            Ok(value) => Ok(Held { value: Box::new(value), revision: Some(entry.revision) }),
+        let decoded = match self.known {
+            Some((known, again)) => known.records.decoded(&key, &entry.content, again, state::decode_record),
+            None => state::decode_record(&entry.content).map(Box::new),
+        };
+        match decoded {
+            Ok(value) => Ok(Held { value, revision: Some(entry.revision) }),
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }
@@ -62,8 +82,14 @@ impl<'a> Book<'a> {
         let Some(entry) = entry else {
             return Ok(Held { value: Box::default(), revision: None });
         };
-        match state::decode_installed(&entry.content) {
-            Ok(value) => Ok(Held { value: Box::new(value), revision: Some(entry.revision) }),
+        let decoded = match self.known {
+            Some((known, again)) => {
+                known.installed.decoded(&key, &entry.content, again, state::decode_installed)
+            }
+            None => state::decode_installed(&entry.content).map(Box::new),
+        };
+        match decoded {
+            Ok(value) => Ok(Held { value, revision: Some(entry.revision) }),
             Err(StateError::Newer { found, known }) => {
                 Err(store_failure(&StoreError::Newer { key: key.to_string(), found, known }))
             }

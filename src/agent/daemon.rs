@@ -124,6 +124,7 @@ impl Agent {
         }
         ids.sort_unstable();
         desk.agenda.keep_only(&ids);
+        let _belief = self.believe();
         let request = Request::default();
         let mut rows = Vec::with_capacity(ids.len());
         for (count, id) in ids.into_iter().enumerate() {
@@ -137,12 +138,19 @@ impl Agent {
                 continue;
             }
             let now = self.clock.now();
+            if let Some(held) = self.recall(&scene, &id) {
+                rows.extend(held.spec().map(|spec| held.memo.row(spec)));
+                desk.agenda.put(id, held.memo.plan(now).wake_at);
+                continue;
+            }
             let wake_at = if let Ok(world) = self.gather(&scene, &id).await {
                 let spec = scene.wanted.lineages.get(&id);
                 let plan = decide(&world.situation(spec, &request, now));
                 let (record, installed) = (&world.record.value, &world.installed.value);
                 let ladder = Ladder::of(spec, record, installed, &world.disk, now);
-                rows.push(row(spec, &world, &ladder));
+                let row = row(spec, &world, &ladder);
+                self.remember(spec, &world, &row, &ladder);
+                rows.push(row);
                 if at_rest(&plan) { plan.wake_at } else { now }
             } else {
                 // The tick meets the same trouble and reports it.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::agent::book::{Book, Held};
+use crate::agent::recall::Inputs;
 use crate::agent::seen::{Look, Seen};
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::Bundle;
@@ -31,6 +32,8 @@ pub struct World {
     pub generation_kept: bool,
     /// Those bytes, where they had to be read.
     pub generation: Option<Bundle>,
+    /// What tells later that all of this is as it was; `None` where nothing would.
+    pub(super) inputs: Option<Inputs>,
 }
 
 /// Largest file read in place of one of ours, in bytes; real ones are under 64 KiB.
@@ -60,12 +63,30 @@ impl World {
 impl Agent {
     /// Reads everything a decision about `id` rests on.
     pub async fn gather(&self, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
-        let book = Book::new(&*self.store);
+        self.gather_from(&Book::knowing(&*self.store, &self.recent, false), scene, id).await
+    }
+
+    /// As [`Agent::gather`] of a lineage that is being worked on: it is looked at again soon.
+    pub(super) async fn gather_again(&self, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
+        self.gather_from(&Book::knowing(&*self.store, &self.recent, true), scene, id).await
+    }
+
+    async fn gather_from(&self, book: &Book<'_>, scene: &Scene, id: &LineageId) -> Result<World, Failure> {
+        let spec = scene.wanted.lineages.get(id);
+        let asked = self.clock.now();
+        // Before anything is read: what is changed from now on has another date.
+        let mut told = if self.seen.is_believed() { self.told_of_entries(id) } else { None };
+        if let Some(spec) = spec {
+            told = told.and_then(|mut told| self.told_of_outputs(&mut told, spec).map(|()| told));
+        }
         let record = book.record(id).await?;
         let installed = book.installed(id).await?;
         let now = self.clock.now();
-        let spec = scene.wanted.lineages.get(id);
-        let disk = self.look_at_disk(scene, id, spec, &record.value, &installed.value, now);
+        let (disk, look) = self.look_at_disk(scene, id, spec, &record.value, &installed.value, now);
+        let inputs = told.zip(look).map(|(mut told, look)| {
+            told.join(look.told());
+            Inputs { told, asked, look }
+        });
         let mut generation = None;
         let generation_kept = match decide::target(&record.value, &installed.value, now) {
             None => true,
@@ -76,7 +97,7 @@ impl Agent {
                 generation.is_some()
             }
         };
-        Ok(World { record, installed, disk, generation_kept, generation })
+        Ok(World { record, installed, disk, generation_kept, generation, inputs })
     }
 
     fn look_at_disk(
@@ -87,20 +108,20 @@ impl Agent {
         record: &LineageRecord,
         installed: &Installed,
         now: Timestamp,
-    ) -> OnDisk {
+    ) -> (OnDisk, Option<Look>) {
         let dir = scene.live_dir.join(id.as_str());
         let default = Rights::default();
         let rights = spec.map_or(&default, |spec| &spec.rights);
         let target = decide::target(record, installed, now);
         let eye = Eye { disk: &self.disk, seen: &self.seen, secrets: &self.secrets, record, target, now };
-        let live = eye.live(&dir, rights, spec.is_some());
+        let (live, look) = eye.live(&dir, rights, spec.is_some());
         let outputs = spec
             .map(|spec| &spec.outputs[..])
             .unwrap_or_default()
             .iter()
             .map(|output| (PathBuf::from(&output.path), eye.output(output, &live)))
             .collect();
-        OnDisk { live, outputs }
+        (OnDisk { live, outputs }, look)
     }
 }
 
@@ -115,18 +136,41 @@ struct Eye<'a> {
 }
 
 impl Eye<'_> {
-    fn live(&self, dir: &Path, rights: &Rights, check_rights: bool) -> Placement {
+    /// With what tells that a generation which is shown whole is still untouched.
+    fn live(&self, dir: &Path, rights: &Rights, check_rights: bool) -> (Placement, Option<Look>) {
         let owners = Owners::of(self.disk, rights);
         let look = |issued: &Issued| {
             let fits = |part, stat: &Stat| !check_rights || owners.fit(stat, part_mode(part, rights));
-            Look::at(self.disk, &self.record.id, dir, issued, self.now, fits)
+            Look::at(self.disk, dir, issued, self.now, fits)
         };
         if let Some(mark) = self.seen.mark(self.disk, &self.record.id, self.now)
             && let Some(issued) = self.record.issued(mark.number)
-            && look(issued).is_some_and(|look| look.is_of(&mark))
+            && let Some(look) = look(issued)
+            && look.is_of(&mark)
         {
-            return Placement::Shows(issued.number);
+            // It is still then that they were read.
+            return (Placement::Shows(issued.number), Some(look.read_at(mark.taken)));
         }
+        let look = |issued: &Issued| if self.seen.is_believed() { look(issued) } else { None };
+        let mut before = None;
+        let check = check_rights.then_some(&owners);
+        let placement = self.read_live(dir, rights, check, |issued| before = look(issued));
+        let shown = matches!(placement, Placement::Shows(_));
+        let before = before.filter(|_| shown);
+        if let Some(look) = &before {
+            self.seen.keep(&self.record.id, look);
+        }
+        (placement, before)
+    }
+
+    /// `before` is asked to look at a generation right before its files are read.
+    fn read_live(
+        &self,
+        dir: &Path,
+        rights: &Rights,
+        owners: Option<&Owners>,
+        mut before: impl FnMut(&Issued),
+    ) -> Placement {
         let shown = match self.disk.read_link(&dir.join(CURRENT)) {
             Ok(target) => target.to_str().and_then(generation_of),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -150,7 +194,7 @@ impl Eye<'_> {
         };
         let generation = dir.join(layout::generation_dir(issued.number));
         // Before anything is read: what is changed from now on has another date.
-        let before = look(issued);
+        before(issued);
         for (part, digest) in &issued.digests {
             let link = dir.join(part.file_name());
             let expected = Path::new(CURRENT).join(part.file_name());
@@ -166,8 +210,7 @@ impl Eye<'_> {
                     Ok((content, _)) if digest::sha256(content.bytes()) != *digest => {
                         Some("was edited".into())
                     }
-                    Ok((_, stat)) if check_rights => owners.differ(&stat, part_mode(*part, rights)),
-                    Ok(_) => None,
+                    Ok((_, stat)) => owners.and_then(|it| it.differ(&stat, part_mode(*part, rights))),
                     Err(error) => Some(error.to_string()),
                 }
             });
@@ -175,9 +218,6 @@ impl Eye<'_> {
                 let drifted = || Placement::Drifted(format!("{} {what}", part.file_name()));
                 return self.stranger(dir).unwrap_or_else(drifted);
             }
-        }
-        if let Some(look) = before {
-            self.seen.keep(self.disk, &self.record.id, &look);
         }
         Placement::Shows(issued.number)
     }
@@ -200,7 +240,8 @@ impl Eye<'_> {
 }
 
 /// The numbers that files should belong to; looked up once for all files of one place.
-struct Owners {
+#[derive(Hash)]
+pub(super) struct Owners {
     uid: Option<u32>,
     gid: Option<u32>,
 }
@@ -208,7 +249,7 @@ struct Owners {
 impl Owners {
     /// A name that does not exist asks for nothing here; [`Agent::rights_known`] says so before
     /// an order is placed.
-    fn of(disk: &Disk, rights: &Rights) -> Self {
+    pub(super) fn of(disk: &Disk, rights: &Rights) -> Self {
         Self {
             uid: rights.owner.as_ref().and_then(|name| disk.user_id(name).ok().flatten()),
             gid: rights.group.as_ref().and_then(|name| disk.group_id(name).ok().flatten()),

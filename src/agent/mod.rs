@@ -18,6 +18,8 @@ mod outputs;
 mod pin;
 mod placeholder;
 mod pursue;
+mod recall;
+mod recent;
 mod refresh;
 mod reload;
 mod seen;
@@ -44,6 +46,8 @@ pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
 pub use gather::World;
 pub use once::{Readiness, Summary};
+pub use recall::{Held, View};
+pub use seen::Belief;
 pub use survey::Survey;
 pub use tick::Outcome;
 pub use trial::Trial;
@@ -63,6 +67,7 @@ pub struct Agent {
     brackets: bracket::Brackets,
     hands: hands::Hands,
     seen: seen::Seen,
+    recent: book::Decoded,
     /// What was said last of each lineage, by kind of event.
     told: Mutex<BTreeMap<(LineageId, &'static str), tick::Said>>,
     /// A stop was asked for: passes end after the action under way.
@@ -106,15 +111,17 @@ impl Agent {
             brackets: bracket::Brackets::default(),
             hands: hands::Hands::default(),
             seen: seen::Seen::default(),
+            recent: book::Decoded::default(),
             told: Mutex::default(),
             stopping: AtomicBool::new(false),
         }
     }
 
-    /// Keeps in `file` which files need not be read again; only reads it unless it `writes`.
+    /// Keeps what need not be read again in files whose names begin with `files`; only reads them
+    /// unless it `writes`.
     #[must_use]
-    pub fn remembering(mut self, file: PathBuf, writes: bool) -> Self {
-        self.seen = seen::Seen::in_file(file, writes);
+    pub fn remembering(mut self, files: PathBuf, writes: bool) -> Self {
+        self.seen = seen::Seen::in_files(files, writes);
         self
     }
 

@@ -35,6 +35,18 @@ pub enum Readiness {
 }
 
 impl Agent {
+    /// Takes those out of `ids` that are held without reading anything, and tells `each` of them.
+    pub fn skim(&self, ids: &mut Vec<LineageId>, mut each: impl FnMut(Outcome)) {
+        let scene = self.scene();
+        ids.retain(|id| match self.tick_held(&scene, id) {
+            Some(outcome) => {
+                each(outcome);
+                false
+            }
+            None => true,
+        });
+    }
+
     /// Ticks each lineage once, a few side by side, in the order given. What `each` gives back is
     /// kept.
     pub async fn pass_over(
@@ -44,6 +56,7 @@ impl Agent {
         patience: Span,
         mut each: impl FnMut(Outcome) -> Option<Outcome>,
     ) -> Summary {
+        let _belief = self.believe();
         let mut waiting = ids.into_iter();
         let mut running = JoinSet::new();
         let mut summary = Summary::default();
@@ -77,6 +90,12 @@ impl Agent {
 }
 
 impl Summary {
+    /// Puts outcomes that [`Agent::skim`] told of among the others.
+    pub fn add_held(&mut self, held: Vec<Outcome>) {
+        self.outcomes.extend(held);
+        self.outcomes.sort_by(|a, b| a.id.cmp(&b.id));
+    }
+
     /// The worst that was met: failures first, then claims, then debts.
     pub const fn readiness(&self) -> Readiness {
         self.worst

@@ -31,7 +31,9 @@ impl Agent {
         let world = self.gather(&scene, id).await?;
         let at = self.clock.now();
         let plan = decide(&world.situation(scene.wanted.lineages.get(id), &Request::default(), at));
-        Ok(Survey::of(scene, world, plan, at))
+        let survey = Survey::of(scene, world, plan, at);
+        self.remember(survey.spec(), &survey.world, &survey.row, &survey.ladder);
+        Ok(survey)
     }
 
     /// As [`Agent::survey`], with every question that the plan rests on.

@@ -7,6 +7,7 @@ use crate::agent::book::{Book, store_failure};
 use crate::agent::canary::{First, Turn};
 use crate::agent::gather::World;
 use crate::agent::hands::Hand;
+use crate::agent::recall::View;
 use crate::agent::reload::Coming;
 use crate::agent::survey::Survey;
 use crate::agent::{Agent, Scene};
@@ -15,7 +16,7 @@ use crate::core::decide::{Issuance, Placement, Plan, Reason, Request, Upkeep, de
 use crate::core::event::Event;
 use crate::core::failure::{Class, Failure};
 use crate::core::ladder::Ladder;
-use crate::core::leaf::{Fingerprint, Leaf};
+use crate::core::leaf::{Brief, Fingerprint, Leaf};
 use crate::core::name::LineageId;
 use crate::core::record::{GenerationNumber, HeldBack, Trouble};
 use crate::core::spec::LineageSpec;
@@ -33,11 +34,11 @@ pub struct Outcome {
     /// Another process holds the lineage; who.
     pub busy: Option<String>,
     pub ladder: Option<Ladder>,
-    pub leaf: Option<Leaf>,
+    pub leaf: Option<Brief>,
     /// For the census of the whole agent.
     pub row: Option<Row>,
     /// All that was found at the end, for the status file. Not kept with many outcomes.
-    pub survey: Option<Box<Survey>>,
+    pub view: Option<View>,
     /// What the last decision said.
     pub verdict: &'static str,
     pub reason: &'static str,
@@ -72,19 +73,7 @@ impl Agent {
     /// until `patience` at most. Never fails: what went wrong is in the outcome.
     pub async fn tick(&self, id: &LineageId, request: Request, patience: Span) -> Outcome {
         let scene = self.scene();
-        let mut outcome = Outcome {
-            id: id.clone(),
-            renewed: false,
-            failure: None,
-            busy: None,
-            ladder: None,
-            leaf: None,
-            row: None,
-            survey: None,
-            verdict: "hold",
-            reason: Reason::NotDue.code(),
-            wake_at: self.clock.now() + AFTER_BREAKAGE,
-        };
+        let mut outcome = Outcome::begun(id, self.clock.now() + AFTER_BREAKAGE);
         let hand = self.hands.take().await;
         let deadline = self.clock.now() + patience;
         let done = match self.look_first(&scene, id, &request, &mut outcome).await {
@@ -92,7 +81,7 @@ impl Agent {
             // All that work may need is a large piece of memory, and most ticks have none.
             Ok(Some(seen)) => {
                 let course = Course { hand, deadline, coming: None, first: None, follows: false };
-                Box::pin(self.pass(&scene, id, request, seen, &mut outcome, course)).await
+                Box::pin(self.pass(&scene, request, seen, &mut outcome, course)).await
             }
             Err(failure) => Err(failure),
         };
@@ -103,6 +92,19 @@ impl Agent {
             outcome.failure = Some(failure);
         }
         outcome
+    }
+
+    /// As [`Agent::tick`] of a lineage that is held without reading anything; `None` where it has to
+    /// be looked at.
+    pub(super) fn tick_held(&self, scene: &Arc<Scene>, id: &LineageId) -> Option<Outcome> {
+        let held = self.recall(scene, id)?;
+        let mut outcome = Outcome::begun(id, held.at);
+        self.report(id, &held.memo.plan(held.at), &mut outcome);
+        outcome.ladder = Some(held.memo.ladder());
+        outcome.leaf = Some(held.memo.leaf.clone());
+        outcome.row = held.spec().map(|spec| held.memo.row(spec));
+        outcome.view = Some(View::Held(Box::new(held)));
+        Some(outcome)
     }
 
     /// What is there and what to do about it; `None` where that is nothing, and all is said.
@@ -130,12 +132,12 @@ impl Agent {
     async fn pass(
         &self,
         scene: &Arc<Scene>,
-        id: &LineageId,
         mut request: Request,
         seen: (World, Plan),
         outcome: &mut Outcome,
         mut course: Course<'_>,
     ) -> Result<(), Failure> {
+        let id = &outcome.id.clone();
         let spec = scene.wanted.lineages.get(id);
         let mut guard = None;
         let mut hurry = request.hurry;
@@ -150,7 +152,7 @@ impl Agent {
             let (mut world, plan) = if let Some(seen) = seen.take() {
                 seen
             } else {
-                let world = self.gather(scene, id).await?;
+                let world = self.gather_again(scene, id).await?;
                 let plan = decide(&world.situation(spec, &request, self.clock.now()));
                 (world, plan)
             };
@@ -158,11 +160,15 @@ impl Agent {
             let spent = tried && plan.upkeep == Upkeep::Hold;
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
-                let survey = self.conclude(scene, world, plan, outcome);
-                if let Some(first) = course.first.take().filter(|_| survey.ladder.paid()) {
+                self.conclude(scene, world, plan, outcome);
+                let paid = outcome.ladder.as_ref().is_some_and(Ladder::paid);
+                if let Some(first) = course.first.take().filter(|_| paid) {
                     first.passed();
                 }
-                return if guard.is_some() { self.prune(scene, &survey.world).await } else { Ok(()) };
+                return match &outcome.view {
+                    Some(View::Read(survey)) if guard.is_some() => self.prune(scene, &survey.world).await,
+                    _ => Ok(()),
+                };
             }
             if guard.is_none() {
                 match self.claim(id, course.deadline).await? {
@@ -346,17 +352,12 @@ impl Agent {
         Book::new(&*self.store).save_installed(id, &mut world.installed).await
     }
 
-    fn conclude<'a>(
-        &self,
-        scene: &Arc<Scene>,
-        world: World,
-        plan: Plan,
-        outcome: &'a mut Outcome,
-    ) -> &'a Survey {
+    fn conclude(&self, scene: &Arc<Scene>, world: World, plan: Plan, outcome: &mut Outcome) {
         let survey = Survey::of(scene.clone(), world, plan, self.clock.now());
+        self.remember(survey.spec(), &survey.world, &survey.row, &survey.ladder);
         let record = &survey.world.record.value;
         outcome.ladder = Some(survey.ladder.clone());
-        outcome.leaf = record.leaf().cloned();
+        outcome.leaf = record.leaf().map(Leaf::brief);
         outcome.row = Some(survey.row.clone());
         if outcome.failure.is_none()
             && let Some(trouble) = &record.trouble
@@ -370,7 +371,7 @@ impl Agent {
                 leaf: leaf.clone(),
             });
         }
-        outcome.survey.insert(Box::new(survey))
+        outcome.view = Some(View::Read(Box::new(survey)));
     }
 
     fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {
@@ -452,6 +453,23 @@ pub(super) fn words(plan: &Plan) -> (&'static str, &'static str) {
 }
 
 impl Outcome {
+    /// Of a pass that has found nothing yet.
+    fn begun(id: &LineageId, wake_at: Timestamp) -> Self {
+        Self {
+            id: id.clone(),
+            renewed: false,
+            failure: None,
+            busy: None,
+            ladder: None,
+            leaf: None,
+            row: None,
+            view: None,
+            verdict: "hold",
+            reason: Reason::NotDue.code(),
+            wake_at,
+        }
+    }
+
     /// Nothing went wrong and nothing is owed.
     pub fn is_well(&self) -> bool {
         self.failure.is_none() && self.busy.is_none() && self.ladder.as_ref().is_some_and(Ladder::paid)

@@ -25,7 +25,7 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
                 format!(
                     "gen {} ({}, {} → {})",
                     current.number,
-                    crate::cli::report::Seen::of(&current.leaf).short_serial(),
+                    crate::cli::report::Seen::of(current.leaf.brief()).short_serial(),
                     current.leaf.not_before.brief(),
                     current.leaf.not_after.brief()
                 )

@@ -11,6 +11,7 @@ mod explain;
 mod finding;
 mod forget;
 mod generate;
+mod held;
 mod host;
 mod init;
 mod mount;

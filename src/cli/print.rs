@@ -9,6 +9,30 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{text}");
 }
 
+/// Many lines on standard output, handed over some hundred at a time; the rest when dropped.
+#[derive(Default)]
+pub struct Lines(String);
+
+/// Held back at most, in bytes.
+const HELD: usize = 8 << 10;
+
+impl Lines {
+    pub fn add(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+        if self.0.len() >= HELD {
+            text(&self.0);
+            self.0.clear();
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        text(&self.0);
+    }
+}
+
 /// A whole text on standard output, as it is.
 pub fn text(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());

@@ -1,5 +1,6 @@
 //! What `status` shows and the daemon publishes for everybody.
 
+use crate::agent::View;
 use crate::cli::report::{Line, Report};
 use crate::cli::sheet::Sheet;
 use crate::cli::status::is_stale;
@@ -21,31 +22,45 @@ const STATUS_MAX: usize = 64 << 20;
 /// How everything stands.
 pub async fn report(wired: &Wired) -> Result<Report, Failure> {
     let mut lines = Vec::new();
-    judge_rest(wired, &[], |_, line| lines.push(line)).await?;
+    judge_rest(wired, &[], |_, found| {
+        lines.push(match found {
+            Found::Line(line) => *line,
+            Found::View(view) => Line::of(&view),
+        });
+    })
+    .await?;
     Ok(Report::new(wired.agent.clock.now(), lines))
+}
+
+/// What there is to say of a lineage.
+enum Found {
+    View(View),
+    /// Of one that could not be looked at.
+    Line(Box<Line>),
 }
 
 /// Looks at every lineage that is not among `judged`, which are sorted.
 async fn judge_rest(
     wired: &Wired,
     judged: &[LineageId],
-    mut take: impl FnMut(LineageId, Line),
+    mut take: impl FnMut(LineageId, Found),
 ) -> Result<(), Failure> {
+    let _belief = wired.agent.believe();
     let scene = wired.agent.scene();
     let mut ids: Vec<_> = scene.wanted.lineages.keys().chain(scene.wanted.broken.keys()).cloned().collect();
     ids.extend(wired.known().await?.into_iter().filter(|id| !scene.wanted.lineages.contains_key(id)));
     ids.sort_unstable();
     ids.dedup();
     for id in ids.into_iter().filter(|id| judged.binary_search(id).is_err()) {
-        let line = if let Some(why) = scene.wanted.broken.get(&id) {
-            Line::broken(id.as_str(), why)
+        let found = if let Some(why) = scene.wanted.broken.get(&id) {
+            Found::Line(Box::new(Line::broken(id.as_str(), why)))
         } else {
-            match wired.agent.survey(&id).await {
-                Ok(survey) => Line::of(&survey),
-                Err(failure) => Line::unreadable(id.as_str(), &failure),
+            match wired.agent.view(&id).await {
+                Ok(view) => Found::View(view),
+                Err(failure) => Found::Line(Box::new(Line::unreadable(id.as_str(), &failure))),
             }
         };
-        take(id, line);
+        take(id, found);
     }
     Ok(())
 }
@@ -66,7 +81,12 @@ pub async fn write_anew(wired: &Wired) {
 pub async fn write(wired: &Wired, mut sheet: Sheet) {
     if sheet.is_wanted()
         && let judged = sheet.names()
-        && judge_rest(wired, &judged, |id, line| sheet.push(id, &line)).await.is_ok()
+        && judge_rest(wired, &judged, |id, found| match found {
+            Found::View(view) => sheet.push_view(id, &view),
+            Found::Line(line) => sheet.push(id, &line),
+        })
+        .await
+        .is_ok()
     {
         let (path, at) = (wired.settings.run_dir.join(STATUS_FILE), wired.agent.clock.now());
         let written = tokio::task::spawn_blocking(move || sheet.write(&path, at)).await;

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::agent::{Outcome, Readiness, Summary};
 use crate::cli::args::Renew;
-use crate::cli::report::Line;
 use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::decide::Request;
 use crate::core::name::LineageId;
@@ -46,16 +45,33 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
+    let _belief = wired.agent.believe();
     let mut sheet = publish::sheet(wired);
-    let summary = wired
+    let mut noted = |outcome: &mut Outcome| {
+        if let Some(view) = outcome.view.take().filter(|_| sheet.is_wanted()) {
+            sheet.push_view(outcome.id.clone(), &view);
+        }
+    };
+    let (mut ids, mut held) = (ids, Vec::new());
+    if *request == Request::default() {
+        let mut lines = print::Lines::default();
+        wired.agent.skim(&mut ids, |mut outcome| {
+            noted(&mut outcome);
+            if json {
+                held.push(outcome);
+            } else {
+                lines.add(&said(&outcome));
+            }
+        });
+    }
+    let mut summary = wired
         .agent
         .pass_over(ids, request, wait, |mut outcome| {
-            if let Some(survey) = outcome.survey.take().filter(|_| sheet.is_wanted()) {
-                sheet.push(outcome.id.clone(), &Line::of(&survey));
-            }
+            noted(&mut outcome);
             told(outcome, json)
         })
         .await;
+    summary.add_held(held);
     publish::write(wired, sheet).await;
     if json {
         print::json(&Told::of(&summary))?;
@@ -66,10 +82,10 @@ pub async fn pass(
 /// The outcome told, or kept to be told as JSON.
 pub fn told(mut outcome: Outcome, json: bool) -> Option<Outcome> {
     if json {
-        outcome.survey = None;
+        outcome.view = None;
         return Some(outcome);
     }
-    tell(&outcome);
+    print::line(&said(&outcome));
     None
 }
 
@@ -86,7 +102,7 @@ pub fn exit(summary: &Summary, exit_code: bool, broken: bool) -> Exit {
 }
 
 /// One line for people.
-fn tell(outcome: &Outcome) {
+fn said(outcome: &Outcome) -> String {
     let state = if let Some(holder) = &outcome.busy {
         format!("busy: {holder}")
     } else if let Some(failure) = &outcome.failure {
@@ -104,7 +120,7 @@ fn tell(outcome: &Outcome) {
             None => format!("{done}{until}, {}", rungs(outcome)),
         }
     };
-    print::line(&format!("{}  {state}", outcome.id));
+    format!("{}  {state}", outcome.id)
 }
 
 fn rungs(outcome: &Outcome) -> String {

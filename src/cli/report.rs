@@ -3,16 +3,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::agent::Survey;
+use crate::agent::{Held, Survey, View};
 use crate::cli::advice::{self, Advice};
 use crate::core::census::Standing;
 use crate::core::chain::Flaw;
-use crate::core::decide::{Issuance, Placement, renewal_point};
+use crate::core::decide::{Issuance, Placement, Reason, renewal_point};
 use crate::core::diagnosis::Diagnosis;
 use crate::core::endpoint::Endpoint;
 use crate::core::failure::Failure;
 use crate::core::ladder::{Observed, owes};
-use crate::core::leaf::Leaf;
+use crate::core::leaf::{Brief, Leaf};
 use crate::core::record::{EndpointNote, Sight};
 use crate::core::tally::Tally;
 use crate::core::time::{Span, Timestamp};
@@ -153,6 +153,20 @@ impl Report {
     }
 }
 
+/// Appends the JSON of a lineage's [`Line`] to `to`.
+pub fn write(view: &View, to: &mut Vec<u8>) -> serde_json::Result<Severity> {
+    match view {
+        View::Read(survey) => {
+            let line = Line::read(survey);
+            serde_json::to_writer(to, &line).map(|()| line.severity)
+        }
+        View::Held(held) => {
+            super::held::put_line(held, to);
+            Ok(Severity::Ok)
+        }
+    }
+}
+
 impl Line {
     /// A certificate whose entry in the configuration can't be used.
     pub fn broken(name: &str, why: &str) -> Self {
@@ -199,7 +213,73 @@ impl Line {
         }
     }
 
-    pub fn of(survey: &Survey) -> Self {
+    pub fn of(view: &View) -> Self {
+        match view {
+            View::Read(survey) => Self::read(survey),
+            View::Held(held) => Self::held(held),
+        }
+    }
+
+    /// As [`Line::read`] would say it of a lineage of which there is nothing to say.
+    fn held(held: &Held) -> Self {
+        let (memo, spec) = (&held.memo, held.spec());
+        let plan = memo.plan(held.at);
+        let seen = Seen::of(memo.leaf.clone());
+        let endpoints = spec.map(|spec| &spec.endpoints[..]).unwrap_or_default();
+        let hooks = spec.map(|spec| &spec.hooks[..]).unwrap_or_default();
+        let row = spec.map(|spec| memo.row(spec));
+        Self {
+            severity: Severity::Ok,
+            standing: row.as_ref().map_or("", |row| row.standing.word()).to_owned(),
+            origin: spec.map(|spec| spec.origin.to_string()),
+            names: spec.map(|spec| spec.names.iter().map(ToString::to_string).collect()).unwrap_or_default(),
+            issuer: row.and_then(|row| row.issuer).map(|issuer| issuer.to_string()),
+            generation: Some(memo.generation),
+            rungs: Rungs {
+                issued: true,
+                installed: true,
+                reloaded: true,
+                observed: (!memo.looks.is_empty()).then_some(true),
+            },
+            endpoints: endpoints
+                .iter()
+                .zip(&memo.looks)
+                .map(|(endpoint, look)| Place {
+                    endpoint: endpoint.to_string(),
+                    sight: Some(Sight::New.word().to_owned()),
+                    owed: false,
+                    served: Some(seen.clone()),
+                    at: Some(look.at),
+                    next_at: Some(look.next_at),
+                    words: look.words.clone(),
+                    code: None,
+                    accepted: false,
+                    tally: None,
+                    flaws: Vec::new(),
+                })
+                .collect(),
+            hooks: hooks
+                .iter()
+                .zip(&memo.told_at)
+                .map(|(hook, told_at)| Call {
+                    hook: hook.to_string(),
+                    owed: false,
+                    done_at: *told_at,
+                    failures: 0,
+                    next_at: None,
+                    words: None,
+                })
+                .collect(),
+            installed: Some(seen),
+            renews_at: memo.renews_at,
+            wakes_at: Some(plan.wake_at),
+            reason: Reason::NotDue.code().to_owned(),
+            headroom_seconds: Some(memo.leaf.not_after.since(held.at).whole_secs()),
+            ..Self::unknown(held.id.as_str(), "known")
+        }
+    }
+
+    fn read(survey: &Survey) -> Self {
         let record = &survey.world.record.value;
         let installed = &survey.world.installed.value;
         let (verdict, reason) = survey.words();
@@ -215,7 +295,7 @@ impl Line {
                 .collect(),
             issuer: survey.row.issuer.as_ref().map(ToString::to_string),
             generation: record.current.as_ref().map(|current| current.number),
-            installed: shown(survey).map(Seen::of),
+            installed: shown(survey).map(|leaf| Seen::of(leaf.brief())),
             rungs: Rungs {
                 issued: survey.ladder.issued,
                 installed: survey.ladder.installed,
@@ -250,7 +330,7 @@ impl Line {
                 endpoint: endpoint.to_string(),
                 sight: note.map(|note| note.sight.word().to_owned()),
                 owed: note.is_some_and(owes),
-                served: note.and_then(|note| note.leaf.as_ref()).map(Seen::of),
+                served: note.and_then(|note| note.leaf.as_ref()).map(|leaf| Seen::of(leaf.brief())),
                 at: note.map(|note| note.at),
                 next_at: note.map(|note| note.next_at),
                 words: note.and_then(|note| note.words.clone()),
@@ -288,13 +368,13 @@ impl Complaint {
 }
 
 impl Seen {
-    pub fn of(leaf: &Leaf) -> Self {
+    pub fn of(leaf: Brief) -> Self {
         Self {
-            serial: leaf.serial.clone(),
+            serial: leaf.serial,
             fingerprint: leaf.fingerprint.to_string(),
             not_before: leaf.not_before,
             not_after: leaf.not_after,
-            issuer: leaf.issuer.clone(),
+            issuer: leaf.issuer,
         }
     }
 

@@ -4,7 +4,8 @@
 use std::io;
 use std::path::Path;
 
-use crate::cli::report::{Line, Report, Severity, VERSION};
+use crate::agent::View;
+use crate::cli::report::{self, Line, Report, Severity, VERSION};
 use crate::core::name::LineageId;
 use crate::core::time::Timestamp;
 use crate::sys::spool::{Part, Spool};
@@ -55,15 +56,24 @@ impl Sheet {
 
     /// Adds a line. Where that fails, [`Sheet::write`] says so.
     pub fn push(&mut self, name: LineageId, line: &Line) {
+        self.add(name, |text| serde_json::to_writer(text, line).map(|()| line.severity));
+    }
+
+    /// As [`Sheet::push`] of the line of a view.
+    pub fn push_view(&mut self, name: LineageId, view: &View) {
+        self.add(name, |text| report::write(view, text));
+    }
+
+    fn add(&mut self, name: LineageId, put: impl FnOnce(&mut Vec<u8>) -> serde_json::Result<Severity>) {
         let (Some(spool), None) = (&mut self.spool, &self.failed) else { return };
         self.text.clear();
-        let written = serde_json::to_writer(&mut self.text, line).map_err(io::Error::from);
+        let severity = put(&mut self.text).map_err(io::Error::from);
         self.text.push(b',');
-        match written.and_then(|()| spool.add(&self.text)) {
-            Ok(range) => {
+        match severity.and_then(|severity| Ok((severity, spool.add(&self.text)?))) {
+            Ok((severity, range)) => {
                 // A line has some hundred bytes for each of at most some thousand places.
                 let length = u32::try_from(self.text.len()).unwrap_or(u32::MAX);
-                self.lines.push(Noted { severity: line.severity, name, at: range.start, length });
+                self.lines.push(Noted { severity, name, at: range.start, length });
             }
             Err(error) => self.failed = Some(error),
         }

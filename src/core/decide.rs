@@ -43,6 +43,21 @@ pub fn explain(situation: &Situation<'_>) -> (Plan, Vec<Check>) {
     Judge { s: situation, wake_at: situation.now + LOOK_AT_LEAST, checks: Some(Vec::new()) }.plan()
 }
 
+/// Until when the plan for a situation stays the same, if it is to hold as nothing is due, while
+/// nothing changes but the time; `None` where there is more to it. Never later than the next date
+/// that matters, however far away that is.
+pub fn stands_until(situation: &Situation<'_>) -> Option<Timestamp> {
+    let (plan, _) = Judge { s: situation, wake_at: Timestamp::MAX, checks: None }.plan();
+    let nothing = plan.upkeep == Upkeep::Hold && plan.issuance == Issuance::Hold(Reason::NotDue);
+    nothing.then_some(plan.wake_at)
+}
+
+/// The plan at `now` of what [`stands_until`] `until`, which is later.
+pub fn standing(now: Timestamp, until: Timestamp) -> Plan {
+    let issuance = Issuance::Hold(Reason::NotDue);
+    Plan { upkeep: Upkeep::Hold, issuance, wake_at: until.min(now + LOOK_AT_LEAST) }
+}
+
 /// The instant to renew: the stored choice while its window stands, else a new one.
 pub fn renewal_point(record: &LineageRecord) -> Option<RenewalPoint> {
     let leaf = record.leaf()?;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::time::{Span, Timestamp};
 
 /// The openings of one certificate, at least one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeployWindow(pub Vec<Opening>);
 
 /// One stretch that comes again each week.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Opening {
     /// On which it begins, Monday first.
     pub days: [bool; 7],
@@ -22,7 +22,7 @@ pub struct Opening {
 }
 
 /// A time zone as it was, is and is planned to be.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Zone {
     /// As the operator wrote it, safe to print.
     pub name: String,

@@ -4,7 +4,7 @@ use super::spec::{Part, SecretSource};
 
 /// How an output is written. Each can be read back: what lies on the disk says by itself which
 /// generation it is of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// One of the texts under `live/`, byte for byte.
     Text(Part),

@@ -56,6 +56,26 @@ impl Leaf {
     pub fn covers_all(&self, names: &[SubjectName]) -> bool {
         names.iter().all(|name| self.covers(name))
     }
+
+    pub fn brief(&self) -> Brief {
+        Brief {
+            serial: self.serial.clone(),
+            fingerprint: self.fingerprint,
+            not_before: self.not_before,
+            not_after: self.not_after,
+            issuer: self.issuer.clone(),
+        }
+    }
+}
+
+/// What people are shown of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brief {
+    pub serial: String,
+    pub fingerprint: Fingerprint,
+    pub not_before: Timestamp,
+    pub not_after: Timestamp,
+    pub issuer: String,
 }
 
 /// A SHA-256 value.

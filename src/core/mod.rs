@@ -21,6 +21,7 @@ pub mod leaf;
 pub mod lineages;
 pub mod list;
 pub mod manner;
+pub mod memo;
 pub mod name;
 pub mod order;
 pub mod plan;

@@ -17,7 +17,7 @@ use super::time::Span;
 
 /// One certificate as it should be. What many have in common they hold in common: an agent keeps
 /// ten thousand of these for as long as it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LineageSpec {
     pub id: LineageId,
     /// At least one, without repeats, in the order of the configuration.
@@ -31,7 +31,7 @@ pub struct LineageSpec {
 }
 
 /// What a certificate may have in common with others. Read as if it were the certificate's own.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Terms {
     /// At least one; the first is asked.
     pub issuers: Vec<IssuerId>,
@@ -55,7 +55,7 @@ pub struct Terms {
 }
 
 /// Hooks around an attempt, as where a server must free its port for the challenge.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Around {
     pub before: Vec<HookId>,
     pub afterwards: Vec<HookId>,
@@ -69,7 +69,7 @@ impl Deref for LineageSpec {
 }
 
 /// Where an entry stands: `conf.d/shop.toml:1`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// As the operator knows it, safe to print.
     pub file: Arc<str>,
@@ -109,7 +109,7 @@ impl LineageSpec {
 }
 
 /// A CA's named product (draft-ietf-acme-profiles).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     pub name: String,
@@ -149,7 +149,7 @@ impl KeyKind {
 }
 
 /// Who may read the key. Users and groups stay names until the disk needs numbers.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rights {
     pub owner: Option<String>,
     pub group: Option<String>,
@@ -172,7 +172,7 @@ impl Default for Rights {
 }
 
 /// One extra rendering of a generation at an absolute path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Output {
     pub form: Form,
     /// A file, save for [`Form::Tree`]: there the directory `ROOT/live/NAME`.
@@ -242,7 +242,7 @@ pub struct Eab {
 }
 
 /// Where a secret is read from when it is needed. Never the secret itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretSource {
     File(String),

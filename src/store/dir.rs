@@ -14,9 +14,9 @@ use crate::core::failure::plain;
 use crate::core::layout::{Content, FileRights, FsOp, replace, temporary};
 use crate::core::name::LineageId;
 use crate::core::time::Span;
-use crate::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
+use crate::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use crate::sys::clock::Clock;
-use crate::sys::disk::{Disk, DiskError, LockGuard};
+use crate::sys::disk::{Disk, DiskError, FileKind, LockGuard, Trace};
 
 /// Compare-and-swap over a directory that only we may look into.
 pub struct DirStore {
@@ -97,8 +97,9 @@ impl DirStore {
         &self.shelving.root
     }
 
-    /// Where this node keeps what it need not read again; no entry, and no harm if it is lost.
-    pub fn seen_file(&self) -> PathBuf {
+    /// How the names of the files begin in which this node keeps what it need not read again; no
+    /// entries, and no harm if they are lost.
+    pub fn seen_files(&self) -> PathBuf {
         self.shelving.installed.join(SEEN)
     }
 
@@ -409,6 +410,14 @@ impl Store for DirStore {
 
     fn claim<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
         Box::pin(self.claimed(id))
+    }
+
+    fn glance(&self, key: &Key) -> Option<Glance> {
+        let trace = self.disk.trace(&self.shelving.file(key)).ok()?;
+        let mut mark = Vec::with_capacity(Trace::LENGTH);
+        trace.append_to(&mut mark);
+        // A link says nothing of what it leads to.
+        (trace.stat.kind == FileKind::File).then_some(Glance { mark, changed: trace.changed() })
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {

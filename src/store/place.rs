@@ -26,7 +26,7 @@ pub const QUARANTINE: &str = "quarantine";
 pub const VERSION: &str = "version";
 /// The file that tells whether the disk takes writes.
 pub const PROBE: &str = ".writable";
-/// Beside this node's notes; no lineage can be called so.
+/// How files beside this node's notes begin; no lineage can be called so.
 pub const SEEN: &str = ".seen";
 
 /// Where the shelves are.

@@ -151,8 +151,7 @@ impl Disk {
     pub fn trace(&self, path: &Path) -> io::Result<Trace> {
         match &self.0 {
             Kind::Real => real::trace(path),
-            // Its files have no times: what runs on it reads them, always.
-            Kind::Model(_) => Err(io::ErrorKind::Unsupported.into()),
+            Kind::Model(model) => model.trace(path),
         }
     }
 
@@ -276,8 +275,13 @@ impl Trace {
         )
     }
 
-    /// Everything in it as bytes, always as many.
+    /// Of what [`Trace::append_to`] appends, in bytes.
+    pub const LENGTH: usize = 4 * 4 + 4 * 8 + 3 * 8;
+
+    /// Everything in it as bytes, always [`Trace::LENGTH`] of them.
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
+        // Once for all that is appended: a pass over many does this for each of its looks.
+        bytes.reserve(Self::LENGTH);
         let kind = match self.stat.kind {
             FileKind::File => 0,
             FileKind::Dir => 1,

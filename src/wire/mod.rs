@@ -143,7 +143,7 @@ impl Wired {
             agent: Arc::new(
                 Agent::new(parts, scene)
                     .trusted_with(Arc::new(scene::secret))
-                    .remembering(store.seen_file(), role != Role::Reader),
+                    .remembering(store.seen_files(), role != Role::Reader),
             ),
             telemetry,
             settings: loaded.settings.clone(),
@@ -172,10 +172,9 @@ impl Wired {
         let mut ids: BTreeSet<_> = self.agent.scene().wanted.lineages.keys().cloned().collect();
         ids.extend(self.known().await?);
         let mut rows = Vec::with_capacity(ids.len());
+        let _belief = self.agent.believe();
         for id in ids {
-            if let Ok(survey) = self.agent.survey(&id).await {
-                rows.push(survey.row);
-            }
+            rows.extend(self.agent.view(&id).await.ok().and_then(|view| view.row()));
         }
         Ok(Census { at: self.agent.clock.now(), rows })
     }

@@ -27,6 +27,8 @@ use crate::sky::Sky;
 
 /// Largest file read, in bytes.
 const FILE_MAX: usize = 1 << 20;
+/// What readers read.
+const PARTS: [&str; 5] = ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem", "combined.pem"];
 /// Turns of the agent's loop at one instant before it counts as spinning.
 const TURNS_MAX: u32 = 1000;
 
@@ -55,7 +57,10 @@ struct State {
     /// Texts that were found to be one whole generation.
     verified: BTreeMap<Fingerprint, Leaf>,
     turns: (Option<Timestamp>, u32),
-    records: Option<Fingerprint>,
+    /// Which files readers saw last, and as of which change.
+    seen: Option<[Option<(u64, u64)>; PARTS.len()]>,
+    /// The bytes of record and note as they were judged last.
+    entries: Option<(Vec<u8>, Vec<u8>)>,
     known: Option<LineageRecord>,
     /// The instant to renew, by leaf and window.
     points: BTreeMap<(Fingerprint, Timestamp, Timestamp), Timestamp>,
@@ -152,12 +157,14 @@ impl Laws {
             self.breach(Law::Whole, &format!("live/ went from generation {before:?} back to {shown}"));
         }
         self.state.lock().unwrap().shown = Some(shown);
+        // The same files with the same bytes were judged already.
+        let seen = Some(PARTS.map(|name| self.model.stamp(&dir.join(name))));
+        let whole_before = seen.is_some_and(|seen| seen.iter().all(Option::is_some));
+        if std::mem::replace(&mut self.state.lock().unwrap().seen, seen) == seen && whole_before {
+            return;
+        }
         let read = |name: &str| disk.read(&dir.join(name), FILE_MAX);
-        let parts: Result<Vec<Content>, _> =
-            ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem", "combined.pem"]
-                .map(read)
-                .into_iter()
-                .collect();
+        let parts: Result<Vec<Content>, _> = PARTS.map(read).into_iter().collect();
         let parts = match parts {
             Ok(parts) => parts,
             Err(error) => return self.breach(Law::Whole, &format!("a reader of live/ fails: {error}")),
@@ -200,12 +207,18 @@ impl Laws {
     /// Hooks follow installs and are never lost: a hook noted as done was told, or the new leaf
     /// was seen served. And no record holds a secret.
     fn records_are_true_and_hold_no_secret(&self) {
-        let raw = self.shelves.raw();
-        let hash = sha256(&raw);
-        if self.state.lock().unwrap().records.replace(hash) == Some(hash) {
+        let entries = self.shelves.raw();
+        let before = self.state.lock().unwrap().entries.take();
+        let same = before.as_ref().map(|before| (before.0 == entries.0, before.1 == entries.1));
+        for (bytes, same) in [(&entries.0, same.map(|same| same.0)), (&entries.1, same.map(|same| same.1))] {
+            if same != Some(true) {
+                self.no_secret("a record", &String::from_utf8_lossy(bytes));
+            }
+        }
+        self.state.lock().unwrap().entries = Some(entries);
+        if same == Some((true, true)) {
             return;
         }
-        self.no_secret("a record", &String::from_utf8_lossy(&raw));
         let Some((record, installed)) = self.shelves.records() else { return };
         for (hook, note) in &installed.hooks {
             let seen = record.issued(note.done).is_none_or(|issued| {

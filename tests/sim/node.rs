@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use nolapse::agent::{Agent, Parts, Scene, Signal, Survey};
+use nolapse::agent::{Agent, Parts, Scene, Signal, Survey, View};
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
 use nolapse::core::list::List;
@@ -93,6 +93,7 @@ impl Node {
         let (disk, model) = Disk::model();
         model.make_dirs(Path::new(STATE), 0o700);
         model.make_dirs(Path::new(LIVE), 0o755);
+        model.date_by(&clock);
         Bug::on_disk(common.bug, &model);
         let points = Arc::new(Points::new(disk.clone(), truth.clone(), common.stir.clone()));
         let server = Arc::new(Server::new(disk.clone(), Path::new(LIVE).join(SHOP)));
@@ -181,6 +182,7 @@ impl Node {
             points: self.points.clone(),
             bug: self.common.bug.map(Bug::new),
         };
+        let seen = store.local.seen_files();
         let parts = Parts {
             store: Arc::new(store),
             probe: self.probe.clone(),
@@ -189,7 +191,7 @@ impl Node {
             disk: self.disk.clone(),
             keys: self.keys.clone(),
         };
-        let agent = Arc::new(Agent::new(parts, self.scene()));
+        let agent = Arc::new(Agent::new(parts, self.scene()).remembering(seen, true));
         let (signals, inbox) = mpsc::channel(8);
         let laws = self.laws.clone();
         let runs = agent.clone();
@@ -279,6 +281,14 @@ impl Node {
             let words = format!("{:?} and {:?} from the same inputs", survey.plan, again.plan);
             self.common.journal.breach(Law::Plan, &words);
         }
+        // What the agent remembers says the same, or nothing.
+        let _belief = observer.believe();
+        if let Ok(View::Held(held)) = at_once(observer.view(id))
+            && (held.memo.plan(held.at) != survey.plan || held.memo.ladder() != survey.ladder)
+        {
+            let words = format!("{:?} and {:?}, which is remembered", survey.plan, held.memo);
+            self.common.journal.breach(Law::Plan, &words);
+        }
         if survey.plan.wake_at <= survey.at {
             let words = format!("the plan wakes at {}, it is {}", survey.plan.wake_at, survey.at);
             self.common.journal.breach(Law::Wake, &words);
@@ -289,15 +299,17 @@ impl Node {
         if !self.is_running() || self.points.dark() {
             return None;
         }
+        let peek = self.laws.shelves.peek()?;
+        let seen = peek.seen_files();
         let parts = Parts {
-            store: Arc::new(self.laws.shelves.peek()?),
+            store: Arc::new(peek),
             probe: self.probe.clone(),
             sink: self.laws.clone(),
             clock: self.clock.clone(),
             disk: self.disk.clone(),
             keys: self.keys.clone(),
         };
-        Some(Agent::new(parts, self.scene()))
+        Some(Agent::new(parts, self.scene()).remembering(seen, false))
     }
 
     fn scene(&self) -> Scene {

@@ -6,7 +6,7 @@ use nolapse::agent::Book;
 use nolapse::core::layout::Content;
 use nolapse::core::name::LineageId;
 use nolapse::core::record::{Installed, LineageRecord};
-use nolapse::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
+use nolapse::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use nolapse::store::DirStore;
 use nolapse::sys::disk::Disk;
 
@@ -46,8 +46,8 @@ impl Shelves {
         Some((*record, *installed))
     }
 
-    /// The bytes of both.
-    pub fn raw(&self) -> Vec<u8> {
+    /// The bytes of both, empty where there are none.
+    pub fn raw(&self) -> (Vec<u8>, Vec<u8>) {
         let file = |shelf: &str| -> Option<Content> {
             self.disk.read(&self.state_dir.join(shelf).join(self.id.as_str()), RECORD_MAX).ok()
         };
@@ -55,11 +55,15 @@ impl Shelves {
             Some(shared) => shared.peek(&Key::Lineage(self.id.clone())),
             None => file("lineages"),
         };
-        let mut both = Vec::new();
-        for content in [record, file("installed")].into_iter().flatten() {
-            both.extend_from_slice(content.bytes());
-        }
-        both
+        let bytes = |content: Option<Content>| content.map(Content::into_bytes).unwrap_or_default();
+        (bytes(record), bytes(file("installed")))
+    }
+}
+
+impl Peek {
+    /// Where the node's agent keeps what it remembers.
+    pub fn seen_files(&self) -> PathBuf {
+        self.local.seen_files()
     }
 }
 
@@ -88,6 +92,11 @@ impl Store for Peek {
 
     fn claim<'a>(&'a self, _: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
         Box::pin(async { Ok(Claim::Busy("the observer never works".into())) })
+    }
+
+    fn glance(&self, key: &Key) -> Option<Glance> {
+        let local = self.shared.is_none() || key.shelf() == Shelf::Installed;
+        if local { self.local.glance(key) } else { None }
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {

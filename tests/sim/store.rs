@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nolapse::core::layout::Content;
 use nolapse::core::name::LineageId;
-use nolapse::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
+use nolapse::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use nolapse::store::DirStore;
 
 use crate::bug::Bug;
@@ -90,6 +90,10 @@ impl Store for Keeper {
                 None => self.local.claim(id).await,
             }
         })
+    }
+
+    fn glance(&self, key: &Key) -> Option<Glance> {
+        if self.beyond(key.shelf()).is_none() { self.local.glance(key) } else { None }
     }
 
     fn writable(&self) -> Reply<'_, Result<(), StoreError>> {

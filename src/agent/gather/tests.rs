@@ -7,6 +7,7 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
+use crate::codec::seen::MarkId;
 use crate::core::layout::Content;
 use crate::core::spec::KeyKind;
 use crate::core::time::Span;
@@ -44,7 +45,9 @@ impl Shown {
             revoked: false,
             digests: bundle::digests(&texts),
         });
-        Self { _parent: parent, dir, disk, seen: Seen::default(), record }
+        let seen = Seen::in_files(parent.path().join(".seen"), true);
+        std::mem::forget(seen.believe());
+        Self { _parent: parent, dir, disk, seen, record }
     }
 
     fn live_at(&self, now: Timestamp) -> Placement {
@@ -61,12 +64,20 @@ impl Shown {
             target: self.record.current.as_ref(),
             now,
         };
-        eye.live(&self.dir, rights, true)
+        eye.live(&self.dir, rights, true).0
     }
 
-    fn is_marked(&self, now: Timestamp) -> bool {
+    /// Whether the next process would believe it.
+    async fn is_marked(&self, now: Timestamp) -> bool {
+        self.seen.save(&self.disk, now).await;
         self.seen.mark(&self.disk, &self.record.id, now).is_some()
     }
+}
+
+/// The one that knows of `a.example`.
+fn seen_file(files: &Path) -> PathBuf {
+    let shard = MarkId::of(&LineageId::parse("a.example").unwrap()).shard();
+    format!("{}-{shard:x}", files.display()).into()
 }
 
 /// When the files are long settled.
@@ -197,7 +208,7 @@ async fn f11_drift_is_noticed_in_files_that_were_believed_unread() {
     for (row, act, expected) in ROWS {
         let shown = Shown::new().await;
         assert_eq!(shown.live_at(later()), Placement::Shows(1), "{row}: before");
-        assert!(shown.is_marked(later()), "{row}: not believed, so this would prove nothing");
+        assert!(shown.is_marked(later()).await, "{row}: not believed, so this would prove nothing");
         act(&shown.dir);
         match (shown.live_at(later()), expected) {
             (Placement::Shows(number), Ok(expected)) => assert_eq!(number, expected, "{row}"),
@@ -215,7 +226,7 @@ async fn files_that_changed_a_moment_ago_are_not_believed() {
     let shown = Shown::new().await;
     let now = Clock::wall().now();
     assert_eq!(shown.live_at(now), Placement::Shows(1));
-    assert!(!shown.is_marked(now), "believed at once");
+    assert!(!shown.is_marked(now).await, "believed at once");
     let path = shown.dir.join(".gen-1/cert.pem");
     with_its_old_date(&path, edit);
     assert_eq!(shown.live_at(now), Placement::Drifted("cert.pem was edited".into()));
@@ -226,13 +237,14 @@ async fn belief_ends_after_a_week_and_with_a_clock_that_was_put_back() {
     let shown = Shown::new().await;
     let now = later();
     assert_eq!(shown.live_at(now), Placement::Shows(1));
+    assert!(shown.is_marked(now).await);
     for (row, at, believed) in [
         ("at once", now, true),
         ("after six days", now + Span::days(6), true),
         ("after a week", now + Span::days(7), false),
         ("an hour before it was looked at", now - Span::HOUR, false),
     ] {
-        assert_eq!(shown.is_marked(at), believed, "{row}");
+        assert_eq!(shown.seen.mark(&shown.disk, &shown.record.id, at).is_some(), believed, "{row}");
     }
 }
 
@@ -240,6 +252,7 @@ async fn belief_ends_after_a_week_and_with_a_clock_that_was_put_back() {
 async fn rights_that_are_wanted_otherwise_are_asked_of_files_that_are_believed() {
     let shown = Shown::new().await;
     assert_eq!(shown.live_at(later()), Placement::Shows(1));
+    assert!(shown.is_marked(later()).await);
     let narrow = Rights { key_mode: 0o600, ..Rights::default() };
     let found = shown.live_with(&narrow, later());
     assert_eq!(found, Placement::Drifted("privkey.pem has mode 0640 instead of 0600".into()));
@@ -248,21 +261,52 @@ async fn rights_that_are_wanted_otherwise_are_asked_of_files_that_are_believed()
 #[tokio::test]
 async fn what_one_process_saw_the_next_believes_and_a_reader_writes_nothing() {
     let mut shown = Shown::new().await;
-    let file = shown.dir.with_file_name(".seen");
+    let files = shown.dir.with_file_name(".seen");
+    let file = seen_file(&files);
+    let process = |writes| {
+        let seen = Seen::in_files(files.clone(), writes);
+        std::mem::forget(seen.believe());
+        seen
+    };
     for (row, writes, kept) in [("a reader", false, false), ("the agent", true, true)] {
-        shown.seen = Seen::in_file(file.clone(), writes);
+        shown.seen = process(writes);
         assert_eq!(shown.live_at(later()), Placement::Shows(1), "{row}");
         shown.seen.save(&shown.disk, later()).await;
         assert_eq!(file.exists(), kept, "{row}");
-        shown.seen = Seen::in_file(file.clone(), writes);
-        assert_eq!(shown.is_marked(later()), kept, "{row}");
+        shown.seen = process(writes);
+        assert_eq!(shown.is_marked(later()).await, kept, "{row}");
     }
     // With nothing new it is left as it is.
     let before = fs::metadata(&file).unwrap().modified().unwrap();
     shown.seen.save(&shown.disk, later()).await;
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
     fs::write(&file, "rot").unwrap();
-    shown.seen = Seen::in_file(file.clone(), true);
-    assert!(!shown.is_marked(later()), "a damaged file is an empty one");
+    shown.seen = process(true);
+    assert!(
+        shown.seen.mark(&shown.disk, &shown.record.id, later()).is_none(),
+        "a damaged file is an empty one"
+    );
     assert_eq!(shown.live_at(later()), Placement::Shows(1));
+}
+
+#[tokio::test]
+async fn without_a_look_over_many_nothing_is_believed_or_kept() {
+    let shown = Shown::new().await;
+    let files = shown.dir.with_file_name(".seen");
+    let file = seen_file(&files);
+    let seen = Seen::in_files(files, true);
+    let mark = |seen: &Seen| seen.mark(&shown.disk, &shown.record.id, later());
+    let look =
+        Look::at(&shown.disk, &shown.dir, shown.record.issued(1).unwrap(), later(), |_, _| true).unwrap();
+    seen.keep(&shown.record.id, &look);
+    seen.save(&shown.disk, later()).await;
+    assert!(!file.exists(), "kept by nobody's wish");
+    let (first, second) = (seen.believe(), seen.believe());
+    seen.keep(&shown.record.id, &look);
+    seen.save(&shown.disk, later()).await;
+    assert!(mark(&seen).is_some());
+    drop(first);
+    assert!(mark(&seen).is_some(), "the other look goes on");
+    drop(second);
+    assert!(mark(&seen).is_none());
 }

@@ -14,8 +14,9 @@ use rustix::io::Errno;
 pub(super) use state::number_of;
 use state::{Body, Change, Node, State, dark};
 
-use super::{FileKind, Stat};
+use super::{FileKind, Stat, Trace};
 use crate::core::layout::{Content, FsOp};
+use crate::sys::clock::Clock;
 
 /// The handle of a modelled disk: breaks it, cuts its power, and changes files as an outsider.
 #[derive(Clone)]
@@ -91,6 +92,20 @@ impl Model {
         self.state().faults.clear();
     }
 
+    /// From now on changes have dates of this clock, and can be told by them ([`super::Disk::trace`]).
+    /// A power cut takes back what was not synced, and no date with it.
+    pub fn date_by(&self, clock: &Clock) {
+        self.state().clock = Some(clock.clone());
+    }
+
+    /// Which file a path leads to, and which of all changes was the last of it: the same only while
+    /// its bytes are the same. `None` where there is none, or the power is off.
+    pub fn stamp(&self, path: &Path) -> Option<(u64, u64)> {
+        let state = self.powered().ok()?;
+        let id = state.walk(None, path, true).ok()?;
+        state.node(id).ok().map(|node| (id, node.change))
+    }
+
     /// Steps done so far.
     pub fn steps(&self) -> u64 {
         self.state().steps
@@ -145,7 +160,7 @@ impl Model {
     fn touch(&self, path: &Path, change: impl FnOnce(&mut Node)) -> io::Result<()> {
         let mut state = self.state();
         let id = state.walk(None, path, true)?;
-        state.nodes.get_mut(&id).map(change).ok_or_else(|| Errno::NOENT.into())
+        state.touch(id, change).ok_or_else(|| Errno::NOENT.into())
     }
 
     /// A name removed by an outsider, durably, with all that is below.
@@ -222,13 +237,19 @@ impl Model {
 
     pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
         let state = self.powered()?;
-        let node = state.node(state.walk(None, path, false)?)?;
-        let (kind, len) = match &node.body {
-            Body::File { bytes, .. } => (FileKind::File, bytes.len()),
-            Body::Dir(_) => (FileKind::Dir, 0),
-            Body::Link(target) => (FileKind::Link, target.as_os_str().len()),
-        };
-        Ok(Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, len: len as u64 })
+        state.node(state.walk(None, path, false)?).map(stat_of)
+    }
+
+    pub(super) fn trace(&self, path: &Path) -> io::Result<Trace> {
+        let state = self.powered()?;
+        if state.clock.is_none() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let id = state.walk(None, path, false)?;
+        let node = state.node(id)?;
+        let millis = u64::try_from(node.changed.millis().rem_euclid(1000)).unwrap_or(0);
+        let changed = (node.changed.millis().div_euclid(1000), millis * 1_000_000);
+        Ok(Trace { stat: stat_of(node), device: 0, inode: id, modified: changed, changed })
     }
 
     pub(super) fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
@@ -282,4 +303,13 @@ impl Model {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn stat_of(node: &Node) -> Stat {
+    let (kind, len) = match &node.body {
+        Body::File { bytes, .. } => (FileKind::File, bytes.len()),
+        Body::Dir(_) => (FileKind::Dir, 0),
+        Body::Link(target) => (FileKind::Link, target.as_os_str().len()),
+    };
+    Stat { kind, mode: node.mode, uid: node.uid, gid: node.gid, len: len as u64 }
 }

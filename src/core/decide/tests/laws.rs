@@ -126,6 +126,30 @@ proptest! {
             "{:?} slept through {:?}", plan, later);
     }
 
+    #[test]
+    fn what_stands_until_a_date_is_the_plan_at_each_instant_before_it(
+        world in world(), quiet in any::<bool>(), part in 0u32..1_000_000
+    ) {
+        let world = if quiet {
+            // Most of the others have something to do.
+            let dates = world.installed.hooks.values().next().and_then(|note| note.next_at);
+            World::settled().with(|w| {
+                w.installed.hooks.get_mut(&hook("nginx")).unwrap().next_at = dates;
+                w.ari = world.ari;
+                w.record.trouble = world.record.trouble.clone();
+                w.installed.refused = world.installed.refused.clone();
+            })
+        } else {
+            world
+        };
+        let Some(until) = stands_until(&world.situation()) else { return Ok(()) };
+        prop_assert_eq!(world.plan(), standing(world.now, until));
+        let later = world.clone().with(|w| w.now = w.now + until.since(w.now).millionths(part));
+        if later.now < until {
+            prop_assert_eq!(later.plan(), standing(later.now, until));
+        }
+    }
+
 }
 
 proptest! {

@@ -9,6 +9,8 @@ use rustix::io::Errno;
 use super::{Fault, Model, Step, Trouble};
 use crate::core::layout::FileRights;
 use crate::core::leaf::{mix, seed_of};
+use crate::core::time::Timestamp;
+use crate::sys::clock::Clock;
 
 /// The number that stands for a user or group: the model knows every name.
 pub fn number_of(name: &str) -> u32 {
@@ -36,6 +38,10 @@ pub struct State {
     pub powered: bool,
     /// File → who holds it.
     pub locks: BTreeMap<u64, u64>,
+    /// What dates changes; without it there are no dates.
+    pub clock: Option<Clock>,
+    /// Changes of nodes so far.
+    changes: u64,
 }
 
 pub struct Node {
@@ -43,6 +49,10 @@ pub struct Node {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
+    /// When content, rights or entries changed last.
+    pub changed: Timestamp,
+    /// Which of all changes that was: dates of one instant are the same, these never are.
+    pub change: u64,
 }
 
 pub enum Body {
@@ -66,7 +76,14 @@ impl State {
 
     pub fn new() -> Self {
         let body = Body::Dir(BTreeMap::new());
-        let root = Node { body, mode: 0o755, uid: Model::USER, gid: Model::USER };
+        let root = Node {
+            body,
+            mode: 0o755,
+            uid: Model::USER,
+            gid: Model::USER,
+            changed: Timestamp::EPOCH,
+            change: 0,
+        };
         Self {
             nodes: BTreeMap::from([(Model::ROOT, root)]),
             durable: BTreeMap::from([(Model::ROOT, BTreeMap::new())]),
@@ -251,6 +268,8 @@ impl State {
                         _ => bytes.truncate(bytes.len() / 3),
                     }
                     *synced = true;
+                    self.changes += 1;
+                    node.change = self.changes;
                 }
                 Body::File { .. } | Body::Link(_) => {}
             }
@@ -285,9 +304,27 @@ impl State {
     }
 
     fn apply_now(&mut self, change: &Change) {
-        if let Some(Node { body: Body::Dir(entries), .. }) = self.nodes.get_mut(&change.dir) {
-            apply(entries, change);
-        }
+        self.touch(change.dir, |dir| {
+            if let Body::Dir(entries) = &mut dir.body {
+                apply(entries, change);
+            }
+        });
+        // A file's names are among what its date is of.
+        self.touch(change.node, |_| {});
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.as_ref().map_or(Timestamp::EPOCH, Clock::now)
+    }
+
+    /// Changes a node, and dates that.
+    pub fn touch(&mut self, id: u64, change: impl FnOnce(&mut Node)) -> Option<()> {
+        let now = self.now();
+        let node = self.nodes.get_mut(&id)?;
+        change(node);
+        self.changes += 1;
+        (node.changed, node.change) = (now, self.changes);
+        Some(())
     }
 
     fn apply_durably(&mut self, changes: &[Change]) {
@@ -330,7 +367,7 @@ impl State {
     }
 
     pub fn give(&mut self, id: u64, rights: &FileRights) {
-        if let Some(node) = self.nodes.get_mut(&id) {
+        self.touch(id, |node| {
             node.mode = rights.mode & 0o777;
             if let Some(owner) = &rights.owner {
                 node.uid = number_of(owner);
@@ -338,20 +375,24 @@ impl State {
             if let Some(group) = &rights.group {
                 node.gid = number_of(group);
             }
-        }
+        });
     }
 
     fn set_file(&mut self, id: u64, content: Vec<u8>, is_synced: bool) {
-        if let Some(Node { body: Body::File { bytes, synced }, .. }) = self.nodes.get_mut(&id) {
-            *bytes = content;
-            *synced = is_synced;
-        }
+        self.touch(id, |node| {
+            if let Body::File { bytes, synced } = &mut node.body {
+                *bytes = content;
+                *synced = is_synced;
+            }
+        });
     }
 
     pub fn new_node(&mut self, body: Body, mode: u32) -> u64 {
         let id = self.next;
         self.next += 1;
-        self.nodes.insert(id, Node { body, mode, uid: Model::USER, gid: Model::USER });
+        self.changes += 1;
+        let (changed, change) = (self.now(), self.changes);
+        self.nodes.insert(id, Node { body, mode, uid: Model::USER, gid: Model::USER, changed, change });
         id
     }
 
@@ -383,38 +424,53 @@ impl State {
     }
 
     /// Follows a path; beneath a root, over no link at all.
-    pub fn walk(&self, root: Option<&Path>, path: &Path, follow_last: bool) -> io::Result<u64> {
-        let mut at = match root {
-            Some(root) => vec![self.walk(None, root, true)?],
-            None => vec![Model::ROOT],
-        };
-        let mut todo: Vec<PathBuf> = path.components().rev().map(|c| c.as_os_str().into()).collect();
+    pub fn walk<'a>(&'a self, root: Option<&Path>, path: &'a Path, follow_last: bool) -> io::Result<u64> {
+        let text = |path: &'a Path| path.to_str().ok_or(Errno::INVAL);
+        let path = text(path)?;
+        if root.is_some() && path.starts_with('/') {
+            return Err(Errno::INVAL.into());
+        }
+        // The directories down to here, and the names to go of each path: of the one asked for and
+        // of links on the way. A simulation does little else than this.
+        let mut at = Vec::with_capacity(8);
+        at.push(match root {
+            Some(root) => self.walk(None, root, true)?,
+            None => Model::ROOT,
+        });
+        let mut paths = vec![path.split('/')];
         let mut links = 0;
-        while let Some(part) = todo.pop() {
-            let here = *at.last().unwrap_or(&Model::ROOT);
-            let name = part.to_str().ok_or(Errno::INVAL)?;
-            match name {
-                "/" if root.is_none() => at.truncate(1),
-                "." if root.is_none() => {}
-                ".." if root.is_none() => at.truncate(at.len().saturating_sub(1).max(1)),
-                "/" | "." | ".." => return Err(Errno::INVAL.into()),
-                _ => {
-                    if !matches!(self.node(here)?.body, Body::Dir(_)) {
-                        return Err(Errno::NOTDIR.into());
-                    }
-                    let next = *self.entries(here).get(name).ok_or(Errno::NOENT)?;
-                    match &self.node(next)?.body {
-                        Body::Link(_) if root.is_some() => return Err(Errno::NOTDIR.into()),
-                        Body::Link(target) if follow_last || !todo.is_empty() => {
-                            links += 1;
-                            if links > Model::LINKS_MAX {
-                                return Err(Errno::LOOP.into());
-                            }
-                            todo.extend(target.components().rev().map(|c| PathBuf::from(c.as_os_str())));
-                        }
-                        _ => at.push(next),
-                    }
+        while let Some(rest) = paths.last_mut() {
+            let name = match rest.next() {
+                None => {
+                    paths.pop();
+                    continue;
                 }
+                Some("." | "..") if root.is_some() => return Err(Errno::INVAL.into()),
+                Some("" | ".") => continue,
+                Some("..") => {
+                    at.truncate(at.len().saturating_sub(1).max(1));
+                    continue;
+                }
+                Some(name) => name,
+            };
+            let here = self.node(*at.last().unwrap_or(&Model::ROOT))?;
+            let Body::Dir(entries) = &here.body else { return Err(Errno::NOTDIR.into()) };
+            let next = *entries.get(name).ok_or(Errno::NOENT)?;
+            let is_last = || paths.iter().all(|rest| rest.clone().all(|name| matches!(name, "" | ".")));
+            match &self.node(next)?.body {
+                Body::Link(_) if root.is_some() => return Err(Errno::NOTDIR.into()),
+                Body::Link(target) if follow_last || !is_last() => {
+                    links += 1;
+                    if links > Model::LINKS_MAX {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = text(target)?;
+                    if target.starts_with('/') {
+                        at.truncate(1);
+                    }
+                    paths.push(target.split('/'));
+                }
+                _ => at.push(next),
             }
         }
         Ok(*at.last().unwrap_or(&Model::ROOT))
