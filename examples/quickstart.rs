@@ -246,14 +246,14 @@ fn load(live: &Path) -> Outcome<Arc<ServerConfig>> {
 async fn served_serial(port: u16) -> Option<String> {
     use nolapse::core::endpoint::Endpoint;
     use nolapse::core::time::Span;
-    use nolapse::ports::{Probe, Sighting};
+    use nolapse::ports::{Probe, Seen};
     ServerName::try_from(NAME).ok()?;
     let probe = nolapse::probe::TlsProbe::new(nolapse::sys::clock::Clock::wall(), Vec::new());
     TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let endpoint = Endpoint::parse(&format!("{NAME}@127.0.0.1:{port}")).ok()?;
-    match probe.look(&endpoint, Span::secs(5)).await {
-        Sighting::Served { leaf, .. } => Some(leaf.serial),
-        Sighting::Unreachable(_) => None,
+    match probe.look(&endpoint, Span::secs(5)).await.pop()?.seen {
+        Seen::Served(served) => Some(served.leaf.serial),
+        Seen::Nothing { .. } => None,
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::core::chain::Member;
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
@@ -14,6 +16,7 @@ use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::{IssuerId, LineageId, Token};
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
+use crate::core::silence::Silence;
 use crate::core::spec::SecretSource;
 use crate::core::time::{Interval, Span, Timestamp};
 
@@ -251,20 +254,63 @@ pub trait Hook: Send + Sync {
 
 /// Looks at what an endpoint serves.
 pub trait Probe: Send + Sync {
-    fn look<'a>(&'a self, endpoint: &'a Endpoint, within: Span) -> Reply<'a, Sighting>;
+    /// One sighting for each handshake that the endpoint asks for; at least one, all within
+    /// `within` and a moment.
+    fn look<'a>(&'a self, endpoint: &'a Endpoint, within: Span) -> Reply<'a, Vec<Sighting>>;
+}
+
+/// What one handshake saw.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    /// The address that was talked to; `None` where none was reached.
+    pub from: Option<IpAddr>,
+    pub seen: Seen,
 }
 
 #[derive(Clone, Debug)]
-pub enum Sighting {
-    Served {
-        leaf: Box<Leaf>,
-        /// Certificates sent, the leaf included.
-        chain: usize,
-        /// Why the system's roots don't vouch for the chain; reported, not required.
-        distrust: Option<String>,
+pub enum Seen {
+    Served(Box<Served>),
+    /// No certificate was seen; the words are safe to print.
+    Nothing {
+        why: Silence,
+        words: String,
     },
-    /// No certificate was seen; why, safe to print.
-    Unreachable(String),
+}
+
+/// What a server sent.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub leaf: Leaf,
+    /// All certificates sent, the leaf first; empty where they were not read.
+    pub sent: Vec<Member>,
+    /// SHA-256 of what stands above the leaf, written as `chain.pem` would be.
+    pub above: Fingerprint,
+    /// Why the system's roots don't vouch for the chain; reported, not required.
+    pub distrust: Option<Distrust>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Distrust {
+    /// The reason is that no root vouches for it.
+    pub unrooted: bool,
+    /// Safe to print.
+    pub words: String,
+}
+
+impl Sighting {
+    pub fn served(served: Served) -> Self {
+        Self { from: None, seen: Seen::Served(Box::new(served)) }
+    }
+
+    /// A leaf about whose chain nothing is known.
+    pub fn of(leaf: Leaf) -> Self {
+        let above = Fingerprint([0; 32]);
+        Self::served(Served { leaf, sent: Vec::new(), above, distrust: None })
+    }
+
+    pub fn nothing(why: Silence, words: impl Into<String>) -> Self {
+        Self { from: None, seen: Seen::Nothing { why, words: words.into() } }
+    }
 }
 
 /// Takes events; logs and metrics are sinks. Never fails, never waits.

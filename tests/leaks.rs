@@ -38,6 +38,7 @@ use nolapse::core::order::{
     OrderStatus, OrderView,
 };
 use nolapse::core::record::{ChallengeKind, Receipt};
+use nolapse::core::silence::Silence;
 use nolapse::core::spec::Call;
 use nolapse::core::time::{Interval, Span, Timestamp};
 use nolapse::hook::ExecHook;
@@ -357,17 +358,17 @@ struct Mirror {
 }
 
 impl Probe for Mirror {
-    fn look<'a>(&'a self, endpoint: &'a Endpoint, _: Span) -> Reply<'a, Sighting> {
+    fn look<'a>(&'a self, endpoint: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
         Box::pin(async move {
             self.looks.fetch_add(1, Ordering::SeqCst);
             let name = endpoint.server_name();
-            match std::fs::read(self.live.join(&*name).join("fullchain.pem")) {
+            vec![match std::fs::read(self.live.join(&*name).join("fullchain.pem")) {
                 Ok(text) => match bundle::leaf_of(&text) {
-                    Ok(leaf) => Sighting::Served { leaf: Box::new(leaf), chain: 1, distrust: None },
-                    Err(error) => Sighting::Unreachable(error.to_string()),
+                    Ok(leaf) => Sighting::of(leaf),
+                    Err(error) => Sighting::nothing(Silence::NoCertificate, error.to_string()),
                 },
-                Err(error) => Sighting::Unreachable(error.to_string()),
-            }
+                Err(error) => Sighting::nothing(Silence::Closed, error.to_string()),
+            }]
         })
     }
 }

@@ -27,6 +27,7 @@ use nolapse::core::record::{
     ChallengeKind, Debt, EndpointNote, Foreign, HeldBack, HookNote, Installed, Issued, LineageRecord, Pause,
     Pin, Reading, Receipt, Sight,
 };
+use nolapse::core::silence::Silence;
 use nolapse::core::spec::{Around, KeyKind, LineageSpec, Origin, Output, Part, Rights, Terms, Wanted};
 use nolapse::core::time::{Interval, Span, Timestamp};
 use nolapse::ports::{Expect, Key, Probe, Reply, Sighting, Sink, Store};
@@ -125,6 +126,10 @@ impl Shop {
                 reached: true,
                 leaf: Some(leaf.clone()),
                 words: shape.words.clone(),
+                silence: None,
+                tally: None,
+                accepted: false,
+                flaws: Vec::new(),
             };
             installed.endpoints.insert(endpoint.clone(), seen);
         }
@@ -260,8 +265,8 @@ fn pair(from: Timestamp, life: Span) -> Bundle {
 struct Nobody;
 
 impl Probe for Nobody {
-    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Sighting> {
-        Box::pin(async { Sighting::Unreachable("nobody is there".into()) })
+    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
+        Box::pin(async { vec![Sighting::nothing(Silence::Closed, "nobody is there")] })
     }
 }
 
@@ -364,7 +369,7 @@ async fn f11_what_was_judged_is_judged_again_when_any_of_it_was_touched() {
 async fn a_lineage_of_which_there_is_something_to_say_is_never_held_unread() {
     type Change = fn(&mut Shop, Timestamp);
     #[rustfmt::skip]
-    let rows: [(&str, Change); 15] = [
+    let rows: [(&str, Change); 16] = [
         ("a pause", |shop, now| {
             shop.record.pause = Some(Pause { until: now + Span::DAY, reason: "moving".into(), at: now });
         }),
@@ -398,6 +403,7 @@ async fn a_lineage_of_which_there_is_something_to_say_is_never_held_unread() {
             (note.done, note.failures, note.next_at) = (0, 3, Some(now + Span::minutes(30)));
         }),
         ("an endpoint with the old leaf", |shop, _| sights(shop, |note| note.sight = Sight::Old)),
+        ("an endpoint whose answer was only accepted", |shop, _| sights(shop, |note| note.accepted = true)),
         ("a silent endpoint", |shop, _| sights(shop, |note| note.sight = Sight::Unreachable)),
         ("an endpoint that was not looked at", |shop, _| shop.installed.endpoints.clear()),
         ("a look at another generation", |shop, _| sights(shop, |note| note.generation = 7)),

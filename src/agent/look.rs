@@ -8,16 +8,18 @@ use tokio::task::JoinSet;
 use crate::agent::Agent;
 use crate::agent::book::Book;
 use crate::agent::gather::World;
+use crate::core::chain::{View, flaws};
 use crate::core::endpoint::Endpoint;
 use crate::core::event::Event;
 use crate::core::failure::Failure;
-use crate::core::ladder::{judge, next_look};
+use crate::core::ladder::{accepted, judge, next_look};
 use crate::core::leaf::{Fingerprint, Leaf};
-use crate::core::name::SubjectName;
 use crate::core::record::{EndpointNote, GenerationNumber, LineageRecord, Sight};
-use crate::core::spec::LineageSpec;
+use crate::core::silence::Silence;
+use crate::core::spec::{LineageSpec, Part};
+use crate::core::tally::{Judged, Tally};
 use crate::core::time::{Span, Timestamp};
-use crate::ports::Sighting;
+use crate::ports::{Seen, Sighting};
 
 /// First wait before looking again at an endpoint that should be new by now; doubles.
 const AGAIN_FIRST: Span = Span::from_millis(50);
@@ -76,14 +78,15 @@ impl Agent {
                 ));
             }
             while let Some(look) = looks.join_next().await {
-                let (endpoint, sighting) =
+                let (endpoint, sightings) =
                     look.map_err(|error| Failure::broken("look-panicked", error.to_string()))?;
-                let note = self.judge(world, &endpoint, sighting, &target, number);
+                let note = self.judge(world, &endpoint, sightings, &target, number);
                 self.tell(&Event::Observed {
                     lineage: spec.id.clone(),
                     endpoint: endpoint.clone(),
                     sight: note.sight,
-                    words: note.words.clone(),
+                    fine: note.fine(),
+                    words: words_of(&note),
                 });
                 world.installed.value.endpoints.insert(endpoint, note);
             }
@@ -97,24 +100,16 @@ impl Agent {
         target: Fingerprint,
         reached: bool,
         patience: Patience,
-    ) -> impl Future<Output = (Endpoint, Sighting)> + Send + use<> {
+    ) -> impl Future<Output = (Endpoint, Vec<Sighting>)> + Send + use<> {
         let (probe, clock) = (self.probe.clone(), self.clock.clone());
         async move {
             let mut wait = AGAIN_FIRST;
             loop {
-                let sighting = probe.look(&endpoint, patience.within).await;
-                let until = match &sighting {
-                    Sighting::Served { leaf, .. } => {
-                        patience.anybody.store(true, Ordering::Relaxed);
-                        (leaf.fingerprint != target).then_some(patience.stale_until)
-                    }
-                    Sighting::Unreachable(_) if reached => Some(patience.stale_until),
-                    Sighting::Unreachable(_) if patience.anybody.load(Ordering::Relaxed) => None,
-                    Sighting::Unreachable(_) => Some(patience.closed_until),
-                };
+                let sightings = probe.look(&endpoint, patience.within).await;
+                let until = until_when(&endpoint, &sightings, target, reached, &patience, clock.now());
                 let now = clock.now();
                 if until.is_none_or(|until| now + wait > until) {
-                    return (endpoint, sighting);
+                    return (endpoint, sightings);
                 }
                 clock.sleep_until(now + wait).await;
                 wait = wait.times(2).min(AGAIN_MOST);
@@ -126,7 +121,7 @@ impl Agent {
         &self,
         world: &World,
         endpoint: &Endpoint,
-        sighting: Sighting,
+        sightings: Vec<Sighting>,
         target: &Leaf,
         number: GenerationNumber,
     ) -> EndpointNote {
@@ -135,25 +130,106 @@ impl Agent {
         let before = world.installed.value.endpoints.get(endpoint);
         let reached_before = before.is_some_and(|note| note.reached);
         let failures = before.filter(|note| note.generation == number).map_or(0, |note| note.failures);
-        let (sight, leaf, words) = match sighting {
-            Sighting::Served { leaf, distrust, .. } => {
-                let asked = SubjectName::parse(&endpoint.server_name()).ok();
-                let asked = asked.filter(|name| matches!(name, SubjectName::Dns(_)));
-                (judge(&leaf, asked.as_ref(), record, target, now), Some(*leaf), distrust)
-            }
-            Sighting::Unreachable(words) => (Sight::Unreachable, None, Some(words)),
-        };
+        let asked = endpoint.asked();
+        let judged = weighed(endpoint, &sightings, record, target, now);
+        let answered = sightings.iter().any(|sighting| matches!(sighting.seen, Seen::Served(_)));
+        let (worst, tally) = Tally::of(&judged).map_or((0, None), |(worst, tally)| (worst, Some(tally)));
+        let counts = judged.get(worst).copied();
         let mut note = EndpointNote {
-            sight,
+            sight: counts.map_or(Sight::Unreachable, |judged| judged.sight),
             at: now,
             next_at: now,
             generation: number,
-            failures: if sight == Sight::New { 0 } else { failures.saturating_add(1) },
-            reached: reached_before || leaf.is_some(),
-            leaf,
-            words,
+            failures: 0,
+            reached: reached_before || answered,
+            leaf: None,
+            words: None,
+            silence: None,
+            tally: tally.filter(|tally| tally.made > 1),
+            accepted: counts.is_some_and(|judged| judged.accepted && judged.sight != Sight::New),
+            flaws: Vec::new(),
         };
-        note.next_at = now + next_look(&note, target.lifetime());
+        match sightings.into_iter().nth(worst).map(|sighting| sighting.seen) {
+            Some(Seen::Served(served)) => {
+                let chain = record.issued(number).and_then(|issued| issued.digests.get(&Part::Chain));
+                let view = View {
+                    now,
+                    asked: asked.as_ref(),
+                    as_installed: note.sight == Sight::New
+                        && chain.is_none_or(|chain| *chain == served.above),
+                    unrooted: served.distrust.as_ref().is_some_and(|distrust| distrust.unrooted),
+                };
+                note.flaws = flaws(&served.leaf, &served.sent, &view);
+                note.words = served.distrust.map(|distrust| distrust.words);
+                note.leaf = Some(served.leaf);
+            }
+            Some(Seen::Nothing { why, words }) => (note.silence, note.words) = (Some(why), Some(words)),
+            None => note.silence = Some(Silence::NotLooked),
+        }
+        if !note.fine() {
+            note.failures = failures.saturating_add(1);
+        }
+        note.next_at = now + next_look(&record.id, &note, target.lifetime());
         note
+    }
+}
+
+/// Each sighting, judged.
+pub(super) fn weighed(
+    endpoint: &Endpoint,
+    sightings: &[Sighting],
+    record: &LineageRecord,
+    target: &Leaf,
+    now: Timestamp,
+) -> Vec<Judged> {
+    let asked = endpoint.asked();
+    let weighed = |sighting: &Sighting| match &sighting.seen {
+        Seen::Served(served) => Judged {
+            sight: judge(&served.leaf, asked.as_ref(), record, target, now),
+            accepted: accepted(endpoint, &served.leaf, served.distrust.is_none(), now),
+            from: sighting.from,
+        },
+        Seen::Nothing { .. } => Judged { sight: Sight::Unreachable, accepted: false, from: sighting.from },
+    };
+    sightings.iter().map(weighed).collect()
+}
+
+/// What a log line says beside the sight.
+fn words_of(note: &EndpointNote) -> Option<String> {
+    let count = note.tally.as_ref().and_then(Tally::words);
+    let flaws = note.flaws.iter().map(ToString::to_string);
+    let words: Vec<_> = count.into_iter().chain(note.words.clone()).chain(flaws).collect();
+    (!words.is_empty()).then(|| words.join("; "))
+}
+
+/// Until when it is worth looking again after these sightings; `None` where they will do, or
+/// where nothing is on its way.
+fn until_when(
+    endpoint: &Endpoint,
+    sightings: &[Sighting],
+    target: Fingerprint,
+    reached: bool,
+    patience: &Patience,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let (mut all_fine, mut answered) = (true, false);
+    for sighting in sightings {
+        match &sighting.seen {
+            Seen::Served(served) => {
+                answered = true;
+                all_fine &= served.leaf.fingerprint == target
+                    || accepted(endpoint, &served.leaf, served.distrust.is_none(), now);
+            }
+            Seen::Nothing { .. } => all_fine = false,
+        }
+    }
+    if answered {
+        patience.anybody.store(true, Ordering::Relaxed);
+    }
+    match () {
+        () if all_fine && answered => None,
+        () if answered || reached => Some(patience.stale_until),
+        () if patience.anybody.load(Ordering::Relaxed) => None,
+        () => Some(patience.closed_until),
     }
 }

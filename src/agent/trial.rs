@@ -3,16 +3,17 @@
 
 use crate::agent::Agent;
 use crate::agent::gather::World;
+use crate::agent::look::weighed;
 use crate::agent::notify::deployed;
 use crate::core::decide::Placement;
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Moment};
 use crate::core::failure::{Failure, Fault};
-use crate::core::ladder::judge;
-use crate::core::name::{HookId, LineageId, SubjectName};
+use crate::core::name::{HookId, LineageId};
 use crate::core::record::Sight;
+use crate::core::tally::Tally;
 use crate::core::time::Span;
-use crate::ports::Sighting;
+use crate::ports::Seen;
 
 /// What one step of a trial came to.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Trial {
     Looked {
         endpoint: Endpoint,
         sight: Sight,
+        /// The installed certificate in every handshake, or one that will do.
+        fine: bool,
         words: Option<String>,
     },
 }
@@ -40,7 +43,7 @@ impl Trial {
         match self {
             Self::Checked { result, .. } => !matches!(result, Some(Err(_))),
             Self::Called { result, .. } => result.is_ok(),
-            Self::Looked { sight, .. } => matches!(sight, Sight::New),
+            Self::Looked { fine, .. } => *fine,
         }
     }
 }
@@ -93,16 +96,21 @@ impl Agent {
             each(Trial::Called { hook: hook_id.clone(), result, took });
         }
         for endpoint in &spec.endpoints {
-            let (sight, words) = match self.probe.look(endpoint, spec.observe_timeout).await {
-                Sighting::Served { leaf, distrust, .. } => {
-                    let asked = SubjectName::parse(&endpoint.server_name()).ok();
-                    let asked = asked.filter(|name| matches!(name, SubjectName::Dns(_)));
-                    let now = self.clock.now();
-                    (judge(&leaf, asked.as_ref(), &record.value, &issued.leaf, now), distrust)
-                }
-                Sighting::Unreachable(words) => (Sight::Unreachable, Some(words)),
+            let sightings = self.probe.look(endpoint, spec.observe_timeout).await;
+            let judged = weighed(endpoint, &sightings, &record.value, &issued.leaf, self.clock.now());
+            let Some((worst, tally)) = Tally::of(&judged) else { continue };
+            let (Some(judged), Some(sighting)) = (judged.get(worst), sightings.get(worst)) else { continue };
+            let said = match &sighting.seen {
+                Seen::Served(served) => served.distrust.as_ref().map(|distrust| distrust.words.clone()),
+                Seen::Nothing { words, .. } => Some(words.clone()),
             };
-            each(Trial::Looked { endpoint: endpoint.clone(), sight, words });
+            let words: Vec<_> = tally.words().into_iter().chain(said).collect();
+            each(Trial::Looked {
+                endpoint: endpoint.clone(),
+                sight: judged.sight,
+                fine: judged.fine(),
+                words: (!words.is_empty()).then(|| words.join("; ")),
+            });
         }
         Ok(())
     }

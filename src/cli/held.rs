@@ -40,7 +40,7 @@ pub fn put_line(held: &Held, to: &mut Vec<u8>) {
             Some(words) => json.text(words),
             None => json.raw("null"),
         };
-        json.raw("}")
+        json.raw(r#","code":null,"accepted":false,"tally":null,"flaws":[]}"#)
     });
     json.raw(r#"],"hooks":["#);
     json.list(spec.hooks.iter().zip(&memo.told_at), |json, (hook, told_at)| {
@@ -52,7 +52,7 @@ pub fn put_line(held: &Held, to: &mut Vec<u8>) {
     json.raw(r#","wakes-at":"#).date(Some(memo.plan(held.at).wake_at));
     json.raw(r#","verdict":"hold","reason":"not-due","trouble":null,"headroom-seconds":"#);
     json.plain(memo.leaf.not_after.since(held.at).whole_secs());
-    json.raw(r#","notes":[],"advice":null}"#);
+    json.raw(r#","notes":[],"advice":null,"advice-code":null}"#);
 }
 
 struct Json<'a>(&'a mut Vec<u8>);

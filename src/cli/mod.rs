@@ -1,6 +1,7 @@
 //! The floor that prints and exits. One file a verb.
 
 mod add;
+mod advice;
 pub mod args;
 mod certbot;
 mod check;

@@ -4,12 +4,17 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agent::{Held, Survey, View};
+use crate::cli::advice::{self, Advice};
 use crate::core::census::Standing;
+use crate::core::chain::Flaw;
 use crate::core::decide::{Issuance, Placement, Reason, renewal_point};
-use crate::core::failure::{Class, Failure};
+use crate::core::diagnosis::Diagnosis;
+use crate::core::endpoint::Endpoint;
+use crate::core::failure::Failure;
 use crate::core::ladder::{Observed, owes};
 use crate::core::leaf::{Brief, Leaf};
-use crate::core::record::Sight;
+use crate::core::record::{EndpointNote, Sight};
+use crate::core::tally::Tally;
 use crate::core::time::{Span, Timestamp};
 
 pub const VERSION: u32 = 1;
@@ -60,6 +65,9 @@ pub struct Line {
     pub notes: Vec<String>,
     /// The one next step for a person, if there is one.
     pub advice: Option<String>,
+    /// What the step is for: stable and kebab-case.
+    #[serde(default)]
+    pub advice_code: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -93,6 +101,25 @@ pub struct Place {
     pub at: Option<Timestamp>,
     pub next_at: Option<Timestamp>,
     pub words: Option<String>,
+    /// What is wrong there: stable and kebab-case.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// Not the installed certificate, and accepted.
+    #[serde(default)]
+    pub accepted: bool,
+    /// Where more than one handshake was made.
+    #[serde(default)]
+    pub tally: Option<Tally>,
+    #[serde(default)]
+    pub flaws: Vec<Complaint>,
+}
+
+/// Something wrong with the chain that an endpoint sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Complaint {
+    pub code: String,
+    pub words: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -147,6 +174,7 @@ impl Line {
             severity: Severity::Warning,
             notes: vec![format!("its entry is not used: {why}")],
             advice: Some("mend the entry; nolapse check shows where".into()),
+            advice_code: Some("entry-broken".into()),
             ..Self::unknown(name, "broken")
         }
     }
@@ -181,6 +209,7 @@ impl Line {
             headroom_seconds: None,
             notes: Vec::new(),
             advice: None,
+            advice_code: None,
         }
     }
 
@@ -218,11 +247,15 @@ impl Line {
                 .map(|(endpoint, look)| Place {
                     endpoint: endpoint.to_string(),
                     sight: Some(Sight::New.word().to_owned()),
+                    code: None,
                     owed: false,
+                    accepted: false,
                     served: Some(seen.clone()),
                     at: Some(look.at),
                     next_at: Some(look.next_at),
                     words: look.words.clone(),
+                    tally: None,
+                    flaws: Vec::new(),
                 })
                 .collect(),
             hooks: hooks
@@ -301,6 +334,12 @@ impl Line {
                 at: note.map(|note| note.at),
                 next_at: note.map(|note| note.next_at),
                 words: note.and_then(|note| note.words.clone()),
+                code: note
+                    .and_then(|note| Diagnosis::of(endpoint, note, survey.at))
+                    .map(|found| found.code.to_owned()),
+                accepted: note.is_some_and(|note| note.accepted),
+                tally: note.and_then(|note| note.tally.clone()),
+                flaws: note.map(|note| note.flaws.iter().map(Complaint::of).collect()).unwrap_or_default(),
             });
         }
         for hook in spec.map(|spec| &spec.hooks[..]).unwrap_or_default() {
@@ -315,8 +354,16 @@ impl Line {
             });
         }
         line.notes = notes(survey);
-        line.advice = advice(survey);
+        if let Some(Advice { code, step }) = advice::of(survey) {
+            (line.advice, line.advice_code) = (Some(step), Some(code));
+        }
         line
+    }
+}
+
+impl Complaint {
+    fn of(flaw: &Flaw) -> Self {
+        Self { code: flaw.kind.code().to_owned(), words: flaw.words.clone() }
     }
 }
 
@@ -360,11 +407,7 @@ fn severity(survey: &Survey) -> Severity {
     if survey.row.standing == Standing::Retired {
         return if expired { Severity::Warning } else { Severity::Ok };
     }
-    let wrong = installed
-        .endpoints
-        .iter()
-        .filter(|(endpoint, _)| survey.spec().is_some_and(|s| s.endpoints.contains(endpoint)))
-        .any(|(_, note)| note.sight == Sight::Wrong);
+    let wrong = looked_at(survey).any(|(_, note)| note.sight == Sight::Wrong);
     if expired || near || wrong || matches!(survey.row.standing, Standing::Absent | Standing::Placeholder) {
         return Severity::Critical;
     }
@@ -377,7 +420,8 @@ fn severity(survey: &Survey) -> Severity {
         || foreign
         || paused
         || record.pin.is_some()
-        || overdue(survey).is_some();
+        || overdue(survey).is_some()
+        || looked_at(survey).any(|(_, note)| !note.flaws.is_empty());
     if uneasy { Severity::Warning } else { Severity::Ok }
 }
 
@@ -387,7 +431,7 @@ const OVERDUE_SHARE: i64 = 40;
 const OVERDUE_MOST: Span = Span::DAY;
 
 /// Since when a renewal is due that nothing has tried: neither daemon nor timer runs (F23).
-fn overdue(survey: &Survey) -> Option<Timestamp> {
+pub(super) fn overdue(survey: &Survey) -> Option<Timestamp> {
     let record = &survey.world.record.value;
     let due = survey.spec().and(renewal_point(record))?.at;
     let lifetime = record.leaf()?.lifetime();
@@ -464,6 +508,7 @@ fn notes(survey: &Survey) -> Vec<String> {
             ));
         }
     }
+    notes.extend(flaws(survey));
     for id in &survey.ladder.hooks_owed {
         if let Some(words) = installed.hooks.get(id).and_then(|note| note.words.as_ref()) {
             notes.push(format!("{id}: {words}"));
@@ -475,46 +520,27 @@ fn notes(survey: &Survey) -> Vec<String> {
     notes
 }
 
-/// One step, for the gravest thing.
-fn advice(survey: &Survey) -> Option<String> {
-    let id = &survey.id;
-    let record = &survey.world.record.value;
-    let installed = &survey.world.installed.value;
-    if matches!(survey.world.disk.live, Placement::Foreign(_)) {
-        return Some(format!("keep it and let the other tool go on, or  nolapse deploy --take-back {id}"));
-    }
-    if let Some((endpoint, sight)) = survey.ladder.endpoints_owed.first()
-        && survey.ladder.hooks_owed.is_empty()
-    {
-        return Some(match sight {
-            Sight::Old => {
-                format!("restart the stray process that serves {endpoint}, then  nolapse deploy {id}")
+/// The endpoints that are configured and were looked at.
+pub(super) fn looked_at(survey: &Survey) -> impl Iterator<Item = (&Endpoint, &EndpointNote)> {
+    let notes = &survey.world.installed.value.endpoints;
+    let wanted = survey.spec().map(|spec| &spec.endpoints[..]).unwrap_or_default();
+    wanted.iter().filter_map(|endpoint| notes.get_key_value(endpoint))
+}
+
+/// What is wrong with served chains, the same of several endpoints once.
+fn flaws(survey: &Survey) -> Vec<String> {
+    let mut found: Vec<(&Flaw, &Endpoint, usize)> = Vec::new();
+    for (endpoint, note) in looked_at(survey) {
+        for flaw in &note.flaws {
+            match found.iter_mut().find(|(known, ..)| *known == flaw) {
+                Some((.., more)) => *more += 1,
+                None => found.push((flaw, endpoint, 0)),
             }
-            Sight::Unreachable => format!("start what listens at {endpoint}, then  nolapse deploy {id}"),
-            _ => format!("point {endpoint} at this certificate's files, then  nolapse deploy {id}"),
-        });
-    }
-    if let Some(held) = installed.held_back.as_ref().filter(|held| held.until > survey.at) {
-        return Some(format!("see what keeps {}, or  nolapse deploy {id}", held.by));
-    }
-    if let Some(hook) = survey.ladder.hooks_owed.first() {
-        return Some(format!("mend what {hook} complains of, then  nolapse deploy {id}"));
-    }
-    if record.pin.is_some() && survey.ladder.paid() {
-        return Some(format!("when the new certificate works, nolapse unpin {id}"));
-    }
-    if overdue(survey).is_some() {
-        return Some("see that the daemon or the timer runs:  systemctl status nolapse".into());
-    }
-    let trouble = record.trouble.as_ref()?;
-    match (trouble.failure.class, &survey.plan.issuance) {
-        (Class::Refused, _) => Some(format!("mend it, then  nolapse renew {id}")),
-        (Class::Limited { until }, _) => {
-            Some(format!("nothing: the CA asks to wait until {}", until.brief()))
         }
-        (_, Issuance::Suspend { until, .. }) => {
-            Some(format!("nothing yet: tried again {}, or  nolapse renew {id}", until.brief()))
-        }
-        _ => None,
     }
+    let told = |(flaw, endpoint, more): (&Flaw, &Endpoint, usize)| match more {
+        0 => format!("{endpoint}: {flaw}"),
+        more => format!("{endpoint} and {more} more: {flaw}"),
+    };
+    found.into_iter().map(told).collect()
 }

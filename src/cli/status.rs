@@ -1,9 +1,12 @@
 //! `nolapse status`: how things stand, for people and monitoring plugins.
 
+use std::fmt::Write as _;
+
 use crate::cli::args::Status;
 use crate::cli::report::{Line, Report, Severity};
 use crate::cli::{Exit, Stop, print, publish};
 use crate::core::failure::Fault;
+use crate::core::tally::Tally;
 use crate::core::time::{Span, Timestamp};
 use crate::wire::Places;
 use crate::wire::{Role, Wired};
@@ -160,7 +163,13 @@ fn details(line: &Line) {
         .iter()
         .map(|place| {
             let sight = place.sight.as_deref().unwrap_or("not looked at");
-            let sight = if place.owed { sight.to_uppercase() } else { sight.to_owned() };
+            let mut sight = if place.owed { sight.to_uppercase() } else { sight.to_owned() };
+            if let Some(words) = place.tally.as_ref().and_then(Tally::words) {
+                let _ = write!(sight, " {words}");
+            }
+            if place.accepted {
+                sight.push_str(" (accepted)");
+            }
             match &place.words {
                 Some(words) if place.owed => format!("{} {sight} ({words})", place.endpoint),
                 _ => format!("{} {sight}", place.endpoint),
@@ -175,7 +184,8 @@ fn details(line: &Line) {
         print::line(&format!("  next try {}.   fault: {}  [{}]", woe.next_at.brief(), woe.fault, woe.code));
     }
     if let Some(advice) = &line.advice {
-        print::line(&format!("  do: {advice}"));
+        let code = line.advice_code.as_ref().map(|code| format!("  [{code}]")).unwrap_or_default();
+        print::line(&format!("  do: {advice}{code}"));
     }
 }
 

@@ -54,7 +54,7 @@ fn tell(trial: &Trial) {
         Trial::Called { hook, result: Err(failure), .. } => {
             print::line(&format!("{hook}  call FAILED: {failure}"));
         }
-        Trial::Looked { endpoint, sight, words } => {
+        Trial::Looked { endpoint, sight, words, .. } => {
             let words = words.as_ref().map_or(String::new(), |words| format!(" ({words})"));
             print::line(&format!("{endpoint}  {}{words}", sight.word()));
         }

@@ -193,6 +193,11 @@ pub fn digests(texts: &Rendering) -> BTreeMap<Part, Fingerprint> {
     texts.iter().map(|(part, content)| (*part, sha256(content.bytes()))).collect()
 }
 
+/// What `chain.pem` hashes to for these certificates above a leaf.
+pub fn digest_above(above: &[Vec<u8>]) -> Fingerprint {
+    sha256(certificates(above).bytes())
+}
+
 /// The leaf of a pair found on disk, where the two files belong together. The same bytes may be
 /// given twice for a combined file.
 pub fn pair_of(fullchain: &[u8], key: &[u8]) -> Result<Leaf, BundleError> {

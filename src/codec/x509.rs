@@ -21,6 +21,7 @@ use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 use super::digest::sha256;
 use super::key::rsa_kind;
+use crate::core::chain::Member;
 use crate::core::failure::plain;
 use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::SubjectName;
@@ -81,6 +82,23 @@ pub fn leaf(der: &[u8]) -> Result<Leaf, X509Error> {
         issuer: display_name(certificate.issuer()),
         self_signed: linked(&certificate, &certificate) && signed_by(&certificate, &certificate).is_ok(),
     })
+}
+
+/// The facts of certificates that a server sent together, the leaf first, and who signed whom among
+/// them. Costs a signature check for each pair whose names fit.
+pub fn members(sent: &[&[u8]]) -> Result<Vec<Member>, X509Error> {
+    let read = sent.iter().map(|der| parse(der)).collect::<Result<Vec<_>, _>>()?;
+    let signed =
+        |by: &X509Certificate<'_>, it: &X509Certificate<'_>| linked(by, it) && signed_by(by, it).is_ok();
+    let signer = |it: &X509Certificate<'_>| read.iter().position(|by| signed(by, it));
+    Ok(read
+        .iter()
+        .map(|it| Member {
+            subject: display_name(it.subject()),
+            validity: validity_of(it),
+            signer: signer(it),
+        })
+        .collect())
 }
 
 /// Whether `issuer` signed `subject` and is named in it. Says nothing of dates or rights.

@@ -8,9 +8,10 @@ use toml::de::DeValue;
 use super::agent::AgentSettings;
 use super::domain;
 use super::file::Spot;
-use super::hook::{self, Service};
+use super::hook::Service;
 use super::issuer;
 use super::nearest::nearest;
+use super::observe;
 use super::outline::{Body, Entry};
 use super::output;
 use super::preset::{DEFAULT_ISSUER, DEFAULT_SOLVER, ENDED};
@@ -316,8 +317,8 @@ fn terms(
         }
         words => Some(look_up(words, "solver", "unknown-solver", &[&known.solvers], problems)?),
     };
-    let observe = match section.texts("observe", problems) {
-        Some(words) => Some(hook::endpoints(&words, problems)?),
+    let observe = match section.find("observe") {
+        Some(_) => Some(observe::endpoints(section, problems)?),
         None => None,
     };
     let rights = output::rights(section, "key-mode", &Rights::default(), true, problems);

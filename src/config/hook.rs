@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeValue;
 
+use super::observe;
 use super::problem::Problems;
 use super::raw::{Section, Word, wrong_type};
 use super::table::{METHOD_WORDS, SIGNAL_WORDS, Table};
@@ -41,8 +42,8 @@ pub(super) fn resolve(id: HookId, section: &Section<'_>, problems: &mut Problems
 pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Problems) -> Option<Service<'a>> {
     let check = check(section, problems);
     let timeout = timeout(section, problems);
-    let observe = match section.texts("observe", problems) {
-        Some(words) => endpoints(&words, problems)?,
+    let observe = match section.find("observe") {
+        Some(_) => observe::endpoints(section, problems)?,
         None => Vec::new(),
     };
     let solvers = section.texts("solver", problems).unwrap_or_default();
@@ -50,13 +51,6 @@ pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Prob
     let (user, after) = (user(section, problems)?, after(section, problems)?);
     let hook = HookSpec { id, check, call, user, after, timeout, origin: section.head.place() };
     Some(Service { hook, observe, solvers })
-}
-
-/// Every endpoint of a list, or `None` with all wrong ones reported.
-pub(super) fn endpoints(words: &[super::raw::Word<'_>], problems: &mut Problems) -> Option<Vec<Endpoint>> {
-    let read: Vec<Option<Endpoint>> =
-        words.iter().map(|word| word.parse("bad-endpoint", Endpoint::parse, problems)).collect();
-    read.into_iter().collect()
 }
 
 /// `None`: it can't be used, which was reported.

@@ -15,6 +15,7 @@ mod file;
 mod hook;
 mod issuer;
 mod nearest;
+mod observe;
 mod outline;
 mod output;
 mod piece;

@@ -15,10 +15,11 @@ pub enum Table {
     Certificate,
     Profile,
     Output,
+    Place,
 }
 
 impl Table {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Agent,
         Self::Issuer,
         Self::Eab,
@@ -30,6 +31,7 @@ impl Table {
         Self::Certificate,
         Self::Profile,
         Self::Output,
+        Self::Place,
     ];
 
     /// How the table is opened in the file, or where it stands as a value.
@@ -46,6 +48,7 @@ impl Table {
             Self::Certificate => "[certificate.\"NAME\"]",
             Self::Profile => "profile",
             Self::Output => "outputs",
+            Self::Place => "observe",
         }
     }
 
@@ -63,6 +66,7 @@ impl Table {
             Self::Certificate => "a certificate",
             Self::Profile => "a profile",
             Self::Output => "an output",
+            Self::Place => "a place to look at",
         }
     }
 
@@ -99,6 +103,10 @@ impl Table {
                 "A profile that must be had, as `profile = { … }`; a plain name is one that is preferred."
             }
             Self::Output => "One extra rendering of a certificate, as an element of `outputs`.",
+            Self::Place => {
+                "A place where a certificate must be seen, as an element of `observe` where a text does not say \
+                 enough. In one line the same reads `at?key=value&key=value`, and so `status` prints it."
+            }
         }
     }
 
@@ -142,6 +150,10 @@ pub enum Kind {
     /// A name, or a table.
     TextOr(Table),
     List(Table),
+    /// Texts, or tables, or both in one list.
+    TextsOr(Table),
+    /// A whole number from 1 to this.
+    UpTo(u8),
 }
 
 impl Kind {
@@ -165,6 +177,8 @@ impl Kind {
             Self::Inner(table) => format!("table, see [{0}](#{0})", table.header()),
             Self::TextOr(table) => format!("text, or table, see [{0}](#{0})", table.header()),
             Self::List(table) => format!("list of tables, see [{0}](#{0})", table.header()),
+            Self::TextsOr(table) => format!("list of texts and tables, see [{0}](#{0})", table.header()),
+            Self::UpTo(most) => format!("number from 1 to {most}"),
         }
     }
 }
@@ -230,7 +244,9 @@ const fn inherited(
     Key { table: Table::Certificate, name, kind, default, help, sample, inherited: true }
 }
 
-use Table::{Agent, Certificate, Eab, Hook, Issuer, Output, Profile, Request, Service, Signal, Solver};
+use Table::{
+    Agent, Certificate, Eab, Hook, Issuer, Output, Place, Profile, Request, Service, Signal, Solver,
+};
 
 pub const KEY_WORDS: &[&str] = &["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
 pub const PART_WORDS: &[&str] = &[
@@ -249,6 +265,11 @@ pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
 pub const LOG_LEVEL_WORDS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 pub const SOLVER_WORDS: &[&str] = &["http-01"];
+pub const ACCEPT_WORDS: &[&str] = &["installed", "any-valid"];
+pub const ADDRESSES_WORDS: &[&str] = &["first", "all"];
+pub const KEY_FAMILY_WORDS: &[&str] = &["ecdsa", "rsa"];
+pub const PROXY_WORDS: &[&str] = &["v1", "v2"];
+pub const TLS_WORDS: &[&str] = &["1.2", "1.3"];
 
 /// In the order of the guide. One row a line: this is read as a table.
 #[rustfmt::skip]
@@ -283,7 +304,7 @@ pub const KEYS: &[Key] = &[
     key(Service, "signal", Kind::Inner(Signal), "one of four", "", "A signal in place of `reload`."),
     key(Service, "http", Kind::TextOr(Request), "one of four", "", "An HTTP request in place of `reload`; any 2xx answer is success."),
     key(Service, "haproxy-socket", Kind::Path, "one of four", "", "haproxy's runtime socket in place of `reload`: takes certificates without one."),
-    key(Service, "observe", Kind::Texts, "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `tls`, `smtp`."),
+    key(Service, "observe", Kind::TextsOr(Place), "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `smtp`, `imap`, `pop3`, `postgres`, `mysql`, `ldap`."),
     key(Service, "solver", Kind::Texts, "none", "[\"loopback\"]", "Solvers for its certificates that name none."),
     key(Service, "after", Kind::Texts, "none", "[]", "Services and hooks of the same certificate that must be done first."),
     key(Service, "user", Kind::Text, "the agent's user", "\"www-data\"", "Whom `check` and `reload` run as. Only an agent that is root can change it."),
@@ -312,7 +333,7 @@ pub const KEYS: &[Key] = &[
     inherited("hooks", Kind::Texts, "none", "[]", "Hooks told about a new certificate after the services; a service named here is reloaded and nothing else."),
     inherited("pre-hooks", Kind::Texts, "none", "[]", "Hooks run before the CA is asked for a certificate, as to free a port. Of several certificates the first runs them for all."),
     inherited("post-hooks", Kind::Texts, "none", "[]", "Hooks run after that, however it went; the last of several certificates runs them."),
-    inherited("observe", Kind::Texts, "the services'", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where the certificate must be seen, in place of the services' endpoints. `[]` switches observation off."),
+    inherited("observe", Kind::TextsOr(Place), "the services'", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where the certificate must be seen, in place of the services' endpoints. `[]` switches observation off."),
     inherited("observe-timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on one look at one endpoint, from 1s to 5m."),
     inherited("deploy-window", Kind::Texts, "always", "\"Mon-Fri 02:00-05:00 Europe/Berlin\"", "When a new certificate may be shown to servers: `[DAYS] HH:MM-HH:MM [ZONE]`, days like `Mon-Fri` or `Sat,Sun`, else all; a zone like `Europe/Berlin`, else UTC. It is issued early and waits; near the end of what is shown it waits no longer."),
     inherited("key", Kind::Word(KEY_WORDS), "`\"ecdsa-p256\"`", "\"ecdsa-p256\"", "Kind of private key."),
@@ -331,6 +352,13 @@ pub const KEYS: &[Key] = &[
     key(Output, "group", Kind::Text, "the certificate's", "", "Group of the file."),
     key(Output, "mode", Kind::Mode, "`key-mode` with a key, else `\"0644\"`", "", "Mode of the file."),
     key(Output, "password", Kind::Secret, "required for `pkcs12`", "", "What the PKCS#12 file is opened with: 6 to 256 printable ASCII characters."),
+    key(Place, "at", Kind::Text, "required", "", "Where: `[proto://][SNI@]host:port`."),
+    key(Place, "accept", Kind::Word(ACCEPT_WORDS), "`\"installed\"`", "", "`any-valid`: any certificate for the name that is valid and that this system trusts will do, for an edge that has its own."),
+    key(Place, "addresses", Kind::Word(ADDRESSES_WORDS), "`\"first\"`", "", "`all`: each address of the host, 16 at most, must show it, not only the first that answers."),
+    key(Place, "key", Kind::Word(KEY_FAMILY_WORDS), "any", "", "Look as a client that takes this kind of key only, where the server has a certificate of each."),
+    key(Place, "proxy-protocol", Kind::Word(PROXY_WORDS), "none", "", "The listener expects a PROXY header first; that of a look is `LOCAL` or `UNKNOWN`."),
+    key(Place, "samples", Kind::UpTo(32), "`1`", "", "Handshakes with each address, so that more workers or backends are met; one that shows another certificate counts for all."),
+    key(Place, "tls", Kind::Texts, "either", "", "`\"1.2\"`, `\"1.3\"` or both in a list: looked at with that version alone, each on its own."),
 ];
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
-//! Where a certificate is seen by clients: `[proto://][SNI@]host:port`, dialled as written.
+//! Where a certificate is seen by clients: `[proto://][SNI@]host:port[?settings]`, dialled as
+//! written.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::manner::Manner;
 use super::name::{BadName, SubjectName};
 use super::text::stored_as_text;
 
@@ -16,23 +18,46 @@ pub enum Protocol {
     Tls,
     /// Plain SMTP, then STARTTLS (RFC 3207).
     Smtp,
+    /// Plain IMAP, then STARTTLS (RFC 9051 §6.2.1).
+    Imap,
+    /// Plain POP3, then STLS (RFC 2595 §4).
+    Pop3,
+    /// `SSLRequest` of PostgreSQL's protocol.
+    Postgres,
+    /// The SSL request packet of MySQL's and MariaDB's protocol.
+    Mysql,
+    /// Plain LDAP, then the StartTLS operation (RFC 4511 §4.14).
+    Ldap,
 }
 
+/// The words before `://`; the first of each protocol is the one that is printed.
+const WORDS: [(&str, Protocol); 14] = [
+    ("https", Protocol::Tls),
+    ("tls", Protocol::Tls),
+    ("smtps", Protocol::Tls),
+    ("imaps", Protocol::Tls),
+    ("pop3s", Protocol::Tls),
+    ("ldaps", Protocol::Tls),
+    ("smtp", Protocol::Smtp),
+    ("imap", Protocol::Imap),
+    ("pop3", Protocol::Pop3),
+    ("postgres", Protocol::Postgres),
+    ("postgresql", Protocol::Postgres),
+    ("mysql", Protocol::Mysql),
+    ("mariadb", Protocol::Mysql),
+    ("ldap", Protocol::Ldap),
+];
+
 impl Protocol {
-    /// `https` and `tls` mean the same; `None` for an unknown word.
+    /// `https`, `tls`, `imaps` and their like all mean TLS from the first byte; `None` for an
+    /// unknown word.
     pub fn parse(word: &str) -> Option<Self> {
-        match word {
-            "tls" | "https" => Some(Self::Tls),
-            "smtp" => Some(Self::Smtp),
-            _ => None,
-        }
+        WORDS.iter().find(|(known, _)| *known == word).map(|(_, protocol)| *protocol)
     }
 
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Tls => "https",
-            Self::Smtp => "smtp",
-        }
+    /// As it stands before `://`.
+    pub fn word(self) -> &'static str {
+        WORDS.iter().find(|(_, protocol)| *protocol == self).map_or("", |(word, _)| word)
     }
 }
 
@@ -45,14 +70,22 @@ pub struct Endpoint {
     /// A DNS name or an address, without brackets.
     pub host: String,
     pub port: u16,
+    pub manner: Manner,
 }
 
 impl Endpoint {
     pub fn parse(text: &str) -> Result<Self, BadName> {
+        let (text, manner) = match text.split_once('?') {
+            Some((place, settings)) => (place, Manner::parse(settings)?),
+            None => (text, Manner::default()),
+        };
         let (protocol, rest) = match text.split_once("://") {
-            Some((word, rest)) => {
-                (Protocol::parse(word).ok_or(BadName("the protocol before :// is https, tls or smtp"))?, rest)
-            }
+            Some((word, rest)) => (
+                Protocol::parse(word).ok_or(BadName(
+                    "the protocol before :// is https, tls, smtp, imap, pop3, postgres, mysql or ldap",
+                ))?,
+                rest,
+            ),
             None => (Protocol::Tls, text),
         };
         let (sni, address) = match rest.split_once('@') {
@@ -86,13 +119,18 @@ impl Endpoint {
                 name => name.to_string(),
             },
         };
-        Ok(Self { protocol, sni, host, port })
+        Ok(Self { protocol, sni, host, port, manner })
     }
 
     /// This endpoint asked for `name`, unless the configuration already says which name.
     pub fn for_name(&self, name: &SubjectName) -> Self {
         let sni = self.sni.clone().or_else(|| Some(name.clone()));
         Self { sni, ..self.clone() }
+    }
+
+    /// The DNS name that a handshake asks for; an address is none (RFC 6066 §3).
+    pub fn asked(&self) -> Option<SubjectName> {
+        SubjectName::parse(&self.server_name()).ok().filter(|name| matches!(name, SubjectName::Dns(_)))
     }
 
     /// The server name for the handshake.
@@ -108,9 +146,10 @@ impl fmt::Display for Endpoint {
             write!(f, "{sni}@")?;
         }
         match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
-            _ => write!(f, "{}:{}", self.host, self.port),
+            Ok(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port)?,
+            _ => write!(f, "{}:{}", self.host, self.port)?,
         }
+        self.manner.fmt(f)
     }
 }
 
@@ -128,6 +167,14 @@ mod tests {
             ("shop.example.com@127.0.0.1:8443", "https://shop.example.com@127.0.0.1:8443"),
             ("smtp://mail.example.com:25", "smtp://mail.example.com:25"),
             ("tls://a.example:1", "https://a.example:1"),
+            ("imaps://a.example:993", "https://a.example:993"),
+            ("postgresql://db.example.com:5432", "postgres://db.example.com:5432"),
+            ("ldap://127.0.0.1:389", "ldap://127.0.0.1:389"),
+            (
+                "a.example@lb.example.com:443?tls=1.2&samples=8&addresses=all",
+                "https://a.example@lb.example.com:443?addresses=all&samples=8&tls=1.2",
+            ),
+            ("[::1]:443?samples=1", "https://[::1]:443"),
         ] {
             let endpoint = Endpoint::parse(text).unwrap();
             assert_eq!(endpoint.to_string(), shown);
@@ -137,9 +184,18 @@ mod tests {
 
     #[test]
     fn wrong_endpoints_are_refused() {
-        for text in
-            ["", "host", "host:0", "host:70000", "::1:443", "ftp://a:1", "*.a.b@c:1", "a@@b:1", "-x:1"]
-        {
+        for text in [
+            "",
+            "host",
+            "host:0",
+            "host:70000",
+            "::1:443",
+            "ftp://a:1",
+            "*.a.b@c:1",
+            "a@@b:1",
+            "-x:1",
+            "a:1?",
+        ] {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
     }

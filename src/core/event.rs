@@ -62,6 +62,8 @@ pub enum Event {
         lineage: LineageId,
         endpoint: Endpoint,
         sight: Sight,
+        /// Nothing is owed: the installed certificate in every handshake, or one that will do.
+        fine: bool,
         words: Option<String>,
     },
     RolledBack {

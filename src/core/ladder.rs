@@ -3,8 +3,10 @@
 
 use serde::Serialize;
 
-use super::leaf::Leaf;
-use super::name::HookId;
+use super::endpoint::Endpoint;
+use super::leaf::{Leaf, seed_of};
+use super::manner::Accept;
+use super::name::{HookId, LineageId};
 use super::record::{EndpointNote, Installed, LineageRecord, Sight};
 use super::situation::{OnDisk, Placement, awaiting, target};
 use super::spec::LineageSpec;
@@ -88,7 +90,7 @@ impl Ladder {
                 owes(note).then(|| (endpoint.to_string(), note.sight))
             })
             .collect();
-        let seen = notes.iter().filter(|(_, n)| n.is_some_and(|n| n.sight == Sight::New)).count();
+        let seen = notes.iter().filter(|(_, n)| n.is_some_and(EndpointNote::fine)).count();
         let unlooked = notes.iter().any(|(_, note)| note.is_none());
         let observed = if unlooked || !endpoints_owed.is_empty() {
             Observed::No
@@ -121,6 +123,7 @@ impl Ladder {
 pub fn owes(note: &EndpointNote) -> bool {
     match note.sight {
         Sight::New => false,
+        _ if note.accepted => false,
         Sight::Unreachable => note.reached,
         Sight::Old | Sight::OtherValid | Sight::Wrong => true,
     }
@@ -146,15 +149,32 @@ pub fn judge(
     if named && served.valid_at(now) && !served.self_signed { Sight::OtherValid } else { Sight::Wrong }
 }
 
-/// Looks at an endpoint that serves what it should.
+/// Whether a certificate that may not be the installed one is good enough for an endpoint that
+/// takes any valid one. `trusted`: a root of this system vouches for its chain.
+pub fn accepted(endpoint: &Endpoint, served: &Leaf, trusted: bool, now: Timestamp) -> bool {
+    let covers = endpoint.asked().is_some_and(|name| served.covers(&name));
+    endpoint.manner.accept == Accept::AnyValid && trusted && covers && served.valid_at(now)
+}
+
+/// Looks at an endpoint that serves what it should, at most; see [`scatter`].
 const LOOK_AGAIN: Span = Span::hours(6);
+/// Share of that by which lineages differ.
+const SCATTER_SHARE: i64 = 12;
 /// Looks at one that never answered: it may just not be there.
 const LOOK_FOR_SILENT: Span = Span::minutes(30);
 
+/// What a lineage's looks come earlier by, so that those of ten thousand spread. It follows from the
+/// id and is never drawn: a restart changes no date.
+fn scatter(id: &LineageId) -> Span {
+    let most = LOOK_AGAIN.over(SCATTER_SHARE).whole_secs();
+    let most = u64::try_from(most).unwrap_or(0).max(1);
+    Span::secs(i64::try_from(seed_of(id.as_str()) % most).unwrap_or(0))
+}
+
 /// When to look again after a look.
-pub fn next_look(note: &EndpointNote, lifetime: Span) -> Span {
+pub fn next_look(id: &LineageId, note: &EndpointNote, lifetime: Span) -> Span {
     let span = match note.sight {
-        Sight::New => LOOK_AGAIN,
+        _ if note.fine() => LOOK_AGAIN - scatter(id),
         Sight::Unreachable if !note.reached => LOOK_FOR_SILENT,
         _ => match note.failures {
             0 | 1 => Span::secs(10),

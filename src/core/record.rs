@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::attempt::Attempt;
+use super::chain::Flaw;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::leaf::{Fingerprint, Leaf};
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
+use super::silence::Silence;
 use super::spec::{KeyKind, Part};
+use super::tally::Tally;
 use super::time::{Interval, Timestamp};
 use super::window::RenewalPoint;
 
@@ -333,6 +336,42 @@ pub struct EndpointNote {
     /// Why the chain is not trusted, or why nothing was read. Safe to print.
     #[serde(default)]
     pub words: Option<String>,
+    /// Why no certificate was seen, where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silence: Option<Silence>,
+    /// Where more than one handshake was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
+    /// Not the installed certificate, and good enough for this endpoint all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
+    /// What is wrong with the chain that was sent; told, never acted upon.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flaws: Vec<Flaw>,
+}
+
+impl EndpointNote {
+    /// It showed what it should, in every handshake.
+    pub fn fine(&self) -> bool {
+        self.sight == Sight::New || self.accepted
+    }
+
+    /// The sight with all that belongs to it: `old 2 of 8`, `other-valid (accepted)`.
+    pub fn told(&self) -> String {
+        let mut told = self.sight.word().to_owned();
+        if let Some(words) = self.tally.as_ref().and_then(Tally::words) {
+            told.push(' ');
+            told.push_str(&words);
+        }
+        if self.accepted {
+            told.push_str(" (accepted)");
+        }
+        for flaw in &self.flaws {
+            told.push_str(", ");
+            told.push_str(flaw.kind.code());
+        }
+        told
+    }
 }
 
 /// The five answers of a look at an endpoint.

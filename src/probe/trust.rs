@@ -11,6 +11,7 @@ use rustls::{CertificateError, RootCertStore};
 
 use crate::core::failure::plain;
 use crate::core::time::Timestamp;
+use crate::ports::Distrust;
 
 /// Roots that vouch for chains: the system's, those compiled in where the system has none, and
 /// extra ones. Read once, when first asked.
@@ -34,14 +35,16 @@ impl Trust {
         chain: &[CertificateDer<'static>],
         name: &ServerName<'_>,
         now: Timestamp,
-    ) -> Option<String> {
+    ) -> Option<Distrust> {
         let (leaf, above) = chain.split_first()?;
         let verifier = match self.verifier.get_or_init(|| self.load()) {
             Ok(verifier) => verifier,
-            Err(why) => return Some(why.clone()),
+            Err(why) => return Some(Distrust { unrooted: false, words: why.clone() }),
         };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.secs()).unwrap_or(0)));
-        verifier.verify_server_cert(leaf, above, name, &[], now).err().map(|error| reason(&error))
+        let error = verifier.verify_server_cert(leaf, above, name, &[], now).err()?;
+        let unrooted = matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
+        Some(Distrust { unrooted, words: reason(&error) })
     }
 
     fn load(&self) -> Result<Arc<dyn ServerCertVerifier>, String> {

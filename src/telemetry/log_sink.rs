@@ -4,7 +4,6 @@ use tracing::{error, info, warn};
 
 use crate::core::event::Event;
 use crate::core::failure::Class;
-use crate::core::record::Sight;
 use crate::ports::Sink;
 
 /// Writes one line an event. How loud it is says who should care: `info` is life as planned,
@@ -50,9 +49,9 @@ impl Sink for LogSink {
             Event::HookFailed { lineage, hook, generation, words, next_at } => {
                 warn!(target: "nolapse::event", event = "hook-failed", %lineage, %hook, generation, %next_at, words, "could not tell");
             }
-            Event::Observed { lineage, endpoint, sight, words } => {
-                let (sight, fine) = (sight.word(), *sight == Sight::New);
-                if fine {
+            Event::Observed { lineage, endpoint, sight, fine, words } => {
+                let sight = sight.word();
+                if *fine {
                     info!(target: "nolapse::event", event = "observed", %lineage, %endpoint, sight, words, "observed");
                 } else {
                     warn!(target: "nolapse::event", event = "observed", %lineage, %endpoint, sight, words, "not what is installed");

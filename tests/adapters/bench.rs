@@ -13,7 +13,9 @@ use nolapse::core::name::{LineageId, SolverId, SubjectName, Token};
 use nolapse::core::order::ChallengeTask;
 use nolapse::core::record::ChallengeKind;
 use nolapse::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Store, StoreError};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_RSA_SHA256, RsaKeySize,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Longest wait for something that will happen.
@@ -98,10 +100,18 @@ impl Pair {
     }
 
     pub fn with(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
+        Self::made(names, KeyPair::generate().unwrap(), change)
+    }
+
+    pub fn rsa(names: &[&str]) -> Self {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+        Self::made(names, key, |_| {})
+    }
+
+    fn made(names: &[&str], key: KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);

@@ -4,6 +4,7 @@
 
 mod bench;
 mod hook;
+mod manner;
 mod probe;
 mod responder;
 mod self_check;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::name::SubjectName;
 use nolapse::core::time::Span;
-use nolapse::ports::{Probe, Sighting};
+use nolapse::ports::{Probe, Seen, Sighting};
 use nolapse::probe::TlsProbe;
 use nolapse::sys::clock::Clock;
 use rustls::ServerConfig;
@@ -21,48 +21,54 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::bench::{PATIENCE, Pair, Server, free_port, local, nginx, wait_for};
 
-const WITHIN: Span = Span::secs(20);
+pub const WITHIN: Span = Span::secs(20);
 
-fn probe() -> TlsProbe {
+pub fn probe() -> TlsProbe {
     TlsProbe::new(Clock::wall(), Vec::new())
 }
 
-fn endpoint(text: &str) -> Endpoint {
+pub fn endpoint(text: &str) -> Endpoint {
     Endpoint::parse(text).unwrap()
 }
 
-async fn look(text: &str) -> Sighting {
-    probe().look(&endpoint(text), WITHIN).await
+/// What the one handshake of an endpoint without settings saw.
+pub async fn look(text: &str) -> Seen {
+    one(probe().look(&endpoint(text), WITHIN).await)
 }
 
-fn unreachable(sighting: Sighting) -> String {
-    match sighting {
-        Sighting::Unreachable(words) => words,
-        Sighting::Served { .. } => panic!("a certificate was seen: {sighting:?}"),
+pub fn one(sightings: Vec<Sighting>) -> Seen {
+    assert_eq!(sightings.len(), 1, "{sightings:?}");
+    sightings.into_iter().next().unwrap().seen
+}
+
+pub fn unreachable(seen: Seen) -> String {
+    match seen {
+        Seen::Nothing { words, .. } => words,
+        Seen::Served(_) => panic!("a certificate was seen: {seen:?}"),
     }
 }
 
-fn served(sighting: Sighting, pair: &Pair) -> Option<String> {
-    match sighting {
-        Sighting::Served { leaf, chain, distrust } => {
-            assert_eq!((leaf.fingerprint, chain), (pair.fingerprint(), pair.chain.len()));
-            distrust
+pub fn served(seen: Seen, pair: &Pair) -> Option<String> {
+    match seen {
+        Seen::Served(served) => {
+            assert_eq!((served.leaf.fingerprint, served.sent.len()), (pair.fingerprint(), pair.chain.len()));
+            served.distrust.map(|distrust| distrust.words)
         }
-        Sighting::Unreachable(words) => panic!("nothing was seen: {words}"),
+        Seen::Nothing { words, .. } => panic!("nothing was seen: {words}"),
     }
 }
 
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-type Builder = rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>;
+pub type Builder = rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier>;
 
-fn tls(versions: &[&'static rustls::SupportedProtocolVersion]) -> Builder {
+pub fn tls(versions: &[&'static rustls::SupportedProtocolVersion]) -> Builder {
     ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions).unwrap()
 }
 
-fn config(pair: &Pair) -> ServerConfig {
+pub fn config(pair: &Pair) -> ServerConfig {
     tls(rustls::ALL_VERSIONS)
         .with_no_client_auth()
         .with_single_cert(pair.chain.clone(), pair.key_der())
@@ -133,7 +139,7 @@ async fn trust_is_judged_apart() {
     ] {
         let (port, _visits) = server(config(pair)).await;
         let probe = TlsProbe::new(Clock::wall(), vec![pair.root.clone()]);
-        let seen = probe.look(&endpoint(&format!("{name}@127.0.0.1:{port}")), WITHIN).await;
+        let seen = one(probe.look(&endpoint(&format!("{name}@127.0.0.1:{port}")), WITHIN).await);
         assert_eq!(served(seen, pair).as_deref(), distrust);
     }
 }
@@ -183,7 +189,7 @@ async fn a_certificate_without_its_key_is_not_served() {
 }
 
 /// A server that does one thing with raw bytes.
-async fn raw_server<F, W>(serve: F) -> u16
+pub async fn raw_server<F, W>(serve: F) -> u16
 where
     F: Fn(TcpStream) -> W + Send + 'static,
     W: Future<Output = ()> + Send + 'static,
@@ -233,7 +239,7 @@ async fn f08_a_server_that_never_answers_ends_with_the_deadline() {
     });
     let silent = silent.await;
     for text in [format!("127.0.0.1:{silent}"), format!("smtp://127.0.0.1:{silent}")] {
-        let seen = probe().look(&endpoint(&text), Span::secs(30)).await;
+        let seen = one(probe().look(&endpoint(&text), Span::secs(30)).await);
         assert_eq!(unreachable(seen), "timed out after 30 s");
     }
 }
@@ -251,10 +257,10 @@ async fn the_name_asked_for_is_the_host_unless_the_endpoint_says_otherwise() {
     assert_eq!(visits.recv().await.unwrap().sni.as_deref(), Some("localhost"));
     let general = endpoint(&format!("127.0.0.1:{port}"));
     let named = general.for_name(&SubjectName::Dns("a.example".into()));
-    served(probe().look(&named, WITHIN).await, &pair);
+    served(one(probe().look(&named, WITHIN).await), &pair);
     assert_eq!(visits.recv().await.unwrap().sni.as_deref(), Some("a.example"));
     let address = general.for_name(&SubjectName::Ip(IpAddr::from([127, 0, 0, 1])));
-    served(probe().look(&address, WITHIN).await, &pair);
+    served(one(probe().look(&address, WITHIN).await), &pair);
     assert_eq!(visits.recv().await.unwrap().sni, None);
 }
 

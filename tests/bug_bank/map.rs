@@ -99,6 +99,12 @@ pub const FAILURES: [Row; 62] = [
     row("F16", "the reload \"succeeds\", the old certificate is served", By(&[
         "f16_a_reload_that_lies_is_owed_until_the_new_certificate_is_served",
         "a_reload_that_silently_keeps_the_old_certificate_is_old_and_exit_3",
+        "f16_a_lying_nginx_is_caught",
+        "f16_a_lying_haproxy_is_caught",
+        "f16_a_lying_apache_is_caught",
+        "f16_a_lying_postfix_is_caught",
+        "f16_a_lying_dovecot_is_caught",
+        "f16_one_backend_of_four_that_lags_is_met",
     ], "")),
     row("F17", "somebody else's error blocks the reload", By(&[
         "f17_a_broken_vhost_of_somebody_else_owes_the_reload_and_rolls_nothing_back",
@@ -273,7 +279,7 @@ pub const FAILURES: [Row; 62] = [
     row("F57", "the agent deletes too much", By(&[
         "what_left_the_configuration_is_kept_until_it_is_forgotten",
         "a_certificate_that_leaves_the_configuration_is_kept_and_not_renewed",
-        "current_previous_shown_and_unknown_newer_ones_stay",
+        "what_the_record_keeps_what_is_shown_and_unknown_newer_ones_stay",
     ], "")),
     row("F58", "certificates that nobody manages", Proof::None("there is no discovery yet")),
     row("F59", "a silent alarm", By(&[

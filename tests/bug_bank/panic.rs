@@ -15,6 +15,7 @@ use nolapse::core::failure::{Failure, Fault};
 use nolapse::core::name::{IssuerId, SolverId};
 use nolapse::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
 use nolapse::core::record::{ChallengeKind, Receipt};
+use nolapse::core::silence::Silence;
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::ports::{Ca, Greeting, Probe, RenewalInfo, Reply, Sighting, Sink, Solver};
 use nolapse::store::DirStore;
@@ -100,8 +101,8 @@ impl Solver for Idle {
 }
 
 impl Probe for Idle {
-    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Sighting> {
-        Box::pin(async { Sighting::Unreachable("no servers here".into()) })
+    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
+        Box::pin(async { vec![Sighting::nothing(Silence::Closed, "no servers here")] })
     }
 }
 

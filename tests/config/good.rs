@@ -199,6 +199,45 @@ observe = []
 }
 
 #[test]
+fn a_place_is_a_text_or_a_table_with_more_to_say() {
+    let resolved = read(
+        r#"
+[service.mail]
+reload = ["true"]
+observe = ["smtp://127.0.0.1:25", { at = "imap://127.0.0.1:143", tls = ["1.2", "1.3"] }]
+
+[certificate."m.example"]
+service = "mail"
+
+[certificate."w.example"]
+observe = [
+  "w.example@127.0.0.1:443?samples=2",
+  { at = "lb.example.com:443", addresses = "all", samples = 8, accept = "any-valid" },
+  { at = "postgres://127.0.0.1:5432", key = "rsa", proxy-protocol = "v2", tls = "1.3" },
+]
+"#,
+    );
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    let seen: Vec<_> = resolved.wanted.lineages.values().map(|spec| texts(&spec.endpoints)).collect();
+    assert_eq!(
+        seen[1],
+        [
+            "https://w.example@127.0.0.1:443?samples=2",
+            "https://lb.example.com:443?accept=any-valid&addresses=all&samples=8",
+            "postgres://w.example@127.0.0.1:5432?key=rsa&proxy-protocol=v2&tls=1.3",
+        ]
+    );
+    assert_eq!(
+        seen[0],
+        [
+            "smtp://m.example@127.0.0.1:25",
+            "imap://m.example@127.0.0.1:143?tls=1.2",
+            "imap://m.example@127.0.0.1:143?tls=1.3",
+        ]
+    );
+}
+
+#[test]
 fn outputs_have_rights_of_their_own() {
     let spec = only(
         r#"

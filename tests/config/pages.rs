@@ -56,7 +56,7 @@ fn the_sample_is_valid_as_it_is_and_with_everything_switched_on() {
 fn the_sample_names_every_key() {
     let sample = sample();
     for key in nolapse::config::table::KEYS {
-        let inner = ["signal", "http", "profile", "outputs"].contains(&key.table.header());
+        let inner = ["signal", "http", "profile", "outputs", "observe"].contains(&key.table.header());
         assert!(inner || key.names().iter().any(|name| sample.contains(name)), "{}", key.name);
     }
 }

@@ -28,6 +28,7 @@ mod issue;
 mod outputs;
 mod recipes;
 mod resume;
+mod sabotage;
 mod sandbox;
 mod services;
 mod stage;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nolapse::core::endpoint::Endpoint;
+use nolapse::core::silence::Silence;
 use nolapse::core::time::Span;
 use nolapse::ports::{Probe, Reply, Sighting};
 use nolapse::sys::clock::Clock;
@@ -22,16 +23,14 @@ pub struct Handshake {
 }
 
 impl Probe for Handshake {
-    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Sighting> {
+    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
         Box::pin(async move {
             self.points.pass().await;
             self.truth.sleep(TAKES).await;
-            match self.server.serves() {
-                Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => {
-                    Sighting::Served { leaf: Box::new(leaf), chain: 2, distrust: None }
-                }
-                _ => Sighting::Unreachable("connection refused".into()),
-            }
+            vec![match self.server.serves() {
+                Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => Sighting::of(leaf),
+                _ => Sighting::nothing(Silence::Closed, "connection refused"),
+            }]
         })
     }
 }

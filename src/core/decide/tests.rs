@@ -82,7 +82,20 @@ fn receipt() -> Receipt {
 }
 
 fn note(sight: Sight, generation: GenerationNumber, at: Timestamp, next_at: Timestamp) -> EndpointNote {
-    EndpointNote { sight, at, next_at, generation, failures: 0, reached: true, leaf: None, words: None }
+    EndpointNote {
+        sight,
+        at,
+        next_at,
+        generation,
+        failures: 0,
+        reached: true,
+        leaf: None,
+        words: None,
+        silence: None,
+        tally: None,
+        accepted: false,
+        flaws: Vec::new(),
+    }
 }
 
 fn done(generation: GenerationNumber) -> HookNote {

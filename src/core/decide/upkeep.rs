@@ -232,7 +232,7 @@ impl Judge<'_> {
                 Some(note) if note.generation == number => {
                     let again = note.next_at <= s.now || from_the_future(note.at, s.now);
                     self.note(Chain::Deploy, "observed?", || {
-                        format!("{endpoint} {} {}", note.sight.word(), note.at.brief())
+                        format!("{endpoint} {} {}", note.told(), note.at.brief())
                     });
                     if again {
                         due.push(endpoint.clone());

@@ -45,6 +45,10 @@ fn note(sight: Sight, generation: GenerationNumber, reached: bool) -> EndpointNo
         reached,
         leaf: None,
         words: None,
+        silence: None,
+        tally: None,
+        accepted: false,
+        flaws: Vec::new(),
     }
 }
 
@@ -330,22 +334,39 @@ fn a_served_leaf_is_ours_new_or_old_or_somebody_elses() {
 #[test]
 fn looks_come_soon_while_owed_and_rarely_after() {
     let look = |sight, failures, reached, lifetime| {
-        next_look(&EndpointNote { failures, ..note(sight, 2, reached) }, lifetime)
+        next_look(
+            &LineageId::parse("a.example").unwrap(),
+            &EndpointNote { failures, ..note(sight, 2, reached) },
+            lifetime,
+        )
     };
     let quarter = Span::days(90);
     for (row, found, expected) in [
-        ("new", look(Sight::New, 0, true, quarter), Span::hours(6)),
         ("old, just now", look(Sight::Old, 1, true, quarter), Span::secs(10)),
         ("old, the second time", look(Sight::Old, 2, true, quarter), Span::secs(30)),
         ("old, the third time", look(Sight::Old, 3, true, quarter), Span::MINUTE),
         ("old, for ever", look(Sight::Old, u32::MAX, true, quarter), Span::minutes(5)),
         ("went silent", look(Sight::Unreachable, 9, true, quarter), Span::minutes(5)),
         ("never answered", look(Sight::Unreachable, 9, false, quarter), Span::minutes(30)),
-        ("new, of an hour-long life", look(Sight::New, 0, true, Span::HOUR), Span::minutes(15)),
         ("old, of a minute-long life", look(Sight::Old, 1, true, Span::MINUTE), Span::secs(1)),
     ] {
         assert_eq!(found, expected, "{row}");
     }
+}
+
+#[test]
+fn looks_at_what_is_right_spread_over_half_an_hour_and_never_move() {
+    let wait = |name: &str, lifetime| {
+        next_look(&LineageId::parse(name).unwrap(), &note(Sight::New, 2, true), lifetime)
+    };
+    let waits: std::collections::BTreeSet<_> = (0..1000)
+        .map(|number| wait(&format!("host-{number}.example"), Span::days(90)))
+        .inspect(|wait| assert!(*wait > Span::minutes(330) && *wait <= Span::hours(6), "{wait}"))
+        .collect();
+    assert!(waits.len() > 600, "{} different waits of 1000", waits.len());
+    assert_eq!(wait("a.example", Span::days(90)), wait("a.example", Span::days(90)));
+    let hourly = wait("a.example", Span::HOUR);
+    assert!(hourly > Span::minutes(13) && hourly <= Span::minutes(15), "{hourly}");
 }
 
 #[test]

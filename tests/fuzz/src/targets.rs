@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use nolapse::ca::readers;
 use nolapse::codec::{bundle, key, pem, state, x509};
 use nolapse::config::{Facts, Source, effective, resolve};
+use nolapse::core::endpoint::Protocol;
 use nolapse::core::failure::{Class, Failure, plain};
 use nolapse::core::layout::Content;
 use nolapse::core::name::{HookId, LineageId, SubjectName, Token};
@@ -383,16 +384,16 @@ fn smtp_dialogue() {
             };
             let client = async {
                 let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-                nolapse::probe::start_tls(stream).await.map(drop)
+                nolapse::probe::start_tls(Protocol::Smtp, stream).await.map(drop)
             };
             let (said, outcome) = tokio::join!(server, client);
             let said = String::from_utf8_lossy(&said).into_owned();
             assert!(said.is_empty() || said.starts_with("EHLO [127.0.0.1]\r\n"), "{said:?}");
             match outcome {
                 Ok(()) => "ready for TLS".to_owned(),
-                Err(words) => {
-                    safe(&words, 600);
-                    words.chars().take(34).collect()
+                Err(unseen) => {
+                    safe(&unseen.words, 600);
+                    unseen.words.chars().take(34).collect()
                 }
             }
         })

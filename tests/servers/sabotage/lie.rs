@@ -1,0 +1,230 @@
+//! The ways in which a server is made to lie, and what `status` must call each.
+
+use super::server::Kind;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lie {
+    /// Files of a certificate for another name.
+    StrangersFiles,
+    /// No server for the name: the default one answers.
+    OtherVhost,
+    /// The self-made pair of a package.
+    SelfSigned,
+    /// A copy of the files as they were before the renewal.
+    Copied,
+    /// Another CA's valid certificate for the name.
+    OtherValid,
+    /// The same, expired.
+    Expired,
+    /// TLS is off, or not offered.
+    Plain,
+    /// The listener expects a PROXY header.
+    ExpectsProxy,
+    /// The key is no key.
+    SpoiltKey,
+    /// The leaf without its intermediate.
+    LeafOnly,
+    /// A mistake elsewhere in the configuration.
+    Broken,
+    /// A reload that says yes and does nothing.
+    DeafReload,
+    /// A reload that says no.
+    FailingReload,
+    /// A reload without an end.
+    HangingReload,
+    /// The main process is stopped (SIGSTOP).
+    FrozenMain,
+    /// All workers are.
+    FrozenWorkers,
+    /// The main process may open no more files.
+    Starved,
+    /// Nobody is there any more.
+    Gone,
+    /// A second instance listens on the port, with the files of before.
+    SecondInstance,
+    /// One of two backends is left out of the reload.
+    ForgottenBackend,
+    /// Clients must show certificates: no lie, and no reason to doubt.
+    WantsClients,
+    /// Sessions from before the renewal can be resumed: no lie either.
+    OldSessions,
+}
+
+/// When it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Before the renewal.
+    Before,
+    /// Between installing and reloading.
+    AtReload,
+    /// After it was seen to be served; the next look is asked for by hand.
+    After,
+}
+
+/// What may come of it.
+pub struct Outcome {
+    /// Codes that `status` may give as the reason of its advice.
+    pub codes: &'static [&'static str],
+    /// The renewal may also be observed, where an independent look agrees.
+    pub may_succeed: bool,
+}
+
+const fn lies(codes: &'static [&'static str]) -> Outcome {
+    Outcome { codes, may_succeed: false }
+}
+
+const fn or_succeeds(codes: &'static [&'static str]) -> Outcome {
+    Outcome { codes, may_succeed: true }
+}
+
+impl Lie {
+    pub const ALL: [Self; 22] = [
+        Self::StrangersFiles,
+        Self::OtherVhost,
+        Self::SelfSigned,
+        Self::Copied,
+        Self::OtherValid,
+        Self::Expired,
+        Self::Plain,
+        Self::ExpectsProxy,
+        Self::SpoiltKey,
+        Self::LeafOnly,
+        Self::Broken,
+        Self::DeafReload,
+        Self::FailingReload,
+        Self::HangingReload,
+        Self::FrozenMain,
+        Self::FrozenWorkers,
+        Self::Starved,
+        Self::Gone,
+        Self::SecondInstance,
+        Self::ForgottenBackend,
+        Self::WantsClients,
+        Self::OldSessions,
+    ];
+
+    /// What must come of it; `None` where this server can't lie so at this moment.
+    pub fn outcome(self, kind: Kind, moment: Moment) -> Option<Outcome> {
+        use Moment::{After, AtReload, Before};
+        let is = |wanted: bool| wanted.then_some(());
+        Some(match self {
+            Self::StrangersFiles => lies(&["served-other-name"]),
+            Self::OtherVhost => {
+                is(kind.is_web())?;
+                lies(&["served-other-name"])
+            }
+            Self::SelfSigned => lies(&["served-self-signed"]),
+            Self::Copied => lies(&["served-old"]),
+            Self::OtherValid => lies(&["served-unmanaged"]),
+            Self::Expired => lies(&["served-expired"]),
+            Self::Plain => match kind {
+                Kind::Postfix | Kind::Dovecot => lies(&["starttls-missing"]),
+                _ => lies(&["endpoint-no-tls"]),
+            },
+            // Who waits for a header hangs up or goes on waiting.
+            Self::ExpectsProxy => {
+                is(kind != Kind::Apache)?;
+                lies(&["handshake-broken-off", "endpoint-silent", "endpoint-no-tls"])
+            }
+            // A server that checks its key at a reload keeps the old one: there the check finds it.
+            Self::SpoiltKey => match (kind, moment) {
+                (Kind::Postfix, _) => lies(&["starttls-refused"]),
+                (Kind::Dovecot, _) => lies(&["starttls-refused", "handshake-broken-off"]),
+                (_, Before) => lies(&["check-failed"]),
+                (_, AtReload) => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
+                (_, After) => return None,
+            },
+            Self::LeafOnly => or_succeeds(&["chain-incomplete"]),
+            Self::Broken => match moment {
+                Before => lies(&["check-failed"]),
+                AtReload => match kind {
+                    // Its smtpd reads the new configuration, mistake and all, and does not start.
+                    Kind::Postfix => or_succeeds(&[
+                        "served-old",
+                        "endpoint-silent",
+                        "handshake-broken-off",
+                        "starttls-refused",
+                        "endpoint-closed",
+                    ]),
+                    // It ends rather than reload with a mistake.
+                    Kind::Apache => {
+                        lies(&["served-old", "endpoint-closed", "endpoint-silent", "hook-failed"])
+                    }
+                    // Each login process reads the files anew, whatever the reload says.
+                    Kind::Dovecot => or_succeeds(&["served-old"]),
+                    _ => lies(&["served-old", "hook-failed"]),
+                },
+                After => return None,
+            },
+            Self::DeafReload => {
+                is(moment == Before)?;
+                match kind {
+                    // Processes that begin after the change read the new files by themselves.
+                    Kind::Postfix | Kind::Dovecot => {
+                        or_succeeds(&["served-old", "served-mixed", "address-behind"])
+                    }
+                    _ => lies(&["served-old"]),
+                }
+            }
+            Self::FailingReload => {
+                is(moment == Before)?;
+                lies(&["hook-failed"])
+            }
+            Self::HangingReload => {
+                is(moment == Before)?;
+                lies(&["hook-timeout"])
+            }
+            Self::FrozenMain => {
+                is(moment != After)?;
+                match kind {
+                    Kind::Postfix | Kind::Dovecot => {
+                        or_succeeds(&["served-old", "endpoint-silent", "some-silent", "address-behind"])
+                    }
+                    _ => lies(&["served-old"]),
+                }
+            }
+            Self::FrozenWorkers => {
+                is(moment == After)?;
+                match kind {
+                    // The master starts others for those that do not come.
+                    Kind::Postfix | Kind::Dovecot => {
+                        or_succeeds(&["endpoint-silent", "some-silent", "address-behind"])
+                    }
+                    _ => lies(&["endpoint-silent"]),
+                }
+            }
+            Self::Starved => {
+                is(matches!(kind, Kind::Nginx | Kind::Apache) && moment == Before)?;
+                lies(&["served-old", "endpoint-closed", "endpoint-silent", "hook-failed"])
+            }
+            Self::Gone => match moment {
+                // The signal of its reload reaches nobody.
+                Before | AtReload => lies(&["hook-failed"]),
+                After => lies(&["endpoint-closed"]),
+            },
+            Self::SecondInstance => {
+                is(kind.shares_its_port() && moment != AtReload)?;
+                lies(&["served-mixed"])
+            }
+            Self::ForgottenBackend => {
+                is(!kind.shares_its_port() && moment == Before)?;
+                match kind {
+                    Kind::Apache => lies(&["address-behind"]),
+                    _ => or_succeeds(&["address-behind"]),
+                }
+            }
+            Self::WantsClients => {
+                is(kind.is_web())?;
+                or_succeeds(&[])
+            }
+            Self::OldSessions => {
+                is(kind.is_web() && moment == Before)?;
+                or_succeeds(&[])
+            }
+        })
+    }
+}
+
+impl Moment {
+    pub const ALL: [Self; 3] = [Self::Before, Self::AtReload, Self::After];
+}

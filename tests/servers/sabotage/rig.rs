@@ -1,0 +1,440 @@
+//! One kind of server, a CA, the program, and everything that a lie needs.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
+
+use super::lie::{Lie, Moment};
+use super::server::{Files, Kind, Server, Shape};
+use crate::stage::pebble;
+use crate::support::agent::{Ran, Site};
+use crate::support::pebble::{Options, Pebble};
+use crate::support::ports::{self, wait_for};
+use crate::support::served;
+
+pub const NAME: &str = "lie.example";
+/// The host of servers with two addresses; known to the program alone.
+const BACKENDS: &str = "backends.example";
+/// Independent looks that must agree with a claimed success.
+const LOOKS: usize = 6;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Rig {
+    pub kind: Kind,
+    // Dropped in this order: servers before the directory they live in.
+    backends: Vec<Server>,
+    second: Option<Server>,
+    pebble: Pebble,
+    pub site: Site,
+    port: u16,
+    key: &'static str,
+    made: Made,
+}
+
+/// Pairs that are not the program's.
+struct Made {
+    strangers: Files,
+    self_signed: Files,
+    other_valid: Files,
+    expired: Files,
+    clients: PathBuf,
+}
+
+impl Rig {
+    /// A certificate that is installed and observed; `None` with a `SKIPPED:` line.
+    pub fn new(kind: Kind) -> Option<Self> {
+        if !kind.runs_here() {
+            return None;
+        }
+        let pebble = pebble(&Options { always_valid: true, authz_reuse: 100, ..Options::default() })?;
+        let mut site = Site::new();
+        let mut ips = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        if !kind.shares_its_port() {
+            ips.push(IpAddr::from([127, 0, 0, 2]));
+            site.wrapper = with_backends(&site)?;
+        }
+        let port = ports::free();
+        let made = Made::below(&site.path("made"));
+        let backends: Vec<_> = ips
+            .iter()
+            .enumerate()
+            .map(|(at, ip)| Server::new(kind, site.path(&format!("server-{at}")), *ip, port))
+            .collect();
+        let rig = Self { kind, backends, second: None, pebble, site, port, key: "ecdsa-p256", made };
+        rig.configure();
+        rig.reload_with("exit 0");
+        rig.honest_shape();
+        rig.site.run(&["renew"]);
+        let mut rig = rig;
+        for server in &mut rig.backends {
+            server.start();
+        }
+        rig.honest_reload();
+        let ran = rig.site.expect(0, &["deploy"]);
+        assert!(ran.out.contains("observed"), "{kind:?}: {ran:?}");
+        Some(rig)
+    }
+
+    /// The next certificates have keys of this kind.
+    pub fn use_key(&mut self, key: &'static str) {
+        if self.key != key {
+            self.key = key;
+            self.configure();
+        }
+    }
+
+    fn configure(&self) {
+        let place = match self.kind {
+            Kind::Nginx | Kind::Haproxy => format!("https://{NAME}@127.0.0.1:{}?samples=24", self.port),
+            kind => {
+                format!("{}://{NAME}@{BACKENDS}:{}?addresses=all&samples=2", kind.protocol(), self.port)
+            }
+        };
+        let check = self.backends[0].check();
+        let service = format!(
+            "[service.it]\ncheck = {check:?}\nreload = [{:?}]\ntimeout = \"3s\"\nobserve = [{place:?}]\n",
+            self.reload_script()
+        );
+        let config = self.site.config().pebble(&self.pebble, &self.site.root());
+        let config = config.listener(self.pebble.http_port()).text(&service).certificate(
+            NAME,
+            &format!(
+                "service = \"it\"\nkey = {:?}\nobserve-timeout = \"2s\"\ncombined = {:?}",
+                self.key,
+                self.live().combined
+            ),
+        );
+        self.site.write(&config);
+    }
+
+    fn reload_script(&self) -> String {
+        self.site.text("reload")
+    }
+
+    /// What the service's reload does from now on.
+    fn reload_with(&self, body: &str) {
+        self.site.script("reload", body);
+    }
+
+    fn honest_reload(&self) {
+        let lines: Vec<_> = self.backends.iter().map(Server::reload_line).collect();
+        self.reload_with(&lines.join(" && "));
+    }
+
+    /// The program's own files.
+    fn live(&self) -> Files {
+        Files {
+            chain: self.site.live(NAME, "fullchain.pem"),
+            key: self.site.live(NAME, "privkey.pem"),
+            combined: self.site.path("combined.pem"),
+        }
+    }
+
+    fn honest(&self) -> Shape {
+        Shape { files: self.live(), default: None, plain: false, proxy: false, clients: None, broken: false }
+    }
+
+    fn honest_shape(&self) {
+        self.shape(&self.honest());
+    }
+
+    fn shape(&self, shape: &Shape) {
+        for server in &self.backends {
+            server.shape(shape);
+        }
+    }
+
+    /// A copy of what is installed now.
+    fn copy(&self) -> Files {
+        let dir = self.site.path("copy");
+        std::fs::create_dir_all(&dir).unwrap();
+        let live = self.live();
+        let copies = Files {
+            chain: dir.join("fullchain.pem"),
+            key: dir.join("privkey.pem"),
+            combined: dir.join("combined.pem"),
+        };
+        for (from, to) in
+            [(&live.chain, &copies.chain), (&live.key, &copies.key), (&live.combined, &copies.combined)]
+        {
+            std::fs::copy(from, to).unwrap();
+        }
+        copies
+    }
+
+    /// Renews under a lie, and says what is wrong with what came of it.
+    pub fn play(&mut self, lie: Lie, moment: Moment) -> Result<(), String> {
+        let outcome = lie.outcome(self.kind, moment).expect("a lie that can be told");
+        let copies = self.copy();
+        let ran = match moment {
+            Moment::Before => {
+                self.tell(lie, &copies);
+                self.site.run(&["renew", "--force"])
+            }
+            Moment::AtReload => self.renew_and(|rig| rig.tell(lie, &copies)),
+            Moment::After => {
+                let ran = self.site.run(&["renew", "--force"]);
+                if ran.code != Some(0) {
+                    return Err(format!("the honest renewal ended with {ran:?}"));
+                }
+                self.tell(lie, &copies);
+                self.kick(lie);
+                self.site.run(&["deploy"])
+            }
+        };
+        let judged = self.judge(&ran, outcome.codes, outcome.may_succeed);
+        self.mend(lie);
+        judged.and_then(|()| {
+            let again = self.site.run(&["deploy"]);
+            let line = self.site.status(NAME);
+            let well = again.code == Some(0) && line["standing"] == "observed" && self.truth();
+            if well { Ok(()) } else { Err(format!("not mended: {again:?}\n{line}")) }
+        })
+    }
+
+    /// No success that an independent look denies, no failure without a name of its own.
+    fn judge(&self, ran: &Ran, codes: &[&str], may_succeed: bool) -> Result<(), String> {
+        let line = self.site.status(NAME);
+        let claimed = line["standing"] == "observed";
+        let truth = claimed && self.truth();
+        let code = line["advice-code"].as_str().unwrap_or_default();
+        let told = || format!("{ran:?}\n{line}\n{}", self.backends[0].log());
+        if claimed != (ran.code == Some(0)) {
+            return Err(format!("exit code and status differ: {}", told()));
+        }
+        if !line["rungs"]["installed"].as_bool().unwrap_or_default() {
+            return Err(format!("the new pair is not installed: {}", told()));
+        }
+        match (claimed, truth) {
+            (true, false) => Err(format!("FALSE SUCCESS: {}", told())),
+            (true, true) if !may_succeed => Err(format!("the lie was not seen: {}", told())),
+            (true, true) if !code.is_empty() && !codes.contains(&code) => {
+                Err(format!("success with {code}: {}", told()))
+            }
+            (true, true) => Ok(()),
+            (false, _) if !codes.contains(&code) => {
+                Err(format!("called {code:?}, not one of {codes:?}: {}", told()))
+            }
+            (false, _) if line["advice"].as_str().is_none_or(str::is_empty) => {
+                Err(format!("no next step: {}", told()))
+            }
+            (false, _) => Ok(()),
+        }
+    }
+
+    fn renew_and(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Ran {
+        let (asked, go) = (self.site.path("asked"), self.site.path("go"));
+        for path in [&asked, &go] {
+            let _ = std::fs::remove_file(path);
+        }
+        let lines: Vec<_> = self.backends.iter().map(Server::reload_line).collect();
+        self.reload_with(&format!(
+            "touch {}\nwhile [ ! -e {} ]; do sleep 0.02; done\n{}",
+            asked.display(),
+            go.display(),
+            lines.join(" && ")
+        ));
+        let running = self.site.start(&["renew", "--force"]);
+        let reached = wait_for(PATIENCE, || asked.exists());
+        assert!(reached, "the reload never came");
+        meanwhile(self);
+        std::fs::write(&go, "").unwrap();
+        running.finish()
+    }
+
+    fn tell(&mut self, lie: Lie, copies: &Files) {
+        let honest = self.honest();
+        match lie {
+            Lie::StrangersFiles => self.shape(&Shape { files: self.made.strangers.clone(), ..honest }),
+            Lie::OtherVhost => self.shape(&Shape { default: Some(self.made.strangers.clone()), ..honest }),
+            Lie::SelfSigned => self.shape(&Shape { files: self.made.self_signed.clone(), ..honest }),
+            Lie::Copied => self.shape(&Shape { files: copies.clone(), ..honest }),
+            Lie::OtherValid => self.shape(&Shape { files: self.made.other_valid.clone(), ..honest }),
+            Lie::Expired => self.shape(&Shape { files: self.made.expired.clone(), ..honest }),
+            Lie::Plain => self.shape(&Shape { plain: true, ..honest }),
+            Lie::ExpectsProxy => self.shape(&Shape { proxy: true, ..honest }),
+            Lie::SpoiltKey => {
+                let files = self.spoilt();
+                self.shape(&Shape { files, ..honest });
+            }
+            Lie::LeafOnly => {
+                let files = self.leaf_only();
+                self.shape(&Shape { files, ..honest });
+            }
+            Lie::Broken => self.shape(&Shape { broken: true, ..honest }),
+            Lie::WantsClients => self.shape(&Shape { clients: Some(self.made.clients.clone()), ..honest }),
+            Lie::DeafReload => self.reload_with("exit 0"),
+            Lie::FailingReload => self.reload_with("echo no such service >&2; exit 1"),
+            Lie::HangingReload => self.reload_with("sleep 600"),
+            Lie::FrozenMain => self.backends.iter().for_each(Server::freeze_main),
+            Lie::FrozenWorkers => self.backends.iter().for_each(Server::freeze_workers),
+            Lie::Starved => self.backends.iter().for_each(Server::starve),
+            Lie::Gone => self.backends.iter_mut().for_each(Server::stop),
+            Lie::SecondInstance => {
+                let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                let mut second = Server::new(self.kind, self.site.path("second"), ip, self.port);
+                second.shape(&Shape { files: copies.clone(), ..honest });
+                second.start();
+                self.second = Some(second);
+            }
+            Lie::ForgottenBackend => self.reload_with(&self.backends[0].reload_line()),
+            Lie::OldSessions => {
+                let session = self.site.path("session");
+                self.openssl(&["-sess_out", session.to_str().unwrap()]);
+            }
+        }
+    }
+
+    /// The pair as it is, with a key that is none.
+    fn spoilt(&self) -> Files {
+        let dir = self.site.path("spoilt");
+        std::fs::create_dir_all(&dir).unwrap();
+        let key = dir.join("privkey.pem");
+        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
+        let combined = dir.join("combined.pem");
+        let chain = std::fs::read_to_string(self.live().chain).unwrap();
+        std::fs::write(&combined, chain + &std::fs::read_to_string(&key).unwrap()).unwrap();
+        Files { key, combined, ..self.live() }
+    }
+
+    /// The pair without its intermediate; a link where a link will do, so that renewals show.
+    fn leaf_only(&self) -> Files {
+        let combined = self.site.path("leaf-only.pem");
+        let script = format!(
+            "cat {} {} > {}",
+            self.site.live(NAME, "cert.pem").display(),
+            self.live().key.display(),
+            combined.display()
+        );
+        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
+        if self.kind == Kind::Haproxy {
+            // Its file holds the key too, so it is made anew by each reload.
+            let reload = std::fs::read_to_string(self.site.path("reload")).unwrap();
+            let rest = reload.split_once('\n').unwrap().1;
+            self.reload_with(&format!("{script}\n{rest}"));
+        }
+        Files { chain: self.site.live(NAME, "cert.pem"), combined, ..self.live() }
+    }
+
+    /// Somebody else reloads the server, where the lie stands in its configuration.
+    fn kick(&self, lie: Lie) {
+        let by_shape = !matches!(lie, Lie::FrozenWorkers | Lie::Gone | Lie::SecondInstance);
+        if by_shape {
+            self.backends.iter().for_each(Server::reload);
+            // A reload takes its time; what it shows then differs from lie to lie.
+            let before = std::fs::read(self.live().chain).unwrap();
+            let leaf = served::leaf_in(&before);
+            wait_for(Duration::from_secs(3), || {
+                (0..LOOKS).all(|_| self.shown().is_none_or(|shown| shown != leaf))
+                    || lie == Lie::LeafOnly
+                    || lie == Lie::WantsClients
+            });
+        }
+    }
+
+    /// All is as it should be again.
+    fn mend(&mut self, lie: Lie) {
+        self.second = None;
+        self.honest_shape();
+        self.honest_reload();
+        match lie {
+            Lie::FrozenMain
+            | Lie::FrozenWorkers
+            | Lie::Starved
+            | Lie::Gone
+            | Lie::Broken
+            | Lie::SpoiltKey => {
+                self.backends.iter_mut().for_each(Server::restart);
+            }
+            _ => self.backends.iter().for_each(Server::reload),
+        }
+        let leaf = served::leaf_of(&self.live().chain);
+        // Workers from before may take a connection for a moment longer.
+        wait_for(PATIENCE, || (0..LOOKS).all(|_| self.shown().as_ref() == Some(&leaf)));
+    }
+
+    /// The installed leaf is served, at every address, as far as others than the program can see.
+    fn truth(&self) -> bool {
+        let leaf = served::leaf_of(&self.live().chain);
+        (0..LOOKS).all(|_| self.shown().as_ref() == Some(&leaf))
+    }
+
+    /// What a look by other means shows; of two backends the second.
+    fn shown(&self) -> Option<Vec<u8>> {
+        if self.kind.shares_its_port() {
+            return served::leaf(self.port, NAME);
+        }
+        let out = self.openssl(&[]);
+        let text = String::from_utf8_lossy(&out);
+        let begin = text.find("-----BEGIN CERTIFICATE-----")?;
+        Some(served::leaf_in(&text.as_bytes()[begin..]))
+    }
+
+    fn openssl(&self, more: &[&str]) -> Vec<u8> {
+        let ip = if self.kind.shares_its_port() { "127.0.0.1" } else { "127.0.0.2" };
+        let mut command = Command::new("timeout");
+        command.args(["5", "openssl", "s_client", "-servername", NAME, "-connect"]);
+        command.arg(format!("{ip}:{}", self.port)).args(more);
+        match self.kind {
+            Kind::Postfix => command.args(["-starttls", "smtp"]),
+            Kind::Dovecot => command.args(["-starttls", "imap"]),
+            _ => &mut command,
+        };
+        command.stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap().stdout
+    }
+}
+
+/// The program with names of its own: `backends.example` has two addresses. `None` with a
+/// `SKIPPED:` line where a mount namespace can't be had.
+fn with_backends(site: &Site) -> Option<Vec<String>> {
+    let hosts = site.path("hosts");
+    std::fs::write(&hosts, format!("127.0.0.1 localhost {BACKENDS}\n127.0.0.2 {BACKENDS}\n")).unwrap();
+    let script = format!("mount --bind {} /etc/hosts && exec \"$0\" \"$@\"", hosts.display());
+    let wrapper = ["unshare", "--mount", "sh", "-c", &script].map(str::to_owned);
+    let mut probe = Command::new(&wrapper[0]);
+    probe.args(&wrapper[1..]).args(["getent", "ahostsv4", BACKENDS]).stderr(Stdio::null());
+    let answer = probe.output().map(|output| output.stdout).unwrap_or_default();
+    if !String::from_utf8_lossy(&answer).contains("127.0.0.2") {
+        println!("SKIPPED: a host with two addresses needs a mount namespace of its own (root)");
+        return None;
+    }
+    Some(wrapper.to_vec())
+}
+
+impl Made {
+    fn below(dir: &Path) -> Self {
+        std::fs::create_dir_all(dir).unwrap();
+        let mut ca = CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+        let clients = dir.join("clients.pem");
+        std::fs::write(&clients, ca.pem()).unwrap();
+        let pair = |stem: &str, name: &str, expired: bool, own: bool| {
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(if expired { 2021 } else { 2090 }, 1, 1);
+            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+            let chain = if own {
+                params.self_signed(&key).unwrap().pem()
+            } else {
+                params.signed_by(&key, &ca).unwrap().pem() + &ca.pem()
+            };
+            let [at_chain, at_key, at_both] =
+                ["crt", "key", "pem"].map(|kind| dir.join(format!("{stem}.{kind}")));
+            std::fs::write(&at_chain, &chain).unwrap();
+            std::fs::write(&at_key, key.serialize_pem()).unwrap();
+            std::fs::write(&at_both, chain + &key.serialize_pem()).unwrap();
+            Files { chain: at_chain, key: at_key, combined: at_both }
+        };
+        Self {
+            strangers: pair("stranger", "stranger.example", false, false),
+            self_signed: pair("self-signed", NAME, false, true),
+            other_valid: pair("other-valid", NAME, false, false),
+            expired: pair("expired", NAME, true, false),
+            clients,
+        }
+    }
+}
