@@ -105,8 +105,8 @@ impl Agent {
 
     pub(super) fn told_of_outputs(&self, told: &mut Told, spec: &LineageSpec) -> Option<()> {
         for output in &*spec.outputs {
-            // What is read with a secret, or is more than one file, is read each time.
-            if matches!(output.form, Form::Pkcs12 { .. } | Form::Tree) {
+            // Whether it opens hangs on a password that is kept elsewhere and may have changed.
+            if matches!(output.form, Form::Pkcs12 { .. }) {
                 return None;
             }
             // A link says nothing of what it leads to.

@@ -81,7 +81,7 @@ impl Agent {
             // All that work may need is a large piece of memory, and most ticks have none.
             Ok(Some(seen)) => {
                 let course = Course { hand, deadline, coming: None, first: None, follows: false };
-                Box::pin(self.pass(&scene, id, request, seen, &mut outcome, course)).await
+                Box::pin(self.pass(&scene, request, seen, &mut outcome, course)).await
             }
             Err(failure) => Err(failure),
         };
@@ -132,12 +132,12 @@ impl Agent {
     async fn pass(
         &self,
         scene: &Arc<Scene>,
-        id: &LineageId,
         mut request: Request,
         seen: (World, Plan),
         outcome: &mut Outcome,
         mut course: Course<'_>,
     ) -> Result<(), Failure> {
+        let id = &outcome.id.clone();
         let spec = scene.wanted.lineages.get(id);
         let mut guard = None;
         let mut hurry = request.hurry;

@@ -247,13 +247,13 @@ impl Line {
                 .map(|(endpoint, look)| Place {
                     endpoint: endpoint.to_string(),
                     sight: Some(Sight::New.word().to_owned()),
-                    code: None,
                     owed: false,
-                    accepted: false,
                     served: Some(seen.clone()),
                     at: Some(look.at),
                     next_at: Some(look.next_at),
                     words: look.words.clone(),
+                    code: None,
+                    accepted: false,
                     tally: None,
                     flaws: Vec::new(),
                 })

@@ -70,10 +70,12 @@ observe = ["tls://127.0.0.1:8883", "tls://[::1]:8883"]
 # Reloads every cluster; a new pair that it can't use leaves the old one in force.
 [service.postgresql]
 reload = ["systemctl", "reload", "postgresql"]
+observe = ["postgres://127.0.0.1:5432", "postgres://[::1]:5432"]
 
 [service.proftpd]
 check = ["proftpd", "--configtest"]
 reload = ["systemctl", "reload", "proftpd"]
+observe = ["ftp://127.0.0.1:21", "ftp://[::1]:21"]
 "#;
 
 /// [`TEXT`], with each service's check as the host needs it.

@@ -304,7 +304,7 @@ pub const KEYS: &[Key] = &[
     key(Service, "signal", Kind::Inner(Signal), "one of four", "", "A signal in place of `reload`."),
     key(Service, "http", Kind::TextOr(Request), "one of four", "", "An HTTP request in place of `reload`; any 2xx answer is success."),
     key(Service, "haproxy-socket", Kind::Path, "one of four", "", "haproxy's runtime socket in place of `reload`: takes certificates without one."),
-    key(Service, "observe", Kind::TextsOr(Place), "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `smtp`, `imap`, `pop3`, `postgres`, `mysql`, `ldap`."),
+    key(Service, "observe", Kind::TextsOr(Place), "none", "[\"127.0.0.1:443\", \"[::1]:443\"]", "Where its certificates must then be seen: `[proto://][SNI@]host:port`, proto one of `https`, `smtp`, `imap`, `pop3`, `postgres`, `mysql`, `ldap`, `ftp`."),
     key(Service, "solver", Kind::Texts, "none", "[\"loopback\"]", "Solvers for its certificates that name none."),
     key(Service, "after", Kind::Texts, "none", "[]", "Services and hooks of the same certificate that must be done first."),
     key(Service, "user", Kind::Text, "the agent's user", "\"www-data\"", "Whom `check` and `reload` run as. Only an agent that is root can change it."),

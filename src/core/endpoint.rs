@@ -28,16 +28,19 @@ pub enum Protocol {
     Mysql,
     /// Plain LDAP, then the StartTLS operation (RFC 4511 §4.14).
     Ldap,
+    /// Plain FTP, then `AUTH TLS` (RFC 4217).
+    Ftp,
 }
 
 /// The words before `://`; the first of each protocol is the one that is printed.
-const WORDS: [(&str, Protocol); 14] = [
+const WORDS: [(&str, Protocol); 16] = [
     ("https", Protocol::Tls),
     ("tls", Protocol::Tls),
     ("smtps", Protocol::Tls),
     ("imaps", Protocol::Tls),
     ("pop3s", Protocol::Tls),
     ("ldaps", Protocol::Tls),
+    ("ftps", Protocol::Tls),
     ("smtp", Protocol::Smtp),
     ("imap", Protocol::Imap),
     ("pop3", Protocol::Pop3),
@@ -46,6 +49,7 @@ const WORDS: [(&str, Protocol); 14] = [
     ("mysql", Protocol::Mysql),
     ("mariadb", Protocol::Mysql),
     ("ldap", Protocol::Ldap),
+    ("ftp", Protocol::Ftp),
 ];
 
 impl Protocol {
@@ -190,7 +194,7 @@ mod tests {
             "host:0",
             "host:70000",
             "::1:443",
-            "ftp://a:1",
+            "gopher://a:1",
             "*.a.b@c:1",
             "a@@b:1",
             "-x:1",

@@ -110,7 +110,8 @@ impl Memo {
 
 fn seen(note: &EndpointNote, current: &Issued) -> Option<Look> {
     let same = note.leaf.as_ref().is_some_and(|leaf| leaf.brief() == current.leaf.brief());
-    let well = same && note.sight == Sight::New && note.generation == current.number;
-    let plain = !note.accepted && note.silence.is_none() && note.tally.is_none() && note.flaws.is_empty();
-    (well && plain).then(|| Look { at: note.at, next_at: note.next_at, words: note.words.clone() })
+    // What was counted over several looks, or found in a chain, is told from the note.
+    let plain = note.tally.is_none() && note.flaws.is_empty() && !note.accepted;
+    let well = same && plain && note.sight == Sight::New && note.generation == current.number;
+    well.then(|| Look { at: note.at, next_at: note.next_at, words: note.words.clone() })
 }

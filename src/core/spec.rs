@@ -242,7 +242,7 @@ pub struct Eab {
 }
 
 /// Where a secret is read from when it is needed. Never the secret itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretSource {
     File(String),

@@ -81,7 +81,7 @@ mod tests {
             (vec![b"* PREAUTH hello\r\n"], Silence::NotOffered),
             (vec![GREETING, b"* CAPABILITY IMAP4rev1\r\na1 OK\r\n"], Silence::NotOffered),
             (vec![GREETING, OFFER, b"a2 NO TLS init failed\r\n"], Silence::NotReady),
-            (vec![GREETING, OFFER, b"a2 OK\r\n* OK injected\r\n"], Silence::NotSpoken),
+            (vec![GREETING, OFFER, b"a2 OK\r\n* OK injected\r\n"], Silence::NotReady),
             (vec![GREETING, OFFER], Silence::BrokenOff),
             (vec![], Silence::BrokenOff),
         ] {

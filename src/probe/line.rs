@@ -60,10 +60,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
 
     /// The connection, on which the next octet is TLS.
     pub fn end(self) -> Result<S, Unseen> {
-        // Plain text after the go-ahead would be taken for TLS: someone in between put it there.
+        // Plain text after the go-ahead would be taken for TLS: someone in between put it there, or
+        // the server found that it can't begin (Dovecot without a usable key).
         if !self.stream.buffer().is_empty() {
             let words = format!("{} sent more after its answer to STARTTLS", self.server);
-            return Err(Unseen::new(Silence::NotSpoken, words));
+            return Err(Unseen::new(Silence::NotReady, words));
         }
         Ok(self.stream.into_inner())
     }

@@ -1,6 +1,7 @@
 //! Looking at what an endpoint serves, the way any client would: with a handshake.
 
 mod dial;
+mod ftp;
 mod handshake;
 mod imap;
 mod ldap;

@@ -70,7 +70,7 @@ mod tests {
             (vec![b"SSH-2.0-OpenSSH\r\n"], Silence::NotSpoken),
             (vec![GREETING, b"+OK\r\nUIDL\r\n.\r\n"], Silence::NotOffered),
             (vec![GREETING, b"+OK\r\nSTLS\r\n.\r\n", b"-ERR no key\r\n"], Silence::NotReady),
-            (vec![GREETING, b"+OK\r\nSTLS\r\n.\r\n", b"+OK\r\n+OK injected\r\n"], Silence::NotSpoken),
+            (vec![GREETING, b"+OK\r\nSTLS\r\n.\r\n", b"+OK\r\n+OK injected\r\n"], Silence::NotReady),
             (vec![GREETING, b"+OK\r\nSTLS\r\n"], Silence::BrokenOff),
         ] {
             match told(&script, start_tls).await {

@@ -3,7 +3,7 @@
 use tokio::net::TcpStream;
 
 use super::unseen::Unseen;
-use super::{imap, ldap, mysql, pop3, postgres, smtp};
+use super::{ftp, imap, ldap, mysql, pop3, postgres, smtp};
 use crate::core::endpoint::Protocol;
 
 /// Talks up to the point where the next byte is TLS.
@@ -14,6 +14,7 @@ pub async fn start_tls(protocol: Protocol, stream: TcpStream) -> Result<TcpStrea
             let own = stream.local_addr()?.ip();
             smtp::start_tls(stream, own).await
         }
+        Protocol::Ftp => ftp::start_tls(stream).await,
         Protocol::Imap => imap::start_tls(stream).await,
         Protocol::Pop3 => pop3::start_tls(stream).await,
         Protocol::Postgres => postgres::start_tls(stream).await,
@@ -27,6 +28,7 @@ pub async fn start_tls(protocol: Protocol, stream: TcpStream) -> Result<TcpStrea
 pub const fn farewell(protocol: Protocol) -> Option<(&'static [u8], bool)> {
     match protocol {
         Protocol::Smtp => Some((smtp::QUIT, true)),
+        Protocol::Ftp => Some((ftp::QUIT, true)),
         Protocol::Imap => Some((imap::LOGOUT, true)),
         Protocol::Pop3 => Some((pop3::QUIT, true)),
         Protocol::Ldap => Some((ldap::UNBIND, false)),

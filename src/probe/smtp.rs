@@ -122,7 +122,7 @@ mod tests {
             ),
             (
                 vec![GREETING, b"250 STARTTLS\r\n", b"220 go\r\n250 injected\r\n"],
-                Silence::NotSpoken,
+                Silence::NotReady,
                 "the SMTP server sent more after its answer to STARTTLS",
             ),
             (

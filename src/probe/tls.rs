@@ -14,7 +14,7 @@ use super::trust::Trust;
 use super::unseen::Unseen;
 use super::{dial, unseen};
 use crate::codec::{bundle, x509};
-use crate::core::endpoint::Endpoint;
+use crate::core::endpoint::{Endpoint, Protocol};
 use crate::core::failure::plain;
 use crate::core::manner::Addresses;
 use crate::core::silence::Silence;
@@ -117,7 +117,15 @@ impl TlsProbe {
         *from = stream.peer_addr().ok().map(|address| address.ip()).or(*from);
         let stream = start_tls(endpoint.protocol, stream).await?;
         let (protocol, manner) = (endpoint.protocol, &endpoint.manner);
-        shake(&self.clock, &self.provider, stream, protocol, name.clone(), manner).await
+        let shaken = shake(&self.clock, &self.provider, stream, protocol, name.clone(), manner).await;
+        shaken.map_err(|unseen| match (protocol, unseen.why) {
+            (Protocol::Tls, _) => unseen,
+            // Dovecot without a usable key says yes, and then goodbye in plain text.
+            (_, Silence::NotSpoken) => {
+                Unseen::new(Silence::NotReady, "the server agreed to begin TLS, and did not")
+            }
+            _ => unseen,
+        })
     }
 
     async fn read(&self, chain: Chain, name: ServerName<'static>) -> Result<Served, Unseen> {

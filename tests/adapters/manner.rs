@@ -102,9 +102,7 @@ async fn an_nginx_with_two_kinds_of_key_is_looked_at_by_each() {
 async fn a_header_for_a_proxy_comes_first_and_names_nobody() {
     let pair = Pair::of(&["a.example"]);
     for (version, length) in [("v1", 15), ("v2", 16)] {
-        let prelude: &'static [(usize, &'static [u8])] =
-            if length == 15 { &[(15, b"")] } else { &[(16, b"")] };
-        let port = server(config(&pair), prelude).await;
+        let port = server(config(&pair), &[(length, b"")]).await;
         served(look(&format!("a.example@127.0.0.1:{port}?proxy-protocol={version}")).await, &pair);
     }
     let dir = tempfile::tempdir().unwrap();
@@ -336,7 +334,8 @@ async fn postgres_is_seen_and_logs_nothing() {
 
 fn newest_postgres() -> Option<String> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-    let newest =
-        versions.filter(|dir| dir.path().join("bin/initdb").exists()).max_by_key(|dir| dir.file_name())?;
+    let newest = versions
+        .filter(|dir| dir.path().join("bin/initdb").exists())
+        .max_by_key(std::fs::DirEntry::file_name)?;
     Some(newest.path().join("bin").to_str()?.to_owned())
 }

@@ -326,7 +326,6 @@ AuthOrder mod_auth_file.c
 UseReverseDNS off
 TLSEngine on
 TLSLog @DIR@/log.tls
-TLSOptions UseImplicitSSL
 TLSECCertificateFile @LIVE@/fullchain.pem
 TLSECCertificateKeyFile @LIVE@/privkey.pem
 ",
@@ -334,6 +333,7 @@ TLSECCertificateKeyFile @LIVE@/privkey.pem
         ("users", ""),
     ],
     args: &["-n", "-c", "@DIR@/proftpd.conf"],
+    port: Port::StartTls("ftp"),
     check: &["proftpd", "--configtest", "-c", "@DIR@/proftpd.conf"],
     prepare: "chmod 600 @DIR@/users",
     ..NONE

@@ -46,7 +46,8 @@ pub struct Recipe {
 pub enum Port {
     /// By TLS at once; looked at with rustls.
     Tls,
-    /// After STARTTLS, by the name that OpenSSL has for it, seen by nolapse too.
+    /// After STARTTLS, by the name that OpenSSL and nolapse both have for the protocol; looked at with
+    /// OpenSSL.
     StartTls(&'static str),
 }
 
@@ -184,13 +185,13 @@ impl<'a> Ground<'a> {
         vec!["sh".into(), "-c".into(), self.fill(self.recipe.reload).trim_end().to_owned()]
     }
 
-    /// `proto://127.0.0.1:port`, where nolapse can speak it.
-    pub fn endpoint(&self) -> Option<String> {
-        match self.recipe.port {
-            Port::Tls => Some(format!("tls://127.0.0.1:{}", self.port)),
-            Port::StartTls("smtp") => Some(format!("smtp://127.0.0.1:{}", self.port)),
-            Port::StartTls(_) => None,
-        }
+    /// `proto://127.0.0.1:port`
+    pub fn endpoint(&self) -> String {
+        let protocol = match self.recipe.port {
+            Port::Tls => "tls",
+            Port::StartTls(protocol) => protocol,
+        };
+        format!("{protocol}://127.0.0.1:{}", self.port)
     }
 }
 

@@ -126,10 +126,12 @@ impl Lie {
                 is(kind != Kind::Apache)?;
                 lies(&["handshake-broken-off", "endpoint-silent", "endpoint-no-tls"])
             }
-            // A server that checks its key at a reload keeps the old one: there the check finds it.
+            // A server that reads its key at a reload keeps the old one, and its check finds it.
             Self::SpoiltKey => match (kind, moment) {
                 (Kind::Postfix, _) => lies(&["starttls-refused"]),
                 (Kind::Dovecot, _) => lies(&["starttls-refused", "handshake-broken-off"]),
+                // Its check does not read keys, and its reload ends it.
+                (Kind::Apache, Before) => lies(&["endpoint-closed", "check-failed"]),
                 (_, Before) => lies(&["check-failed"]),
                 (_, AtReload) => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
                 (_, After) => return None,

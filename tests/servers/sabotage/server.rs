@@ -125,8 +125,10 @@ impl Server {
     /// Ends it with all its processes, frozen ones too.
     pub fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
-        self.each(child.id(), "-CONT");
-        let pids = self.family(child.id());
+        let pids = family(child.id());
+        for pid in &pids {
+            kill("-CONT", *pid);
+        }
         let _ = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
         if !wait_for(Duration::from_secs(5), || matches!(child.try_wait(), Ok(Some(_)))) {
             let _ = child.kill();
@@ -161,7 +163,7 @@ impl Server {
 
     /// Everything below the main process.
     pub fn freeze_workers(&self) {
-        for pid in self.family(self.main()).into_iter().filter(|pid| *pid != self.main()) {
+        for pid in family(self.main()).into_iter().filter(|pid| *pid != self.main()) {
             kill("-STOP", pid);
         }
     }
@@ -171,29 +173,6 @@ impl Server {
         let limits = format!("--nofile=4:{}", 1024);
         let done = Command::new("prlimit").args(["--pid", &self.main().to_string(), &limits]).status();
         assert!(done.unwrap().success());
-    }
-
-    fn each(&self, main: u32, signal: &str) {
-        for pid in self.family(main) {
-            kill(signal, pid);
-        }
-    }
-
-    /// A process and all below it.
-    fn family(&self, main: u32) -> Vec<u32> {
-        let mut found = vec![main];
-        let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
-            .unwrap()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-            .filter_map(|pid| Some((pid, parent(pid)?)))
-            .collect();
-        let mut at = 0;
-        while let Some(of) = found.get(at).copied() {
-            found.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
-            at += 1;
-        }
-        found
     }
 
     /// What a service's `reload` runs, without the program that runs it.
@@ -430,6 +409,23 @@ fn replace(path: &Path, text: &str) {
 fn kill(signal: &str, pid: u32) {
     // A worker that ended a moment ago is no worker to signal.
     let _ = Command::new("kill").args([signal, &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// A process and all below it.
+fn family(main: u32) -> Vec<u32> {
+    let mut found = vec![main];
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter_map(|pid| Some((pid, parent(pid)?)))
+        .collect();
+    let mut at = 0;
+    while let Some(of) = found.get(at).copied() {
+        found.extend(parents.iter().filter(|(_, parent)| *parent == of).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found
 }
 
 fn parent(pid: u32) -> Option<u32> {
