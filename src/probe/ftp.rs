@@ -80,7 +80,7 @@ mod tests {
             (vec![b"\xff\xff\xff\r\n"], Silence::NotSpoken),
             (vec![GREETING, b"500 AUTH?\r\n"], Silence::NotOffered),
             (vec![GREETING, b"431 no key\r\n"], Silence::NotReady),
-            (vec![GREETING, b"234 ok\r\n230 injected\r\n"], Silence::NotSpoken),
+            (vec![GREETING, b"234 ok\r\n230 injected\r\n"], Silence::NotReady),
             (vec![GREETING], Silence::BrokenOff),
             (vec![], Silence::BrokenOff),
         ] {
