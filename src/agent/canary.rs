@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::core::name::{HookId, LineageId};
+use crate::core::record::GenerationNumber;
 use crate::core::time::{Span, Timestamp};
 use crate::sys::clock::Clock;
 
@@ -41,12 +42,14 @@ pub enum Turn<'a> {
     HeldBack { by: LineageId, until: Timestamp },
 }
 
-/// One that goes ahead; a failure unless said otherwise.
+/// One that goes ahead. Dropped before anything of it was shown it has proved nothing either way;
+/// after that, it is a failure unless said otherwise.
 pub struct First<'a> {
     canaries: &'a Canaries,
     clock: Clock,
     id: LineageId,
     hooks: Vec<HookId>,
+    shown: Option<GenerationNumber>,
     passed: bool,
 }
 
@@ -95,7 +98,16 @@ impl Canaries {
         }
         drop(services);
         let (clock, id) = (clock.clone(), id.clone());
-        Ok(Turn::First(First { canaries: self, clock, id, hooks: unproved, passed: false }))
+        Ok(Turn::First(First { canaries: self, clock, id, hooks: unproved, shown: None, passed: false }))
+    }
+
+    /// What a lineage that went ahead owed is paid by now.
+    pub fn vouch(&self, id: &LineageId, now: Timestamp) {
+        for standing in self.services().values_mut() {
+            if matches!(standing, Standing::Failed(by, _) if by == id) {
+                *standing = Standing::Proved(now);
+            }
+        }
     }
 
     fn services(&self) -> MutexGuard<'_, BTreeMap<HookId, Standing>> {
@@ -104,6 +116,15 @@ impl Canaries {
 }
 
 impl First<'_> {
+    /// What it brings lies where servers read it: from now on they can be hurt.
+    pub const fn shows(&mut self, generation: GenerationNumber) {
+        self.shown = Some(generation);
+    }
+
+    pub const fn shown(&self) -> Option<GenerationNumber> {
+        self.shown
+    }
+
     /// It was told and seen.
     pub fn passed(mut self) {
         self.passed = true;
@@ -115,9 +136,11 @@ impl Drop for First<'_> {
         let now = self.clock.now();
         let mut services = self.canaries.services();
         for hook in &self.hooks {
-            let standing =
-                if self.passed { Standing::Proved(now) } else { Standing::Failed(self.id.clone(), now) };
-            services.insert(hook.clone(), standing);
+            match (self.passed, self.shown) {
+                (true, _) => services.insert(hook.clone(), Standing::Proved(now)),
+                (false, Some(_)) => services.insert(hook.clone(), Standing::Failed(self.id.clone(), now)),
+                (false, None) => services.remove(hook),
+            };
         }
         drop(services);
         self.canaries.moved.notify_waiters();
@@ -172,12 +195,25 @@ mod tests {
     async fn a_failure_holds_the_others_back_and_later_another_goes_ahead() {
         let (canaries, clock) = (Canaries::default(), Clock::starting_at(Timestamp::EPOCH));
         let nginx = hooks(&["nginx"]);
-        drop(canaries.turn(&clock, &id("a"), &nginx).await);
-        assert_eq!(word(&canaries.turn(&clock, &id("b"), &nginx).await), "held back");
-        // The one that failed tries again whenever it is its time.
-        assert_eq!(word(&canaries.turn(&clock, &id("a"), &nginx).await), "first");
+        let Turn::First(mut first) = canaries.turn(&clock, &id("a"), &nginx).await else { unreachable!() };
+        first.shows(2);
+        drop(first);
         assert_eq!(word(&canaries.turn(&clock, &id("b"), &nginx).await), "held back");
         clock.sleep(HELD_BACK).await;
+        let Turn::First(mut next) = canaries.turn(&clock, &id("b"), &nginx).await else { unreachable!() };
+        next.shows(2);
+        drop(next);
+        assert_eq!(word(&canaries.turn(&clock, &id("c"), &nginx).await), "held back");
+        // What it owed is paid in its next pass.
+        canaries.vouch(&id("b"), clock.now());
+        assert_eq!(word(&canaries.turn(&clock, &id("c"), &nginx).await), "follows");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_never_came_to_be_shown_holds_nobody_back() {
+        let (canaries, clock) = (Canaries::default(), Clock::starting_at(Timestamp::EPOCH));
+        let nginx = hooks(&["nginx"]);
+        drop(canaries.turn(&clock, &id("a"), &nginx).await);
         assert_eq!(word(&canaries.turn(&clock, &id("b"), &nginx).await), "first");
     }
 

@@ -97,6 +97,7 @@ impl Agent {
         let _ = self.clock.timeout(STOP_GRACE, async { while ticks.join_next().await.is_some() {} }).await;
         ticks.abort_all();
         while ticks.join_next().await.is_some() {}
+        let _ = self.clock.timeout(STOP_GRACE, self.close_what_is_open()).await;
         Ok(())
     }
 

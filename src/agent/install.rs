@@ -102,6 +102,9 @@ impl Agent {
             }
         }
         installed.held_back = None;
+        if let (true, Placement::Shows(number)) = (flips, &world.disk.live) {
+            installed.shown_before = Some(*number);
+        }
         if *installed != before {
             Book::new(&*self.store).save_installed(&spec.id, &mut world.installed).await?;
         }

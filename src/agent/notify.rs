@@ -70,6 +70,12 @@ impl Agent {
         let installed = &mut world.installed.value;
         let note = installed.hooks.entry(hook.clone()).or_insert_with(HookNote::never);
         *note = HookNote { done: number, done_at: Some(now), ..HookNote::never() };
+        let taken =
+            |least| spec.hooks.iter().all(|id| installed.hooks.get(id).is_some_and(|n| n.done >= least));
+        if installed.refused.as_ref().is_some_and(|refused| taken(refused.generation)) {
+            // Every service has taken it, or a newer one, after all.
+            installed.refused = None;
+        }
         for endpoint in installed.endpoints.values_mut() {
             endpoint.next_at = now;
         }
@@ -114,9 +120,10 @@ impl Agent {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let record = &world.record.value;
-        let previous = record
-            .previous
-            .as_ref()
+        // What was shown before, which need not be the generation before.
+        let shown_before = world.installed.value.shown_before.and_then(|number| record.issued(number));
+        let previous = shown_before
+            .or(record.previous.as_ref())
             // What a person went back to stays.
             .filter(|_| pinned(record, now).is_none())
             .filter(|previous| previous.number < number && worth_returning_to(previous, now))
@@ -143,7 +150,9 @@ impl Agent {
         for (id, note) in &mut installed.hooks {
             // Services that took the new pair before this one refused it must hear of the return.
             let took_new = note.done >= number && id != hook;
-            *note = HookNote { done: if took_new { 0 } else { previous }, ..HookNote::never() };
+            // One that never heard of the older one owes it as well.
+            let done = if took_new { 0 } else { note.done.min(previous) };
+            *note = HookNote { done, ..HookNote::never() };
         }
         self.tell(&Event::RolledBack {
             lineage: spec.id.clone(),

@@ -2,6 +2,7 @@
 //! stored, done and reported back.
 
 use crate::agent::book::{Book, store_failure};
+use crate::agent::bracket::Bracket;
 use crate::agent::clean_up::owe;
 use crate::agent::gather::World;
 use crate::agent::refresh::no_service;
@@ -37,11 +38,13 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         names: &[SubjectName],
+        bracket: &mut Bracket,
     ) -> Result<PrivateKey, Failure> {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         self.storable().await?;
         self.provable(scene, spec, world).await?;
+        self.open_bracket(scene, spec, bracket).await;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
         })?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::agent::book::{Book, store_failure};
+use crate::agent::bracket::Bracket;
 use crate::agent::canary::{First, Turn};
 use crate::agent::gather::World;
 use crate::agent::hands::Hand;
@@ -161,10 +162,7 @@ impl Agent {
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
                 self.conclude(scene, world, plan, outcome);
-                let paid = outcome.ladder.as_ref().is_some_and(Ladder::paid);
-                if let Some(first) = course.first.take().filter(|_| paid) {
-                    first.passed();
-                }
+                self.speak_for_others(outcome, course.first.take());
                 return match &outcome.view {
                     Some(View::Read(survey)) if guard.is_some() => self.prune(scene, &survey.world).await,
                     _ => Ok(()),
@@ -203,7 +201,16 @@ impl Agent {
                 {
                     continue;
                 }
+                let installs = match plan.upkeep {
+                    Upkeep::Install { generation, .. } => Some(generation),
+                    _ => None,
+                };
                 self.keep_up(scene, spec, &mut world, &request, plan.upkeep, &mut course).await?;
+                if let (Some(generation), Some(first)) = (installs, &mut course.first)
+                    && first.shown().is_none()
+                {
+                    first.shows(generation);
+                }
                 continue;
             }
             if matches!(plan.issuance, Issuance::Issue { .. } | Issuance::Renew { .. } | Issuance::Resume) {
@@ -280,7 +287,12 @@ impl Agent {
         // Nobody waits for one that waits itself.
         course.coming = None;
         let turn = self.canaries.turn(&self.clock, &spec.id, &spec.hooks);
-        match course.hand.rest(turn).await {
+        let turn = course.hand.rest(turn).await;
+        if self.stopping.load(Ordering::Relaxed) {
+            // Whoever went ahead was stopped too, and says nothing.
+            return Ok(true);
+        }
+        match turn {
             Turn::First(first) => course.first = Some(first),
             Turn::Follows => {
                 course.follows = true;
@@ -294,6 +306,25 @@ impl Agent {
             }
         }
         Ok(true)
+    }
+
+    /// Tells the others of a service what became of one that went ahead: in the pass in which it
+    /// did, or in a later one that found all of it paid.
+    fn speak_for_others(&self, outcome: &Outcome, first: Option<First<'_>>) {
+        let Some(View::Read(survey)) = &outcome.view else { return };
+        let shown = match survey.world.disk.live {
+            Placement::Shows(number) => Some(number),
+            _ => None,
+        };
+        let current = survey.world.record.value.current.as_ref().map(|issued| issued.number);
+        if !survey.ladder.paid() || shown != current {
+            return;
+        }
+        match first {
+            Some(first) if first.shown() == shown => first.passed(),
+            Some(_) => {}
+            None => self.canaries.vouch(&outcome.id, self.clock.now()),
+        }
     }
 
     /// `Ok(true)`: there is a new generation.
@@ -313,18 +344,19 @@ impl Agent {
             Issuance::Probe { .. } => self.free_look(scene, spec, world).await.map(|()| false),
             Issuance::Resume => {
                 self.storable().await?;
-                self.open_bracket(scene, spec).await;
+                let mut bracket = Bracket::default();
+                self.open_bracket(scene, spec, &mut bracket).await;
                 let issued = self.pursue(scene, spec, world, None).await;
-                self.close_bracket(scene, spec).await;
+                self.close_bracket(scene, spec, bracket).await;
                 issued.map(|()| true)
             }
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
-                self.open_bracket(scene, spec).await;
-                let issued = match self.prepare(scene, spec, world, &names).await {
+                let mut bracket = Bracket::default();
+                let issued = match self.prepare(scene, spec, world, &names, &mut bracket).await {
                     Ok(key) => self.pursue(scene, spec, world, Some(key)).await.map(|()| true),
                     Err(failure) => self.fail(scene, spec, world, failure, true).await.map(|()| false),
                 };
-                self.close_bracket(scene, spec).await;
+                self.close_bracket(scene, spec, bracket).await;
                 issued
             }
         }

@@ -34,6 +34,9 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
                 unusable.push(id.to_string());
             }
         }
+        if summary.is_none() {
+            let _ = clock.timeout(CLOSING_MOST, wired.agent.close_what_is_open()).await;
+        }
         publish::write_anew(&wired).await;
         if once.json {
             print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
@@ -48,5 +51,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
     })
 }
 
+/// Longest that hooks after an attempt may take which the deadline has ended.
+const CLOSING_MOST: Span = Span::secs(10);
 /// Longest wait for another process before a placeholder is written.
 const LOCAL_WORK: Span = Span::secs(2);

@@ -92,7 +92,12 @@ impl Zone {
         let as_if_utc = Timestamp::from_secs((day * MINUTES_OF_DAY + minute) * 60);
         let before = self.offset(as_if_utc - Span::DAY);
         let guess = as_if_utc - before;
-        if self.offset(guess) == before { guess } else { as_if_utc - self.offset(guess) }
+        if self.offset(guess) == before {
+            return guess;
+        }
+        let later = as_if_utc - self.offset(guess);
+        // A gap: neither is that minute, and the first shows the one that is as much later.
+        if self.local(later) == (day, minute) { later } else { guess }
     }
 }
 
@@ -184,6 +189,13 @@ mod tests {
                 "2026-03-28T12:00:00Z",
                 false,
                 "2026-04-05T00:00:00Z",
+            ),
+            (
+                "an opening that begins in the hour left out",
+                window(&[6], 2, 5, berlin()),
+                "2026-03-28T12:00:00Z",
+                false,
+                "2026-03-29T01:00:00Z",
             ),
             (
                 "the hour that comes twice: its first",

@@ -105,18 +105,22 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Remote text made safe for terminals and logs: control, bidirectional and other invisible
-/// characters are escaped, and the length is bounded in characters (threat T09).
+/// characters are escaped, and what comes of it has at most so many characters, and an ellipsis
+/// where that was not all (threat T09).
 pub fn plain(text: &str, most: usize) -> String {
     let mut out = String::with_capacity(text.len().min(most));
-    for (count, c) in text.chars().enumerate() {
-        if count == most {
-            out.push('…');
-            break;
-        }
+    let mut left = most;
+    for c in text.chars() {
         let invisible = c.is_control()
             || matches!(c,
                 '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
                 | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+        let length = if invisible { c.escape_unicode().count() } else { 1 };
+        if length > left {
+            out.push('…');
+            break;
+        }
+        left -= length;
         if invisible {
             out.extend(c.escape_unicode());
         } else {
@@ -188,6 +192,11 @@ mod tests {
         assert_eq!(plain("\u{1b}[31mred\r\n", 100), "\\u{1b}[31mred\\u{d}\\u{a}");
         assert_eq!(plain("a\u{202e}b\u{200b}c", 100), "a\\u{202e}b\\u{200b}c");
         assert_eq!(plain("abcdef", 3), "abc…");
+        assert_eq!(
+            plain(&"\u{1b}".repeat(50), 14),
+            "\\u{1b}\\u{1b}…",
+            "what is escaped counts as it is printed"
+        );
         assert_eq!(plain("grün", 100), "grün");
     }
 

@@ -268,6 +268,9 @@ pub struct FailedValidation {
 pub struct Installed {
     pub hooks: BTreeMap<HookId, HookNote>,
     pub endpoints: BTreeMap<Endpoint, EndpointNote>,
+    /// What was shown before the present generation was put in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shown_before: Option<GenerationNumber>,
     /// A generation that proved bad here.
     pub refused: Option<Refused>,
     /// A generation that waits for what becomes of another lineage's.

@@ -73,19 +73,23 @@ fn parts(dir: &Path) -> Result<Vec<PathBuf>, Failure> {
     let wrong = |words: String| Failure::refused(Fault::Config, "hook-missing", words);
     let list = |dir: &Path| -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(dir)?.take(PARTS_MAX) {
+        for entry in std::fs::read_dir(dir)? {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or(".");
-            let meta = std::fs::metadata(&path)?;
+            // A link that leads nowhere, or a file that is gone by now.
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
             let runs = meta.is_file() && meta.permissions().mode() & 0o111 != 0;
             if runs && !name.starts_with('.') && !name.ends_with('~') {
                 found.push(path);
             }
         }
+        if found.len() > PARTS_MAX {
+            return Err(io::Error::other(format!("there are more than {PARTS_MAX}")));
+        }
         found.sort();
         Ok(found)
     };
     list(dir).map_err(|error| {
-        wrong(format!("the programs in {} can't be listed: {error}; make the directory", dir.display()))
+        wrong(format!("the programs in {} can't be run: {error}; mend the directory", dir.display()))
     })
 }

@@ -156,6 +156,7 @@ async fn every_program_of_a_directory_is_run_by_name_also_after_one_that_failed(
         std::fs::write(&path, text).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
     }
+    std::os::unix::fs::symlink("/nowhere", parts.join("00-dangling")).unwrap();
     let hook = built(&spec(Call::Parts(parts.to_str().unwrap().into())));
     let failure = hook.call(&one()).await.unwrap_err();
     assert_eq!(failure.code, "hook-failed");

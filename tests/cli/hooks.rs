@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use test_ca::{Effect, Endpoint, Fault};
+
 use crate::desk::{Desk, orders};
 
 /// Writes down its word, and fails while `bad-WORD` is there.
@@ -90,6 +92,29 @@ async fn hooks_around_attempts_run_once_for_all_and_never_where_nothing_is_due()
     desk.run(&["renew", "--force", "a.example"]).ends(1);
     assert_eq!(told(&desk), "open pre, close post");
     assert!(orders(&ca) >= 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_opened_is_closed_also_where_a_deadline_or_a_stop_ends_the_attempt() {
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    let config = desk.around(&ca)
+        + "pre-hooks = [\"open\"]\npost-hooks = [\"close\"]\n"
+        + &hook(&desk, "open", "")
+        + &hook(&desk, "close", "")
+        + "[certificate.\"a.example\"]\n";
+    desk.configure(&config);
+    ca.set_fault(Fault::new(Effect::Stall).at(Endpoint::NewOrder));
+    desk.run(&["once", "--deadline", "2s"]).ends(1);
+    assert_eq!(told(&desk), "open pre, close post");
+    let mut daemon = desk.command(&["run"]).spawn().unwrap();
+    while !std::fs::read_to_string(desk.path("told")).is_ok_and(|text| text.contains("open")) {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let pid = rustix::process::Pid::from_child(&daemon);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    daemon.wait().unwrap();
+    assert_eq!(told(&desk), "open pre, close post");
 }
 
 #[tokio::test(flavor = "multi_thread")]
