@@ -70,7 +70,7 @@ pub fn sheet(wired: &Wired) -> Sheet {
     Sheet::below(&wired.settings.run_dir, wired.agent.scene().wanted.lineages.len())
 }
 
-/// As [`write`], of what is looked at now.
+/// As [`write()`], of what is looked at now.
 pub async fn write_anew(wired: &Wired) {
     write(wired, sheet(wired)).await;
 }
