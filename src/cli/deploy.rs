@@ -3,22 +3,11 @@
 use crate::cli::args::Deploy;
 use crate::cli::{Exit, Stop, renew, select};
 use crate::core::decide::Request;
-use crate::core::failure::{Failure, Fault};
-use crate::core::name::HookId;
 use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
 pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
-    let skip = match &deploy.skip {
-        Some(name) => Some(HookId::parse(name).map_err(|bad| {
-            Failure::refused(
-                Fault::Config,
-                "no-such-hook",
-                format!("{name:?} is not the name of a hook: {bad}"),
-            )
-        })?),
-        None => None,
-    };
+    let skip = select::hook(deploy.skip.as_deref())?;
     let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {

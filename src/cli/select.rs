@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::agent::Scene;
 use crate::cli::{Exit, Stop, print};
-use crate::core::name::LineageId;
+use crate::core::failure::{Failure, Fault};
+use crate::core::name::{HookId, LineageId};
 use crate::core::spec::Wanted;
 
 /// The named lineages, or all that are configured. A name that nobody knows is a usage error,
@@ -46,6 +47,17 @@ pub fn one(wanted: &Wanted, others: &BTreeSet<LineageId>, name: &str) -> Result<
         if known.is_empty() { "none".to_owned() } else { known.join(", ") }
     ));
     Err(Stop::Said(Exit::Usage))
+}
+
+/// A hook by its name, where one was typed. Whether there is such a hook is asked elsewhere.
+pub fn hook(name: Option<&str>) -> Result<Option<HookId>, Stop> {
+    let parsed = name.map(|name| {
+        HookId::parse(name).map_err(|bad| {
+            let words = format!("{name:?} is not the name of a hook: {bad}");
+            Stop::Failure(Failure::refused(Fault::Config, "no-such-hook", words))
+        })
+    });
+    parsed.transpose()
 }
 
 /// Most names listed in one message.

@@ -5,21 +5,10 @@ use std::collections::BTreeSet;
 use crate::agent::Trial;
 use crate::cli::args::TestHook;
 use crate::cli::{Exit, Stop, print, select};
-use crate::core::failure::{Failure, Fault};
-use crate::core::name::HookId;
 use crate::wire::{Places, Role, Wired};
 
 pub fn run(places: &Places, test: &TestHook) -> Result<Exit, Stop> {
-    let only = match &test.hook {
-        Some(name) => Some(HookId::parse(name).map_err(|bad| {
-            Failure::refused(
-                Fault::Config,
-                "no-such-hook",
-                format!("{name:?} is not the name of a hook: {bad}"),
-            )
-        })?),
-        None => None,
-    };
+    let only = select::hook(test.hook.as_deref())?;
     let loaded = crate::cli::load(places)?;
     crate::cli::owner::take_its_place(&loaded.settings)?;
     crate::wire::runtime()?.block_on(async {
