@@ -121,7 +121,15 @@ impl Agent {
             .iter()
             .map(|output| (PathBuf::from(&output.path), eye.output(output, &live)))
             .collect();
-        (OnDisk { live, outputs }, look)
+        let named = match &live {
+            Placement::Shows(number) => Some(*number),
+            Placement::Drifted(_) => {
+                let link = self.disk.read_link(&dir.join(CURRENT)).ok();
+                link.and_then(|link| link.to_str().and_then(generation_of))
+            }
+            _ => None,
+        };
+        (OnDisk { live, named, outputs }, look)
     }
 }
 

@@ -46,8 +46,22 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnDisk {
     pub live: Placement,
+    /// The generation of ours that `live/` names, whether its files are as they should be or not.
+    pub named: Option<GenerationNumber>,
     /// In the order of the spec's outputs.
     pub outputs: Vec<(PathBuf, Placement)>,
+}
+
+impl OnDisk {
+    /// The generation that is shown, also where somebody has touched its files: that it has to be
+    /// put right is no reason to show another.
+    fn ours(&self) -> Option<GenerationNumber> {
+        match self.live {
+            Placement::Shows(number) => Some(number),
+            Placement::Drifted(_) => self.named,
+            _ => None,
+        }
+    }
 }
 
 /// One place.
@@ -112,7 +126,7 @@ pub fn awaiting<'a>(
     now: Timestamp,
 ) -> Option<Awaiting<'a>> {
     let window = spec?.deploy_window.as_ref().filter(|window| !window.is_open(now))?;
-    let Placement::Shows(number) = disk.live else { return None };
+    let number = disk.ours()?;
     let target = target(record, installed, now)?;
     let shown = record.issued(number).filter(|shown| shown.number < target.number && !shown.revoked)?;
     let end = last_resort(&shown.leaf);
@@ -123,7 +137,7 @@ pub fn awaiting<'a>(
 
 /// Whether what is shown is ours and not in the last of its life, so that what is newer can wait.
 pub fn may_wait(record: &LineageRecord, disk: &OnDisk, now: Timestamp) -> bool {
-    let Placement::Shows(number) = disk.live else { return false };
+    let Some(number) = disk.ours() else { return false };
     record.issued(number).is_some_and(|shown| !shown.revoked && now < last_resort(&shown.leaf))
 }
 

@@ -143,6 +143,15 @@ async fn a_new_certificate_waits_for_its_deploy_window() {
     desk.run(&["explain", "a.example"]).says("deploy window open?");
     desk.run(&["check", "--offline"]).ends(0).says(&format!("\"{day} 02:00-05:00 Europe/Berlin\""));
     assert_eq!(shown(), ".gen-1");
+    // Somebody's chmod is put right, and brings nothing new forward.
+    let key = desk.path("state/live/a.example/privkey.pem");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o604)).unwrap();
+    desk.run(&["renew", "a.example"]).ends(0);
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&key.metadata().unwrap().permissions()) & 0o777,
+        0o640
+    );
+    assert_eq!(shown(), ".gen-1");
     // A person is faster than the window.
     desk.run(&["deploy", "a.example"]).ends(0);
     assert_eq!((shown().as_str(), orders(&ca)), (".gen-2", 2));

@@ -146,7 +146,7 @@ impl World {
         installed.hooks.insert(hook("nginx"), done(2));
         let now = day(10);
         installed.endpoints.insert(endpoint(), note(Sight::New, 2, now, now + Span::hours(6)));
-        let disk = OnDisk { live: Placement::Shows(2), outputs: Vec::new() };
+        let disk = OnDisk { live: Placement::Shows(2), named: None, outputs: Vec::new() };
         Self {
             now,
             spec: Some(spec),

@@ -104,7 +104,7 @@ fn settled() -> World {
         }),
         record,
         installed,
-        disk: OnDisk { live: Placement::Shows(2), outputs: Vec::new() },
+        disk: OnDisk { live: Placement::Shows(2), named: None, outputs: Vec::new() },
     }
 }
 

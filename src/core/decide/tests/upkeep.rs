@@ -208,6 +208,19 @@ fn what_is_new_waits_for_its_deploy_window_and_nothing_else_does() {
             "install 2 never-installed",
         ),
         (
+            "somebody has touched what is shown: that one is put right",
+            waiting(3).with(|w| {
+                w.disk.live = Placement::Drifted("privkey.pem has mode 0644".into());
+                w.disk.named = Some(1);
+            }),
+            "install 1 drift",
+        ),
+        (
+            "nobody knows which was shown",
+            waiting(3).with(|w| w.disk.live = Placement::Drifted("shows what is not known".into())),
+            "install 2 drift",
+        ),
+        (
             "what is shown was never told",
             waiting(3).with(|w| {
                 w.installed.hooks.insert(hook("nginx"), HookNote { failures: 1, ..HookNote::never() });
