@@ -368,10 +368,10 @@ fn every_field_variable_and_metric_is_documented() {
         "1.2.3",
         std::sync::Arc::new(|| nolapse::core::time::Timestamp::EPOCH),
     );
-    metrics.set(std::sync::Arc::new(nolapse::core::census::Census {
-        at: nolapse::core::time::Timestamp::EPOCH,
-        rows: Vec::new(),
-    }));
+    metrics.set(std::sync::Arc::new(nolapse::core::census::Census::of(
+        nolapse::core::time::Timestamp::EPOCH,
+        Vec::new(),
+    )));
     let text = metrics.open_metrics();
     let names: BTreeSet<_> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();

@@ -168,7 +168,7 @@ impl Agent {
             desk.agenda.put(id, wake_at);
         }
         rows.shrink_to_fit();
-        desk.counted = Arc::new(Census { at: self.clock.now(), rows });
+        desk.counted = Arc::new(Census::of(self.clock.now(), rows));
         Ok(())
     }
 
@@ -229,7 +229,7 @@ impl Desk {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
             again: BTreeSet::new(),
-            counted: Arc::new(Census { at: Timestamp::EPOCH, rows: Vec::new() }),
+            counted: Arc::new(Census::of(Timestamp::EPOCH, Vec::new())),
             ahead: None,
         }
     }

@@ -3,6 +3,7 @@
 
 use super::name::{IssuerId, LineageId};
 use super::time::{Span, Timestamp};
+use super::watched::Watched;
 
 /// One count over all lineages of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Census {
     pub at: Timestamp,
     /// By lineage.
     pub rows: Vec<Row>,
+    /// What is looked at and not managed, by watch and place.
+    pub watched: Vec<Watched>,
 }
 
 /// What is true of one lineage on this node.
@@ -127,6 +130,11 @@ impl Row {
 }
 
 impl Census {
+    /// Of lineages alone.
+    pub const fn of(at: Timestamp, rows: Vec<Row>) -> Self {
+        Self { at, rows, watched: Vec::new() }
+    }
+
     pub fn row(&self, lineage: &LineageId) -> Option<&Row> {
         self.place(lineage).ok().and_then(|at| self.rows.get(at))
     }
@@ -230,13 +238,13 @@ mod tests {
 
     #[test]
     fn a_placeholder_is_usable_and_a_retired_lineage_never_counts() {
-        let census = Census {
-            at: NOW,
-            rows: vec![
+        let census = Census::of(
+            NOW,
+            vec![
                 Row { standing: Standing::Placeholder, ..row() },
                 Row { standing: Standing::Retired, not_after: None, ..row() },
             ],
-        };
+        );
         assert_eq!(census.unusable(NOW).count(), 0);
         assert_eq!(census.unusable(NOW + Span::days(31)).count(), 1);
     }

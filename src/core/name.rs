@@ -209,6 +209,11 @@ slug_type!(
     HookId,
     false
 );
+slug_type!(
+    /// A table of `[watch.NAME]`: certificates that are looked at and never touched.
+    WatchId,
+    true
+);
 
 impl LineageId {
     /// The id of a certificate table named `text`: `*.` becomes `_wildcard.`, as a star is

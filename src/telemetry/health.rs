@@ -158,12 +158,12 @@ mod tests {
         assert_eq!(health.ready().wrong[0].code, "starting");
         pulse.beat(Span::HOUR);
 
-        health.set(Arc::new(Census { at: NOW, rows: vec![row(1, Span::days(3), 1)] }));
+        health.set(Arc::new(Census::of(NOW, vec![row(1, Span::days(3), 1)])));
         assert!(health.live().ok);
         assert!(health.ready().ok, "installed is ready, whatever is served");
         assert_eq!(health.healthy().wrong[0].code, "served-other");
 
-        health.set(Arc::new(Census { at: NOW, rows: vec![row(1, Span::ZERO, 0)] }));
+        health.set(Arc::new(Census::of(NOW, vec![row(1, Span::ZERO, 0)])));
         assert!(health.live().ok, "an expired certificate is no reason to restart");
         assert_eq!(health.ready().wrong[0].lineage.as_deref(), Some("host1.example"));
 
@@ -176,7 +176,7 @@ mod tests {
     fn a_thousand_complaints_are_a_hundred_and_a_number() {
         let (health, _) = health();
         let rows = (0..1000).map(|number| row(number, Span::ZERO, 0)).collect();
-        health.set(Arc::new(Census { at: NOW, rows }));
+        health.set(Arc::new(Census::of(NOW, rows)));
         let answer = health.healthy();
         assert_eq!((answer.wrong.len(), answer.more, answer.ok), (Health::WRONG_MAX, 900, false));
     }

@@ -306,7 +306,7 @@ mod tests {
     fn a_scrape_shows_every_promised_series() {
         let metrics = metrics();
         let rows = vec![row("a.example", Some(Span::days(2))), row("b.example", None)];
-        metrics.set(Arc::new(Census { at: NOW - Span::secs(5), rows }));
+        metrics.set(Arc::new(Census::of(NOW - Span::secs(5), rows)));
         metrics.take(&failed("ca-down"));
         let text = metrics.open_metrics();
         for line in [
@@ -329,15 +329,15 @@ mod tests {
     #[test]
     fn a_lineage_that_is_forgotten_leaves_no_series() {
         let metrics = metrics();
-        metrics.set(Arc::new(Census { at: NOW, rows: vec![row("a.example", None)] }));
-        metrics.set(Arc::new(Census { at: NOW, rows: Vec::new() }));
+        metrics.set(Arc::new(Census::of(NOW, vec![row("a.example", None)])));
+        metrics.set(Arc::new(Census::of(NOW, Vec::new())));
         assert!(!metrics.open_metrics().contains("a.example"));
     }
 
     #[test]
     fn the_issuer_that_was_asked_is_the_one_that_is_counted() {
         let metrics = metrics();
-        metrics.set(Arc::new(Census { at: NOW, rows: vec![row("a.example", None)] }));
+        metrics.set(Arc::new(Census::of(NOW, vec![row("a.example", None)])));
         metrics.take(&Event::AttemptStarted {
             lineage: LineageId::parse("a.example").unwrap(),
             issuer: "fallback".into(),

@@ -97,12 +97,12 @@ mod tests {
             standing: Standing::Unverified,
             trouble: None,
         };
-        telemetry.report(&Arc::new(Census { at: start, rows: vec![row] }), start + Span::HOUR);
+        telemetry.report(&Arc::new(Census::of(start, vec![row])), start + Span::HOUR);
         assert!(telemetry.health.ready().ok);
         assert!(telemetry.metrics.open_metrics().contains("nolapse_lineages 1"));
         tokio::time::advance((Span::HOUR + Pulse::GRACE + Span::secs(1)).to_std()).await;
         assert!(!telemetry.health.live().ok, "the promise was an hour");
-        let later = Census { at: start + Span::HOUR, rows: Vec::new() };
+        let later = Census::of(start + Span::HOUR, Vec::new());
         telemetry.report(&Arc::new(later), start + Span::HOUR);
         assert!(telemetry.health.live().ok);
         assert!(telemetry.metrics.open_metrics().contains("nolapse_lineages 0"));

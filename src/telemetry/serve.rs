@@ -281,7 +281,7 @@ mod tests {
         assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200 "));
         let early = get(address, "/readyz").await;
         assert!(early.starts_with("HTTP/1.1 503 ") && early.contains(r#""code":"starting""#), "{early}");
-        health.set(Arc::new(Census { at: Timestamp::EPOCH, rows: Vec::new() }));
+        health.set(Arc::new(Census::of(Timestamp::EPOCH, Vec::new())));
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200 "));
         assert!(get(address, "/healthz").await.contains(r#""last-pass":"1970-01-01T00:00:00Z""#));
         let scrape = get(address, "/metrics").await;

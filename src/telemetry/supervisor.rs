@@ -196,7 +196,7 @@ mod tests {
             row("b.example", 9, Standing::Placeholder),
             row("old.example", 1, Standing::Retired),
         ];
-        let census = Census { at: NOW, rows };
+        let census = Census::of(NOW, rows);
         supervisor.set(&census);
         supervisor.set(&census);
         supervisor.status("two\nlines");

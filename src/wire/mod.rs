@@ -176,7 +176,7 @@ impl Wired {
         for id in ids {
             rows.extend(self.agent.view(&id).await.ok().and_then(|view| view.row()));
         }
-        Ok(Census { at: self.agent.clock.now(), rows })
+        Ok(Census::of(self.agent.clock.now(), rows))
     }
 
     /// Writes the metrics file, where there is a place for it. Not worth failing for.
