@@ -93,6 +93,7 @@ impl Memo {
             mismatched: 0,
             standing: if self.looks.is_empty() { Standing::Unverified } else { Standing::Observed },
             trouble: None,
+            plight: None,
         }
     }
 

@@ -4,10 +4,14 @@
 //! Outside crates named here: `serde`, so that values can be stored. Nothing else.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod ack;
 pub mod agenda;
+pub mod alert;
 pub mod attempt;
 pub mod census;
 pub mod chain;
+pub mod channel;
+pub mod concern;
 pub mod decide;
 pub mod deploy_window;
 pub mod diagnosis;
@@ -16,6 +20,7 @@ pub mod event;
 pub mod failure;
 pub mod form;
 pub mod gravity;
+pub mod labels;
 pub mod ladder;
 pub mod layout;
 pub mod leaf;
@@ -26,6 +31,7 @@ pub mod memo;
 pub mod name;
 pub mod order;
 pub mod plan;
+pub mod plight;
 pub mod record;
 pub mod retention;
 pub mod silence;

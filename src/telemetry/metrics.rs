@@ -290,6 +290,7 @@ mod tests {
             mismatched: 2,
             standing: Standing::Installed,
             trouble: None,
+            plight: None,
         }
     }
 
