@@ -13,6 +13,7 @@
 //! | 0 | [`core`] | think |
 
 pub mod agent;
+pub mod alert;
 pub mod ca;
 pub mod cli;
 pub mod codec;

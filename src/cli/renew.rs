@@ -32,6 +32,7 @@ pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
             ..Request::default()
         };
         let summary = pass(&wired, ids, &request, renew.wait, renew.json).await?;
+        crate::cli::alert::tell(&wired).await;
         let broken = !wired.agent.scene().wanted.broken.is_empty() && renew.names.is_empty();
         Ok(exit(&summary, renew.exit_code, broken))
     })

@@ -403,6 +403,29 @@ fn channel_cause(id: &ChannelId) -> String {
     format!("channel/{id}")
 }
 
+/// What a channel is sent to see whether it works.
+pub fn test_message(channel: &ChannelId, host: &str, now: Timestamp) -> Message {
+    Message {
+        version: 1,
+        occasion: Occasion::Test,
+        gravity: Gravity::Notice,
+        key: format!("nolapse/{host}/test"),
+        host: host.to_owned(),
+        code: "test".into(),
+        title: format!("[TEST] nolapse on {host} reaches {channel}"),
+        text: "This is a test, and nothing is wrong.".into(),
+        count: 0,
+        subjects: Vec::new(),
+        advice: String::new(),
+        labels: BTreeMap::new(),
+        since: now,
+        at: now,
+        // Over as soon as it is there, so that nobody has to close it.
+        ended_at: Some(now),
+        again_at: now,
+    }
+}
+
 /// By cause; causes that are too many under one.
 fn grouped<'c>(concerns: impl Iterator<Item = &'c Concern>) -> BTreeMap<&'c str, Vec<&'c Concern>> {
     let mut groups: BTreeMap<&str, Vec<&Concern>> = BTreeMap::new();

@@ -105,7 +105,7 @@ impl DirStore {
 
     /// The file that is locked by whoever sends alerts.
     pub fn alerts_lock(&self) -> PathBuf {
-        self.shelving.locks().join(place::ALERTS_LOCK)
+        self.shelving.locks().join(super::place::ALERTS_LOCK)
     }
 
     /// What was found since the last call.
