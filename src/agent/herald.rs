@@ -49,7 +49,11 @@ pub struct Herald {
     host: String,
     ways: RwLock<Arc<Ways>>,
     pub woes: Arc<Woes>,
+    show: Show,
 }
+
+/// Told after each round how many alerts of each gravity stand, the lightest first.
+pub type Show = Box<dyn Fn([usize; 3]) + Send + Sync>;
 
 /// What a round left behind, for the next one of the same process.
 #[derive(Default)]
@@ -85,7 +89,15 @@ impl Herald {
             host,
             ways: RwLock::new(Arc::new(ways)),
             woes,
+            show: Box::new(|_| {}),
         }
+    }
+
+    /// Passes on how many alerts stand.
+    #[must_use]
+    pub fn showing(mut self, show: Show) -> Self {
+        self.show = show;
+        self
     }
 
     /// Puts a new configuration into force.
@@ -201,6 +213,10 @@ impl Herald {
         let cut_short = self.deliver(ledger, &ways, now).await;
         ledger.tidy(&specs);
         let next = ledger.next(&concerns, &acks, &specs, self.clock.now());
+        let standing = ledger.standing();
+        (self.show)([Gravity::Notice, Gravity::Ticket, Gravity::Page].map(|gravity| {
+            standing.iter().filter(|(_, alert)| alert.gravity == gravity && !alert.silenced).count()
+        }));
         if *ledger != before {
             self.keep(desk).await;
         }

@@ -13,15 +13,12 @@ fn filled(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     while let Some((before, after)) = rest.split_once("${") {
         out.push_str(before);
         let end = after.find('}');
-        match end.and_then(|end| Some((value(&after[..end])?, &after[end + 1..]))) {
-            Some((text, after)) => {
-                out.push_str(&text);
-                rest = after;
-            }
-            None => {
-                out.push_str("${");
-                rest = after;
-            }
+        rest = after;
+        if let Some((text, after)) = end.and_then(|end| Some((value(&after[..end])?, &after[end + 1..]))) {
+            out.push_str(&text);
+            rest = after;
+        } else {
+            out.push_str("${");
         }
     }
     out.push_str(rest);

@@ -100,7 +100,7 @@ fn list(places: &Places, json: bool) -> Result<Exit, Stop> {
 /// What a process that runs by a timer does at its end. Not worth failing for: what was not sent
 /// is still owed, and the next run sends it.
 pub async fn tell(wired: &Wired) {
-    if !wired.herald.is_wanted() {
+    if !wired.herald.is_wanted() && wired.settings.textfile.is_none() {
         return;
     }
     let told = match wired.census().await {
@@ -111,6 +111,7 @@ pub async fn tell(wired: &Wired) {
         }
         Err(failure) => Err(failure),
     };
+    wired.write_metrics().await;
     match told {
         // A daemon sends, or another process just now.
         Ok(_) => {}

@@ -194,7 +194,7 @@ mod tests {
         let acks = decode_acks(&content(ACKS_V1)).unwrap();
         assert_eq!(acks.acks.len(), 1);
         assert_eq!(decode_acks(&encode_acks(&acks).unwrap()), Ok(acks));
-        let newer = ACKS_V1.replacen("1", "2", 1);
+        let newer = ACKS_V1.replacen('1', "2", 1);
         assert_eq!(decode_acks(&content(newer)), Err(StateError::Newer { found: 2, known: 1 }));
     }
 

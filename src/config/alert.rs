@@ -248,19 +248,18 @@ fn socket(section: &Section<'_>, usual: &str, problems: &mut Problems) -> String
 }
 
 pub(super) fn heartbeat(section: &Section<'_>, problems: &mut Problems) -> Option<HeartbeatSpec> {
-    let how = match section.one_of(&["url", "run"], problems)? {
-        "run" => Beat::Exec { argv: program(section, problems)? },
-        _ => {
-            let (ping, fail) = (url(section, "url", problems)?, url(section, "fail-url", problems));
-            let secret = secret(section, "secret", problems);
-            let asks = ping.contains(SECRET) || fail.as_ref().is_some_and(|url| url.contains(SECRET));
-            if asks && secret.is_none() {
-                let words = format!("{SECRET} is asked for, and no secret is named");
-                problems.error(&section.head, "missing-key", words);
-                return None;
-            }
-            Beat::Url { ping, fail, secret }
+    let how = if section.one_of(&["url", "run"], problems)? == "run" {
+        Beat::Exec { argv: program(section, problems)? }
+    } else {
+        let (ping, fail) = (url(section, "url", problems)?, url(section, "fail-url", problems));
+        let secret = secret(section, "secret", problems);
+        let asks = ping.contains(SECRET) || fail.as_ref().is_some_and(|url| url.contains(SECRET));
+        if asks && secret.is_none() {
+            let words = format!("{SECRET} is asked for, and no secret is named");
+            problems.error(&section.head, "missing-key", words);
+            return None;
         }
+        Beat::Url { ping, fail, secret }
     };
     Some(HeartbeatSpec {
         how,

@@ -296,7 +296,7 @@ impl Concerns {
         self.push(row, code, format!("served/{}", place.place), gravity, |concern| {
             let end = place.life.map(|life| format!(", until {}", life.end.brief())).unwrap_or_default();
             concern.words = format!("{} shows: {}{end}", place.place, place.words);
-            concern.advice = place.step.clone();
+            concern.advice.clone_from(&place.step);
             concern.grace = if gravity == Gravity::Page { WRONG_GRACE.min(grace) } else { grace };
         });
     }

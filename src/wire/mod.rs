@@ -148,7 +148,9 @@ impl Wired {
                 .trusted_with(Arc::new(scene::secret))
                 .remembering(store.seen_files(), role != Role::Reader),
         );
-        let herald = Herald::new(&agent, woes, store.alerts_lock(), alert::host(), ways);
+        let metrics = telemetry.metrics.clone();
+        let herald = Herald::new(&agent, woes, store.alerts_lock(), alert::host(), ways)
+            .showing(Box::new(move |standing| metrics.set_alerts(standing)));
         Ok(Self {
             agent,
             telemetry,

@@ -291,8 +291,7 @@ proptest! {
         let (heard, raised, ledger) = live(&history);
         prop_assert!(ledger.alerts.is_empty(), "all is over and told: {:?}", ledger.alerts);
         for (cause, channel) in raised {
-            let about = heard.iter().filter(|(_, to, due)| *to == channel && due.causes.contains(&cause));
-            let last = about.last();
+            let last = heard.iter().rfind(|(_, to, due)| *to == channel && due.causes.contains(&cause));
             prop_assert!(last.is_some(), "{cause} was never told on {channel}");
             let over = last.is_some_and(|(_, _, due)| {
                 due.message.is_over() || due.message.occasion == Occasion::Digest

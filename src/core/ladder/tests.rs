@@ -100,7 +100,7 @@ fn settled() -> World {
                 after: Vec::new(),
                 around: Around::default(),
                 rights: Arc::default(),
-                labels: Default::default(),
+                labels: crate::core::labels::Labels::default(),
             }),
         }),
         record,
