@@ -137,6 +137,7 @@ impl Herald {
                     }
                     self.clock.sleep(SETTLE).await;
                 }
+                () = self.woes.moved() => self.clock.sleep(SETTLE).await,
                 _ = self.clock.sleep_until(wake) => {}
             }
             let Some(census) = counted.borrow_and_update().clone() else { continue };

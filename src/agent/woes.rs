@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::core::concern::Concern;
 use crate::core::event::Event;
 use crate::core::gravity::Gravity;
@@ -15,6 +17,7 @@ use crate::sys::clock::Clock;
 pub struct Woes {
     clock: Clock,
     known: Mutex<BTreeMap<&'static str, Woe>>,
+    moved: Notify,
 }
 
 struct Woe {
@@ -28,7 +31,7 @@ const MOMENT: Span = Span::DAY;
 
 impl Woes {
     pub fn new(clock: &Clock) -> Self {
-        Self { clock: clock.clone(), known: Mutex::default() }
+        Self { clock: clock.clone(), known: Mutex::default(), moved: Notify::new() }
     }
 
     /// Something is wrong until it is cleared.
@@ -37,14 +40,24 @@ impl Woes {
     }
 
     pub fn clear(&self, code: &'static str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(code);
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(code).is_some() {
+            self.moved.notify_one();
+        }
     }
 
     fn put(&self, code: &'static str, gravity: Gravity, words: &str, advice: &str, until: Option<Timestamp>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let since = known.get(code).map_or_else(|| self.clock.now(), |woe| woe.concern.since);
         let concern = Concern::own(code, gravity, words, advice, since);
-        known.insert(code, Woe { concern, until });
+        // The same with other words is no news, or who tells people would wake himself for ever.
+        if known.insert(code, Woe { concern, until }).is_none() {
+            self.moved.notify_one();
+        }
+    }
+
+    /// Resolves when something came or went.
+    pub(super) async fn moved(&self) {
+        self.moved.notified().await;
     }
 
     /// All that stand, and when the next one ends by itself.
