@@ -35,5 +35,6 @@ pub mod tally;
 mod text;
 pub mod time;
 pub mod tree;
+pub mod trouble;
 pub mod watched;
 pub mod window;
