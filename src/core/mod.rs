@@ -14,6 +14,7 @@ pub mod diagnosis;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+pub mod forecast;
 pub mod form;
 pub mod gravity;
 pub mod ladder;
