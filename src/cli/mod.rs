@@ -18,6 +18,7 @@ mod init;
 mod mount;
 mod once;
 mod owner;
+mod page;
 mod pause;
 pub mod print;
 pub mod publish;

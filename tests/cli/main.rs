@@ -13,4 +13,5 @@ mod pages;
 mod privilege;
 mod rollback;
 mod status;
+mod status_page;
 mod verbs;
