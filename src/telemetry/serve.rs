@@ -261,13 +261,13 @@ mod tests {
         let now: Now = Arc::new(|| Timestamp::from_secs(1_800_000_000));
         let metrics = Arc::new(Metrics::new("1.2.3", now.clone()));
         let health = Arc::new(Health::new(Arc::new(Pulse::default()), now));
-        tokio::spawn(server.run(metrics, health.clone(), page(), std::future::pending()));
+        tokio::spawn(server.run(metrics, health.clone(), Some(page()), std::future::pending()));
         health
     }
 
-    fn page() -> Option<StatusPage> {
+    fn page() -> StatusPage {
         let make = || Box::pin(async { Ok(Arc::from("<!doctype html>")) }) as page::Making;
-        Some(StatusPage { make: Arc::new(make), style: "p{}" })
+        StatusPage { make: Arc::new(make), style: "p{}" }
     }
 
     async fn exchange(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {

@@ -6,15 +6,14 @@ use tokio::sync::Mutex;
 
 use crate::cli::{page, publish};
 use crate::core::time::{Span, Timestamp};
-use crate::telemetry::page::{Making, StatusPage};
-use crate::wire::Wired;
+use crate::wire::{Making, StatusPage, Wired};
 
 /// A page is shown again for so long: looking at ten thousand certificates takes CPU.
 const FRESH: Span = Span::secs(5);
 
 /// What serves the page of this agent.
 pub fn press(wired: &Arc<Wired>) -> StatusPage {
-    let last: Arc<Mutex<Option<(Timestamp, Arc<str>)>>> = Arc::default();
+    let last = Arc::new(Mutex::new(None::<(Timestamp, Arc<str>)>));
     let wired = wired.clone();
     let make = move || -> Making {
         let (wired, last) = (wired.clone(), last.clone());
