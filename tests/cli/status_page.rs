@@ -1,5 +1,6 @@
-//! The status page, in a browser: Debian's Chromium, driven over WebDriver.
+//! The status page, in a browser: Debian's Chromium, driven over `WebDriver`.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -159,7 +160,7 @@ async fn the_status_page_is_whole_in_a_browser_on_a_desk_and_on_a_phone() {
         + "[hook.relay]\nrun = [\"false\"]\n";
     for name in names {
         let hooks = if name == "mail" { "hooks = [\"relay\"]\n" } else { "" };
-        config += &format!("[certificate.\"{name}.example.com\"]\n{hooks}");
+        let _ = write!(config, "[certificate.\"{name}.example.com\"]\n{hooks}");
     }
     ca.reject_identifier("pay.example.com");
     desk.configure(&config);
