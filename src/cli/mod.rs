@@ -11,6 +11,7 @@ mod deploy;
 mod entry;
 mod explain;
 mod finding;
+mod forecast;
 mod forget;
 mod generate;
 mod held;
@@ -19,6 +20,7 @@ mod init;
 mod mount;
 mod once;
 mod owner;
+mod page;
 mod pause;
 pub mod print;
 pub mod publish;
@@ -122,6 +124,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::TestHook(test) => test_hook::run(places, test),
         Verb::Status(status) => status::run(places, status),
         Verb::Explain(explain) => explain::run(places, explain),
+        Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Ack(ack) => ack::run(places, ack),
         Verb::Alert(alert) => alert::run(places, alert),

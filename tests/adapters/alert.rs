@@ -278,7 +278,7 @@ fn example(name: &str, from: &str, to: &str) -> ChannelSpec {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/config/alerting.toml");
     let text = std::fs::read_to_string(path).unwrap();
     assert!(text.contains(from), "{from}");
-    let resolved = resolve(&[Source::new("alerting.toml", &text.replace(from, to))], &Facts::default());
+    let resolved = resolve(&[Source::new("alerting.toml", text.replace(from, to))], &Facts::default());
     assert!(!resolved.has_errors(), "{:?}", resolved.problems);
     resolved.alerts.channels.into_iter().find(|channel| channel.id.as_str() == name).unwrap()
 }
