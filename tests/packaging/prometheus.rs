@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
-use super::desk::{Desk, shipped, text};
+use super::desk::{Desk, shipped, skipped, text};
 
 const PROMTOOL: &str = "promtool";
 
@@ -16,7 +16,7 @@ fn promtool(arguments: &[&str], input: Option<&str>) -> Option<(bool, String)> {
         .stderr(Stdio::piped())
         .spawn();
     let Ok(mut child) = child else {
-        println!("SKIPPED: rules for Prometheus: promtool is not installed");
+        skipped("prometheus", "promtool is not installed");
         return None;
     };
     child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
