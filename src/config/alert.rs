@@ -308,4 +308,64 @@ mod tests {
             assert_eq!(secret_url(text).is_ok(), fine, "{text}");
         }
     }
+
+    fn read(text: &str) -> crate::config::Resolved {
+        let text = format!("[certificate.\"a.example\"]\nlabels = {{ runbook = \"r\" }}\n{text}\n");
+        crate::config::resolve(
+            &[crate::config::Source::new("a.toml", &text)],
+            &crate::config::Facts::default(),
+        )
+    }
+
+    #[test]
+    fn what_would_tell_nobody_or_tell_too_much_is_refused() {
+        const MAIL: &str = "type = \"email\"\nfrom = \"a@b.example\"\nto = \"c@d.example\"";
+        for (situation, channel, code) in [
+            ("no type", "least = \"page\"".to_owned(), "missing-key"),
+            ("an unknown gravity", "type = \"syslog\"\nleast = \"panic\"".into(), "unknown-word"),
+            ("a key of another type", "type = \"syslog\"\nurl = \"https://a.example\"".into(), "unknown-key"),
+            ("no program", "type = \"exec\"\nrun = []".into(), "missing-key"),
+            (
+                "a secret in plain",
+                "type = \"webhook\"\nurl = \"https://a.example\"\nheaders = [\"Authorization: Bearer x\"]"
+                    .into(),
+                "secret-in-config",
+            ),
+            (
+                "a secret that is not named",
+                "type = \"webhook\"\nurl = \"https://a.example/${secret}\"".into(),
+                "missing-key",
+            ),
+            (
+                "mail in the clear",
+                format!("{MAIL}\nserver = \"mail.example.com\"\ntls = \"none\""),
+                "mail-in-the-clear",
+            ),
+            (
+                "a user without a password",
+                format!("{MAIL}\nserver = \"mail.example.com\"\nuser = \"x\""),
+                "missing-key",
+            ),
+            (
+                "a label that Prometheus can't take",
+                "type = \"syslog\"\nlabels = { \"a-b\" = \"x\" }".into(),
+                "bad-label",
+            ),
+        ] {
+            let read = read(&format!("[alert.x]\n{channel}"));
+            assert!(
+                read.problems.iter().any(|problem| problem.code == code && problem.is_fatal()),
+                "{situation}: {:?}",
+                read.problems
+            );
+        }
+        assert!(read("[heartbeat]\nevery = \"1h\"").fatal(), "nobody to tell");
+    }
+
+    #[test]
+    fn labels_of_defaults_are_added_to() {
+        let read = read("[defaults]\nlabels = { owner = \"web\", runbook = \"general\" }");
+        let spec = read.wanted.lineages.values().next().unwrap();
+        assert_eq!((spec.labels.value("owner"), spec.labels.value("runbook")), (Some("web"), Some("r")));
+    }
 }
