@@ -9,6 +9,7 @@
 
 mod agent;
 mod certificate;
+mod dns;
 mod domain;
 mod effective;
 mod file;

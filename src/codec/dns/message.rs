@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::name::DomainName;
 use super::wire::{Malformed, Reader, header, put_name, put_u16};
+use crate::core::domain_name::DomainName;
 
 /// The kinds of records that are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,14 +2,14 @@
 //! signatures on them (RFC 8945).
 
 pub mod message;
-pub mod name;
 pub mod resolv_conf;
 pub mod tsig;
 pub mod update;
 mod wire;
 
 pub use message::{Answer, Data, Kind, Outcome, Query, Record};
-pub use name::DomainName;
 pub use tsig::TsigKey;
 pub use update::Update;
 pub use wire::Malformed;
+
+pub use crate::core::domain_name::DomainName;

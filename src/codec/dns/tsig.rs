@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::name::DomainName;
 use super::wire::{Malformed, Reader, put_name, put_u16, put_u32, put_u48};
+use crate::core::domain_name::DomainName;
 use crate::core::name::BadName;
 
 /// A key that a name server knows by its name.
@@ -118,9 +118,8 @@ impl TsigKey {
             .into_iter()
             .find(|known| known.word() == wanted)
             .ok_or(BadName("its algorithm is none of hmac-sha256, hmac-sha384 and hmac-sha512"))?;
-        let secret = Zeroizing::new(
-            STANDARD.decode(secret.trim()).map_err(|_| BadName("its secret is not base64"))?,
-        );
+        let secret =
+            Zeroizing::new(STANDARD.decode(secret.trim()).map_err(|_| BadName("its secret is not base64"))?);
         if secret.is_empty() || name.is_root() {
             return Err(BadName("it has no name or no secret"));
         }

@@ -1,8 +1,8 @@
 //! A change of a zone (RFC 2136): one text added or taken away, never a whole set.
 
 use super::message::{CLASS_IN, Kind, Outcome};
-use super::name::DomainName;
 use super::wire::{Malformed, Reader, header, put_name, put_u16, put_u32};
+use crate::core::domain_name::DomainName;
 
 /// One change of one text.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Octets of a message, read with every length checked.
 
-use super::name::DomainName;
+use crate::core::domain_name::DomainName;
 
 /// Why a message could not be read. A stranger's octets never get into the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -71,11 +71,11 @@ fn authorization(of: &str, status: AuthorizationStatus, challenges: Vec<Challeng
 }
 
 fn offers(kinds: &[ChallengeKind]) -> Vec<Offer> {
-    vec![Offer { solver: SolverId::parse("web").unwrap(), kinds: kinds.to_vec() }]
+    vec![Offer { solver: SolverId::parse("web").unwrap(), kinds: kinds.to_vec(), names: Vec::new() }]
 }
 
 fn seen(views: Vec<AuthorizationView>) -> Observation {
-    Observation::Authorizations { views, offers: offers(&[ChallengeKind::Http01]) }
+    Observation::Authorizations { views, offers: offers(&[ChallengeKind::Http01]), misses: Vec::new() }
 }
 
 /// `give-up no-challenge`, `wait 5 ms`, `reserve a.example http-01`.
@@ -182,6 +182,7 @@ fn challenges_are_chosen_by_what_the_ca_offers_and_solvers_can() {
     let offered = |of: &str, kinds: &[ChallengeKind], can: &[ChallengeKind]| Observation::Authorizations {
         views: vec![authorization(of, Pending, kinds.iter().map(|k| challenge(Some(*k), open)).collect())],
         offers: offers(can),
+        misses: Vec::new(),
     };
     let without_token = ChallengeView { token: None, ..http(open) };
     table(vec![

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use crate::core::name::BadName;
+use super::name::BadName;
 
 /// A name in lower case without the last dot; the root is empty.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainName(String);
 
 impl DomainName {
+    pub const ROOT: Self = Self(String::new());
     /// Longest name in octets, RFC 1035 §2.3.4 less the root label.
     pub const MAX: usize = 253;
     /// What stands before a name in dns-01 (RFC 8555 §8.4).
