@@ -268,6 +268,17 @@ pub struct SolverSpec {
     pub origin: Origin,
 }
 
+impl SolverSpec {
+    /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8738 §7).
+    pub fn could_prove(&self, name: &SubjectName) -> bool {
+        let kind_fits = match self.kind {
+            SolverKind::Http { .. } | SolverKind::Webroot { .. } => !name.is_wildcard(),
+            SolverKind::Dns(_) => name.base().is_some(),
+        };
+        kind_fits && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SolverKind {
     /// http-01 by a listener of ours.

@@ -3,9 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod bench;
+mod dns;
+mod dns_exec;
+mod dns_web;
 mod hook;
 mod manner;
 mod probe;
 mod responder;
 mod self_check;
 mod webroot;
+
+#[path = "../support/bind.rs"]
+mod bind;
+#[path = "../support/ports.rs"]
+#[allow(dead_code)]
+mod ports;
