@@ -14,8 +14,9 @@ const APEX: &str = "_acme-challenge.example.test";
 
 /// pebble, nginx and the program around a name server.
 struct Scene {
-    stage: Stage,
+    // Dropped before the directory it lives in.
     dns: NameServer,
+    stage: Stage,
 }
 
 impl Scene {
@@ -97,9 +98,9 @@ fn f35_the_next_solver_proves_what_the_first_could_not_set() {
     // A webroot that is not there: known from here, before the CA is told.
     let config = scene
         .config()
-        .text("[solver.files]\nwebroot = \"/nonexistent/www\"")
+        .text("[solver.way]\nwebroot = \"/nonexistent/www\"")
         .text(&format!("[solver.dns]\n{}", scene.updates()))
-        .certificate("a.example.test", "solver = [\"files\", \"dns\"]\nservice = \"ng\"");
+        .certificate("a.example.test", "solver = [\"way\", \"dns\"]\nservice = \"ng\"");
     scene.serve(&config, &["a.example.test"]);
     scene.stage.site.expect(0, &["renew"]);
     assert!(scene.stage.shows("a.example.test"));
@@ -141,7 +142,7 @@ fn f30_what_a_killed_agent_left_in_dns_is_swept_and_nothing_else() {
     let (waiting, free) = (config(&lines), config(""));
     scene.serve(&waiting, &["example.test"]);
     scene.dns.nsupdate("example.test", &format!("update add {APEX} 60 TXT theirs"));
-    let mut running = scene.stage.site.start(&["renew"]);
+    let running = scene.stage.site.start(&["renew"]);
     let set = ports::wait_for(Duration::from_secs(60), || scene.dns.texts(APEX).len() == 2);
     running.kill();
     assert!(set, "the text was never set:\n{}", scene.dns.log());

@@ -60,8 +60,8 @@ impl NameServer {
         let conf = format!(
             "options {{ directory \"{at}\"; pid-file \"{at}/pid\"; session-keyfile \"{at}/session.key\";\n\
              listen-on port {port} {{ {address}; }}; listen-on-v6 {{ none; }};\n\
-             recursion no; allow-transfer {{ any; }}; dnssec-validation no; }};\n\
-             controls {{ }};\n{}{}{}",
+             recursion yes; allow-transfer {{ any; }}; dnssec-validation no; }};\n\
+             controls {{ }};\nzone \".\" {{ type primary; file \"{at}/root.zone\"; }};\n{}{}{}",
             key_file("hmac-sha256"),
             zone("example.test"),
             zone("acme.test")
@@ -168,6 +168,8 @@ fn prepared(dir: &Path) -> PathBuf {
     std::fs::create_dir_all(dir).unwrap();
     std::fs::write(dir.join("example.test.zone"), ZONE).unwrap();
     std::fs::write(dir.join("acme.test.zone"), OTHER_ZONE).unwrap();
+    // Nothing is asked of the world, and aliases are followed from zone to zone as a CA's resolver does.
+    std::fs::write(dir.join("root.zone"), OTHER_ZONE).unwrap();
     std::fs::write(dir.join("acme.key"), key_file("hmac-sha256")).unwrap();
     dir.to_owned()
 }
