@@ -34,7 +34,9 @@ pub fn effective(resolved: &Resolved) -> String {
             SolverKind::Webroot { root } => page.text("webroot", root),
             SolverKind::Dns(dns) => self::dns(&mut page, dns),
         }
-        page.list("names", solver.names.iter().map(ToString::to_string));
+        if !solver.names.is_empty() {
+            page.list("names", solver.names.iter().map(ToString::to_string));
+        }
         if let Some(port) = solver.check_port {
             page.raw("check-port", &port.to_string());
         }
