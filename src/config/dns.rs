@@ -45,8 +45,8 @@ pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<
     refuse_keys(section, word, problems);
     let provider = match word {
         "rfc2136" => {
-            let server = optional(section, "server", problems, DnsServer::parse)?;
-            DnsProvider::Rfc2136 { server, key: secret(section, "tsig-key", problems)? }
+            let server = optional(section, "server", problems, DnsServer::parse).ok()?;
+            DnsProvider::Rfc2136 { server, key: secret(section, "tsig-key", problems).ok()? }
         }
         "exec" => DnsProvider::Exec(exec(section, problems)?),
         "webhook" => DnsProvider::Webhook(webhook(section, problems)?),
@@ -56,7 +56,7 @@ pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<
                 value::file_path,
                 problems,
             )?,
-            server: optional(section, "server", problems, url)?,
+            server: optional(section, "server", problems, url).ok()?,
         },
     };
     let span = |key: &str, least: Span, most: Span, default: Span, problems: &mut Problems| {
@@ -69,7 +69,7 @@ pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<
         seen_by: addresses(section, "seen-by", problems)?,
         propagation: span("propagation", Span::ZERO, PROPAGATION_MOST, DnsSpec::PROPAGATION, problems),
         ttl: span("ttl", Span::secs(1), Span::HOUR, DnsSpec::TTL, problems),
-        zone: optional(section, "zone", problems, zone)?,
+        zone: optional(section, "zone", problems, zone).ok()?,
     })
 }
 
@@ -105,14 +105,14 @@ fn exec(section: &Section<'_>, problems: &mut Problems) -> Option<SolverExec> {
         run: program,
         cleanup,
         style: ExecStyle::ALL.into_iter().find(|known| Some(known.word()) == style).unwrap_or_default(),
-        user: optional(section, "user", problems, super::output::account_name)?,
+        user: optional(section, "user", problems, super::output::account_name).ok()?,
         timeout: section.span("timeout", Span::secs(1), TIMEOUT_MOST, problems).unwrap_or(Span::MINUTE),
     })
 }
 
 fn webhook(section: &Section<'_>, problems: &mut Problems) -> Option<SolverWebhook> {
     let address = section.needed_text("url", problems)?.parse("bad-url", url, problems)?;
-    let token = secret(section, "token", problems)?;
+    let token = secret(section, "token", problems).ok()?;
     let login = match section.find("login") {
         Some(_) => {
             Some((section.text("login", problems)?.text.to_owned(), section.secret("password", problems)?))
@@ -126,24 +126,32 @@ fn webhook(section: &Section<'_>, problems: &mut Problems) -> Option<SolverWebho
     Some(SolverWebhook { url: address, token, login })
 }
 
+/// Something was wrong, and was reported.
+struct Reported;
+
+/// What may be left out.
 fn optional<T>(
     section: &Section<'_>,
     key: &str,
     problems: &mut Problems,
     parse: impl FnOnce(&str) -> Result<T, BadName>,
-) -> Option<Option<T>> {
+) -> Result<Option<T>, Reported> {
     match section.find(key) {
-        Some(_) => section.parsed(key, "bad-value", parse, problems).map(Some),
-        None => Some(None),
+        Some(_) => section.parsed(key, "bad-value", parse, problems).map(Some).ok_or(Reported),
+        None => Ok(None),
     }
 }
 
-fn secret(section: &Section<'_>, stem: &str, problems: &mut Problems) -> Option<Option<SecretSource>> {
+fn secret(
+    section: &Section<'_>,
+    stem: &str,
+    problems: &mut Problems,
+) -> Result<Option<SecretSource>, Reported> {
     let mut names = section.kind.keys().filter(|key| key.name == stem).flat_map(super::table::Key::names);
     if names.any(|name| section.find(&name).is_some()) {
-        return section.secret(stem, problems).map(Some);
+        return section.secret(stem, problems).map(Some).ok_or(Reported);
     }
-    Some(None)
+    Ok(None)
 }
 
 fn addresses(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Vec<SocketAddr>> {

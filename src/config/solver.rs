@@ -18,10 +18,12 @@ pub(super) fn resolve(
     state_dir: &Path,
     problems: &mut Problems,
 ) -> Option<SolverSpec> {
-    let kind_word = kind_word(section, problems)?;
+    let word = kind_word(section, problems)?;
     let way = section.one_of(&["listen", "webroot", "provider"], problems)?;
     let fits = if way == "provider" { "dns-01" } else { "http-01" };
-    if let (Some(word), Some(found)) = (kind_word.filter(|word| *word != fits), section.find("type")) {
+    if let Some(found) = section.find("type")
+        && word != fits
+    {
         problems.error(&found.spot, "one-of", format!("`{way}` answers {fits}, and `type` says {word}"));
         return None;
     }
@@ -77,10 +79,10 @@ fn names(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<NamePatte
     words.iter().map(|word| read(word, problems)).collect()
 }
 
-/// The kind as written, where one is.
-fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<Option<&'static str>> {
+/// The kind as written; empty where none is.
+fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<&'static str> {
     let Some(word) = section.text("type", problems) else {
-        return section.find("type").is_none().then_some(None);
+        return section.find("type").is_none().then_some("");
     };
     if word.text == "webroot" || word.text == "http" || word.text == "standalone" {
         problems.error_hint(
@@ -100,5 +102,5 @@ fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<Option<&'
         );
         return None;
     }
-    section.choice("type", SOLVER_WORDS, problems).map(Some)
+    section.choice("type", SOLVER_WORDS, problems)
 }

@@ -104,9 +104,8 @@ impl TsigKey {
         }
         let words = words(text);
         let at = |wanted: &str| words.iter().position(|word| word == wanted).and_then(|at| words.get(at + 1));
-        let (name, algorithm, secret) = match (at("key"), at("algorithm"), at("secret")) {
-            (Some(name), Some(algorithm), Some(secret)) => (name, algorithm, secret),
-            _ => return Err(HELP),
+        let (Some(name), Some(algorithm), Some(secret)) = (at("key"), at("algorithm"), at("secret")) else {
+            return Err(HELP);
         };
         Self::new(name, algorithm, secret)
     }

@@ -1,4 +1,4 @@
-//! Changes sent to a name server by itself (RFC 2136), signed (RFC 8945): bind9, knot, PowerDNS.
+//! Changes sent to a name server by itself (RFC 2136), signed (RFC 8945): bind9, knot and others.
 //!
 //! By TCP, so that nobody answers in the server's place and nothing is cut off.
 
