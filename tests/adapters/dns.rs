@@ -175,6 +175,23 @@ async fn aliases_in_a_circle_are_told_with_the_whole_way() {
 }
 
 #[tokio::test]
+async fn t13_a_key_for_one_name_is_enough_and_reaches_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = format!("grant acme name {APEX}. TXT;");
+    let Some(server) = NameServer::bind_at(dir.path(), "127.0.0.1", ports::free(), &policy) else { return };
+    let key = server.key_path();
+    let solver = Rig::of(&server, &key).solver();
+    let task = task("*.example.test", "token-1");
+    let receipt = solver.receipt(&task).await.unwrap();
+    solver.present(&task).await.unwrap();
+    solver.confirm(&task).await.unwrap();
+    solver.clean_up(&receipt).await.unwrap();
+    assert!(server.texts(APEX).is_empty());
+    let other = super::dns::task("www.example.test", "token-2");
+    assert_eq!(solver.present(&other).await.unwrap_err().code, "dns-refused");
+}
+
+#[tokio::test]
 async fn each_refusal_says_what_to_mend() {
     let dir = tempfile::tempdir().unwrap();
     let policy = format!("grant acme name {APEX}. TXT;");
@@ -213,7 +230,7 @@ async fn each_refusal_says_what_to_mend() {
 }
 
 #[tokio::test]
-async fn a_server_that_lags_is_named_and_the_cap_ends_the_wait() {
+async fn f34_a_server_that_lags_is_named_and_the_cap_ends_the_wait() {
     let dir = tempfile::tempdir().unwrap();
     let port = ports::free();
     let Some(server) =

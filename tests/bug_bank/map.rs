@@ -178,7 +178,7 @@ pub const FAILURES: [Row; 62] = [
         "the_commonest_case_is_six_lines",
         "waits_are_the_programs_own",
     ], "")),
-    row("F34", "a secondary name server lags", Proof::None("there is no dns-01 yet")),
+    row("F34", "a secondary name server lags", By(&["f34_a_server_that_lags_is_named_and_the_cap_ends_the_wait"], "")),
     row("F35", "the self-check is blocked although the CA can see the answer", By(&[
         "f35_what_is_not_seen_from_here_is_told_to_the_ca_all_the_same",
     ], "")),
@@ -350,7 +350,7 @@ pub const THREATS: [Row; 20] = [
         "t12_no_key_shows_in_output_records_status_metrics_or_a_childs_proc",
         "t12_contents_are_not_printed",
     ], "cores are not searched")),
-    row("T13", "DNS tokens with too many rights", Proof::None("there is no dns-01, so there is no such token")),
+    row("T13", "DNS tokens with too many rights", By(&["t13_a_key_for_one_name_is_enough_and_reaches_no_other"], "that a key reaches further than it must is not looked for")),
     row("T14", "a control interface", By(&[
         "a_socket_is_for_owner_and_group_and_survives_a_killed_owner",
     ], "there is none beside signals and files")),

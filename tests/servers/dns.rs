@@ -93,7 +93,7 @@ fn an_aliased_name_is_proved_in_the_other_zone() {
 }
 
 #[test]
-fn f35_the_next_solver_proves_what_the_first_could_not_set() {
+fn f37_the_next_solver_proves_what_the_first_could_not_set() {
     let Some(scene) = Scene::new() else { return };
     // A webroot that is not there: known from here, before the CA is told.
     let config = scene
@@ -105,6 +105,25 @@ fn f35_the_next_solver_proves_what_the_first_could_not_set() {
     scene.stage.site.expect(0, &["renew"]);
     assert!(scene.stage.shows("a.example.test"));
     assert_eq!(scene.stage.orders(), 1, "no second order for it");
+}
+
+#[test]
+fn f37_what_the_ca_refused_by_one_solver_is_proved_by_the_next_at_the_next_attempt() {
+    let Some(scene) = Scene::new() else { return };
+    // Seen from here, and not at the port where the CA looks.
+    let elsewhere = ports::free();
+    let config = scene
+        .config()
+        .listener(elsewhere)
+        .text(&format!("[solver.dns]\n{}", scene.updates()))
+        .certificate("a.example.test", "solver = [\"way\", \"dns\"]\nservice = \"ng\"");
+    scene.serve(&config, &["a.example.test"]);
+    scene.stage.site.expect(1, &["renew"]);
+    let record = scene.stage.site.record("a.example.test").unwrap();
+    assert!(record.to_string().contains("\"misses\""), "{record}");
+    scene.stage.site.expect(0, &["renew", "--force", "a.example.test"]);
+    assert!(scene.stage.shows("a.example.test"));
+    assert!(scene.dns.log().contains("_acme-challenge.a.example.test"), "by DNS");
 }
 
 #[test]
