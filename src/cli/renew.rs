@@ -126,6 +126,12 @@ fn said(outcome: &Outcome) -> String {
 fn rungs(outcome: &Outcome) -> String {
     use crate::core::ladder::Observed;
     let Some(ladder) = &outcome.ladder else { return "not judged".into() };
+    if let Some(refused) = ladder.refused {
+        return format!("REFUSED by its service: the one before gen {refused} is shown again");
+    }
+    if let Some(pinned) = ladder.pinned {
+        return format!("not shown: pinned to gen {pinned}");
+    }
     if !ladder.installed {
         return "NOT installed".into();
     }

@@ -103,6 +103,8 @@ impl Memo {
             hooks_owed: Vec::new(),
             endpoints_owed: Vec::new(),
             deploys_at: None,
+            refused: None,
+            pinned: None,
             observed: if self.looks.is_empty() { Observed::Unverified } else { Observed::Yes },
         }
     }
