@@ -341,7 +341,11 @@ pub const THREATS: [Row; 20] = [
         "t09_no_remote_text_reaches_a_terminal_raw",
         "t09_remote_text_cannot_steer_a_terminal",
     ], "")),
-    row("T10", "DNS answers", Proof::None("no DNS is read by nolapse itself")),
+    row("T10", "DNS answers", By(&[
+        "t10_no_octets_make_it_panic",
+        "t10_an_answer_to_another_question_is_a_strangers",
+        "t10_a_name_that_points_at_itself_ends_the_reading",
+    ], "DNSSEC is left to the resolvers")),
     row("T11", "listeners abused", By(&[
         "t11_half_open_connections_do_not_keep_a_ca_out",
         "t11_a_slow_sender_is_cut_off",
