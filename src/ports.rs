@@ -231,13 +231,17 @@ pub struct Greeting {
     pub eab_required: bool,
 }
 
+/// Longest that solvers may take to set up, look for or take away one answer.
+pub const PATIENCE: Span = Span::secs(120);
+
 /// A way to answer challenges.
 pub trait Solver: Send + Sync {
     /// Kinds it can answer, the preferred first.
     fn kinds(&self) -> &[ChallengeKind];
 
-    /// What undoing this task will need; touches nothing, so it can be stored first.
-    fn receipt(&self, task: &ChallengeTask) -> Result<Receipt, Failure>;
+    /// What undoing this task will need; it may ask around and changes nothing, so it can be stored
+    /// first.
+    fn receipt<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>>;
 
     /// Sets the answer up. Doing it twice is harmless.
     fn present<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
@@ -245,6 +249,11 @@ pub trait Solver: Send + Sync {
     /// Looks for the answer from here. Advice: an `Err` is logged and the CA is told all the same,
     /// except where its class is [`Refused`](crate::core::failure::Class::Refused).
     fn confirm<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
+
+    /// Longest that [`Self::confirm`] is waited for.
+    fn patience(&self) -> Span {
+        PATIENCE
+    }
 
     /// Undoes what the receipt stands for. No error when it is gone already.
     fn clean_up<'a>(&'a self, receipt: &'a Receipt) -> Reply<'a, Result<(), Failure>>;

@@ -300,14 +300,14 @@ impl Solver for Board {
         &[ChallengeKind::Http01]
     }
 
-    fn receipt(&self, task: &ChallengeTask) -> Result<Receipt, Failure> {
-        Ok(Receipt {
+    fn receipt<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>> {
+        Box::pin(std::future::ready(Ok(Receipt {
             solver: task.solver.clone(),
             kind: task.kind,
             name: task.name.clone(),
             token: task.token.clone(),
             place: "board".into(),
-        })
+        })))
     }
 
     fn present<'a>(&'a self, _: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {

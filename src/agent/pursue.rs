@@ -14,15 +14,14 @@ use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::name::{LineageId, SubjectName};
 use crate::core::order::{ChallengeTask, Offer};
-use crate::core::record::{Issued, LineageRecord};
+use crate::core::record::{Issued, LineageRecord, Miss};
 use crate::core::spec::LineageSpec;
-use crate::core::time::{Span, Timestamp};
+use crate::core::time::Timestamp;
 use crate::core::trouble::Tried;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
-/// Longest that solvers may take to set up, look for or take away one answer.
-pub(super) const SOLVE_TIMEOUT: Span = Span::secs(120);
+pub(super) use crate::ports::PATIENCE as SOLVE_TIMEOUT;
 /// Moves in one sitting: far above what polling for [`Attempt::SITTING`] needs.
 const MOVES_MAX: u32 = 20_000;
 /// Tries to find a free generation number after crashes left some behind.
@@ -229,11 +228,25 @@ impl Agent {
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => {
-                    let hand =
-                        Hand { ca: &*ca, attempt, key: &key, offers: &offers, scale, lineage: &spec.id };
+                    let misses = &world.record.value.misses;
+                    let hand = Hand {
+                        ca: &*ca,
+                        attempt,
+                        key: &key,
+                        offers: &offers,
+                        misses,
+                        scale,
+                        lineage: &spec.id,
+                    };
                     self.act(scene, &hand, action).await
                 }
             };
+            if let Observation::Unsolved { name, solver, failure } = &seen {
+                let lineage = spec.id.clone();
+                let words = format!("solver {solver}: {failure}; another one is tried");
+                self.tell(&Event::AnswerUnseen { lineage, name: name.to_string(), words });
+                world.record.value.note_miss(name.clone(), solver.clone(), self.clock.now());
+            }
         }
         let failure = Failure::broken("attempt-endless", "the order went in circles and is abandoned");
         self.fail(scene, spec, world, failure, true).await
@@ -250,7 +263,7 @@ impl Agent {
     }
 
     async fn act(&self, scene: &Scene, hand: &Hand<'_>, action: Action) -> Observation {
-        let Hand { ca, attempt, key, offers, scale, lineage } = *hand;
+        let Hand { ca, attempt, key, offers, misses, scale, .. } = *hand;
         let order = attempt.order.as_deref().unwrap_or_default();
         let seen = match action {
             Action::Order(request) => match self.agree_on_date(ca, scale).await {
@@ -258,13 +271,12 @@ impl Agent {
                 Err(failure) => Err(failure),
             },
             Action::View => ca.view(order).await.map(Observation::Order),
-            Action::Authorizations => ca
-                .authorizations(order)
-                .await
-                .map(|views| Observation::Authorizations { views, offers: offers.to_vec() }),
-            Action::Reserve(tasks) => reserve(scene, tasks),
-            Action::Present(tasks) => self.present(scene, tasks).await,
-            Action::Confirm(tasks) => self.confirm(scene, lineage, tasks).await,
+            Action::Authorizations => ca.authorizations(order).await.map(|views| {
+                Observation::Authorizations { views, offers: offers.to_vec(), misses: misses.to_vec() }
+            }),
+            Action::Reserve(tasks) => self.reserve(scene, hand, tasks).await,
+            Action::Present(tasks) => self.present(scene, hand, tasks).await,
+            Action::Confirm(tasks) => self.confirm(scene, hand, tasks).await,
             Action::Tell(tasks) => tell_ready(ca, order, &tasks).await,
             Action::Wait(until) => {
                 self.clock.sleep_until(until).await;
@@ -282,12 +294,34 @@ impl Agent {
         seen.unwrap_or_else(Observation::Failed)
     }
 
-    async fn present(&self, scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
+    async fn reserve(
+        &self,
+        scene: &Scene,
+        hand: &Hand<'_>,
+        tasks: Vec<ChallengeTask>,
+    ) -> Result<Observation, Failure> {
+        let mut receipts = Vec::with_capacity(tasks.len());
         for task in &tasks {
-            let solver = scene.solver(&task.solver)?;
-            match self.clock.timeout(SOLVE_TIMEOUT, solver.present(task)).await {
-                Some(done) => done?,
-                None => return Err(slow(task)),
+            let reserving = scene.solver(&task.solver)?.receipt(task);
+            match self.clock.timeout(SOLVE_TIMEOUT, reserving).await.unwrap_or_else(|| Err(slow(task))) {
+                Ok(receipt) => receipts.push(receipt),
+                Err(failure) => return hand.unsolved(task, failure),
+            }
+        }
+        Ok(Observation::Reserved { tasks, receipts })
+    }
+
+    async fn present(
+        &self,
+        scene: &Scene,
+        hand: &Hand<'_>,
+        tasks: Vec<ChallengeTask>,
+    ) -> Result<Observation, Failure> {
+        for task in &tasks {
+            let presenting = scene.solver(&task.solver)?.present(task);
+            let done = self.clock.timeout(SOLVE_TIMEOUT, presenting).await;
+            if let Err(failure) = done.unwrap_or_else(|| Err(slow(task))) {
+                return hand.unsolved(task, failure);
             }
         }
         Ok(Observation::Presented(tasks))
@@ -298,26 +332,26 @@ impl Agent {
     async fn confirm(
         &self,
         scene: &Scene,
-        lineage: &LineageId,
+        hand: &Hand<'_>,
         tasks: Vec<ChallengeTask>,
     ) -> Result<Observation, Failure> {
+        let mut kept = Vec::new();
         for task in &tasks {
             let solver = scene.solver(&task.solver)?;
-            let unseen = match self.clock.timeout(SOLVE_TIMEOUT, solver.confirm(task)).await {
-                Some(Err(failure)) if failure.class == Class::Refused => {
-                    return Err(failure.blaming(Some(task.name.clone())));
-                }
+            let unseen = match self.clock.timeout(solver.patience(), solver.confirm(task)).await {
+                Some(Err(failure)) if failure.class == Class::Refused => return hand.unsolved(task, failure),
                 Some(Ok(())) => continue,
                 Some(Err(failure)) => failure,
                 None => slow(task),
             };
+            kept.push((task.name.clone(), unseen.words.clone()));
             self.tell(&Event::AnswerUnseen {
-                lineage: lineage.clone(),
+                lineage: hand.lineage.clone(),
                 name: task.name.to_string(),
                 words: unseen.to_string(),
             });
         }
-        Ok(Observation::Confirmed(tasks))
+        Ok(Observation::Confirmed { tasks, unseen: kept })
     }
 
     /// The swap of the record in here *is* the renewal; everything after it can be repeated.
@@ -410,6 +444,12 @@ impl Agent {
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
+        if failure.reached_validation
+            && let (Some(attempt), Some(name)) = (&attempt, &failure.name)
+            && let Some(receipt) = attempt.receipts.iter().rfind(|receipt| receipt.name == *name)
+        {
+            world.record.value.note_miss(name.clone(), receipt.solver.clone(), now);
+        }
         let dropped = if over { self.drop_attempt(world) } else { None };
         let tried = Tried {
             names: attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone()),
@@ -434,8 +474,30 @@ struct Hand<'a> {
     attempt: &'a Attempt,
     key: &'a PrivateKey,
     offers: &'a [Offer],
+    misses: &'a [Miss],
     scale: Backoff,
     lineage: &'a LineageId,
+}
+
+impl Hand<'_> {
+    /// A solver failed for a name: another one that had no turn yet in this attempt has it now.
+    fn unsolved(&self, task: &ChallengeTask, failure: Failure) -> Result<Observation, Failure> {
+        let failure = failure.blaming(Some(task.name.clone()));
+        let had_its_turn = |offer: &Offer| {
+            self.misses.iter().any(|miss| {
+                miss.solver == offer.solver && miss.name == task.name && miss.at >= self.attempt.started
+            })
+        };
+        let other = |offer: &&Offer| offer.solver != task.solver && offer.is_for(&task.name);
+        if self.offers.iter().filter(other).any(|offer| !had_its_turn(offer)) {
+            return Ok(Observation::Unsolved {
+                name: task.name.clone(),
+                solver: task.solver.clone(),
+                failure,
+            });
+        }
+        Err(failure)
+    }
 }
 
 fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {
@@ -443,15 +505,10 @@ fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {
         .iter()
         .filter_map(|id| {
             let solver = scene.solvers.get(id)?;
-            Some(Offer { solver: id.clone(), kinds: solver.kinds().to_vec() })
+            let names = scene.wanted.solvers.get(id).map(|spec| spec.names.clone()).unwrap_or_default();
+            Some(Offer { solver: id.clone(), kinds: solver.kinds().to_vec(), names })
         })
         .collect()
-}
-
-fn reserve(scene: &Scene, tasks: Vec<ChallengeTask>) -> Result<Observation, Failure> {
-    let receipts =
-        tasks.iter().map(|task| scene.solver(&task.solver)?.receipt(task)).collect::<Result<_, Failure>>()?;
-    Ok(Observation::Reserved { tasks, receipts })
 }
 
 fn receive(chain: &str, attempt: &Attempt, key: &PrivateKey, now: Timestamp) -> Result<Bundle, Failure> {

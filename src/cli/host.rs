@@ -121,7 +121,7 @@ impl Host<'_> {
         let mut wants: Vec<_> = solvers
             .filter_map(|solver| match &solver.kind {
                 SolverKind::Http { listen } => Some((format!("solver {}", solver.id), listen.clone())),
-                SolverKind::Webroot { .. } => None,
+                SolverKind::Webroot { .. } | SolverKind::Dns(_) => None,
             })
             .collect();
         if let Some(MetricsListen::Address(address)) = self.settings.metrics {

@@ -80,12 +80,16 @@ impl Needs {
         needs.solvers(wanted);
         needs.hooks(wanted);
         let bindings = wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
+        let zones = wanted.solvers.values().filter_map(|solver| match &solver.kind {
+            SolverKind::Dns(dns) => dns.provider.secret(),
+            SolverKind::Http { .. } | SolverKind::Webroot { .. } => None,
+        });
         let outputs = wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
         let passwords = outputs.filter_map(|output| match &output.form {
             Form::Pkcs12 { password } => Some(password),
             _ => None,
         });
-        for source in bindings.chain(passwords) {
+        for source in bindings.chain(passwords).chain(zones) {
             match source {
                 SecretSource::Credential(name) => drop(needs.credentials.insert(name.clone())),
                 SecretSource::Env(name) => drop(needs.variables.insert(name.clone())),
@@ -122,6 +126,7 @@ impl Needs {
                     self.low_port |= address.port() < LOW_PORTS;
                 }
                 SolverKind::Http { listen: Listen::Systemd(name) } => drop(self.sockets.insert(name.clone())),
+                SolverKind::Dns(_) => {}
             }
         }
     }

@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod digest;
+pub mod dns;
 pub mod form;
 pub mod key;
 pub mod pem;

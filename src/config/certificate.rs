@@ -248,12 +248,10 @@ fn judge_names(
             let words = format!("Let's Encrypt certifies addresses such as {ip} under one profile only");
             problems.error_hint(head, "ip-profile", words, "add `profile = \"shortlived\"`");
         }
-        if let SubjectName::Wildcard(base) = name {
-            let words = format!("*.{base} can't be proved by http-01, the only challenge of this release");
-            let hint = "list the names one by one";
+        if let Some((code, words, hint)) = unprovable(name, terms, known) {
             match public() {
-                Some(_) => problems.error_hint(head, "wildcard", words, hint),
-                None => problems.warning(head, "wildcard", words, hint),
+                Some(_) => problems.error_hint(head, code, words, hint),
+                None => problems.warning(head, code, words, hint),
             }
         }
         let covering =
@@ -266,6 +264,31 @@ fn judge_names(
             problems.error_hint(head, "covered-name", words, format!("remove {name}"));
         }
     }
+}
+
+/// Why none of the certificate's solvers could prove a name, and what to do.
+fn unprovable(
+    name: &SubjectName,
+    terms: &Terms,
+    known: &Known<'_>,
+) -> Option<(&'static str, String, &'static str)> {
+    let solvers: Vec<&SolverSpec> =
+        terms.solvers.iter().filter_map(|id| known.solvers.get(id.as_str())?.as_ref()).collect();
+    if solvers.is_empty() || solvers.iter().any(|solver| solver.could_prove(name)) {
+        return None;
+    }
+    Some(match name {
+        SubjectName::Wildcard(_) => (
+            "wildcard",
+            format!("{name} can't be proved by http-01, and no solver of this certificate answers by DNS"),
+            "add a solver with `provider` for it, or list the names one by one",
+        ),
+        _ => (
+            "unprovable-name",
+            format!("no solver of this certificate is for {name}"),
+            "name another one under `solver`, or widen its `names`; addresses are never proved by DNS",
+        ),
+    })
 }
 
 /// Whether a table says anything of what `[defaults]` may say too.

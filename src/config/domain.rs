@@ -38,7 +38,7 @@ pub(super) fn lineage(table: &str) -> Result<LineageId, BadName> {
 /// Longest name looked at, in octets; a Unicode name can be longer than its ASCII form.
 const UNICODE_MAX: usize = 1024;
 
-fn ascii(text: &str) -> Result<String, BadName> {
+pub(super) fn ascii(text: &str) -> Result<String, BadName> {
     // Nearly every name; nothing in it that the rules below could object to.
     if text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains("--") {
         return Ok(text.to_owned());

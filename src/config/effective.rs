@@ -14,9 +14,10 @@ use crate::core::labels::Labels;
 use crate::core::layout::output_mode;
 use crate::core::name::{HookId, IssuerId, SolverId};
 use crate::core::spec::{
-    Call, HookSpec, HttpCall, IssuerSpec, LineageSpec, Output, Profile, Rights, SecretSource, SignalTarget,
-    SolverKind,
+    Call, DnsProvider, DnsSpec, HookSpec, HttpCall, IssuerSpec, LineageSpec, Output, Profile, Rights,
+    SecretSource, SignalTarget, SolverKind,
 };
+use std::net::SocketAddr;
 
 /// The effective configuration as TOML. Secrets stay where they are: only their source is named.
 /// Certificates that were set aside come last, as comments.
@@ -29,10 +30,14 @@ pub fn effective(resolved: &Resolved) -> String {
     }
     for solver in wanted.solvers.values() {
         page.table(&format!("solver.{}", solver.id));
-        page.text("type", "http-01");
+        page.text("type", if matches!(solver.kind, SolverKind::Dns(_)) { "dns-01" } else { "http-01" });
         match &solver.kind {
             SolverKind::Http { listen } => page.text("listen", &value::listen_text(listen)),
             SolverKind::Webroot { root } => page.text("webroot", root),
+            SolverKind::Dns(dns) => self::dns(&mut page, dns),
+        }
+        if !solver.names.is_empty() {
+            page.list("names", solver.names.iter().map(ToString::to_string));
         }
         if let Some(port) = solver.check_port {
             page.raw("check-port", &port.to_string());
@@ -133,6 +138,47 @@ fn issuer(page: &mut Page, issuer: &IssuerSpec) {
     page.optional("ca-file", issuer.ca_file.as_deref());
     page.optional("proxy", issuer.proxy.as_deref());
     page.flag("insecure-http", issuer.insecure_http);
+}
+
+fn dns(page: &mut Page, dns: &DnsSpec) {
+    let addresses = |list: &[SocketAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let secret = |page: &mut Page, stem: &str, secret: Option<&SecretSource>| {
+        if let Some((kind, place)) = secret.map(source) {
+            page.text(&format!("{stem}-{kind}"), place);
+        }
+    };
+    page.text("provider", dns.provider.word());
+    match &dns.provider {
+        DnsProvider::Rfc2136 { server, key } => {
+            page.optional("server", server.as_ref().map(ToString::to_string).as_deref());
+            secret(page, "tsig-key", key.as_ref());
+            page.text("ttl", &value::span_text(dns.ttl));
+        }
+        DnsProvider::Exec(exec) => {
+            page.list("run", &exec.run);
+            page.list("cleanup", exec.cleanup.iter().flatten());
+            page.text("style", exec.style.word());
+            page.optional("user", exec.user.as_deref());
+            page.text("timeout", &value::span_text(exec.timeout));
+        }
+        DnsProvider::Webhook(call) => {
+            page.text("url", &call.url);
+            secret(page, "token", call.token.as_ref());
+            if let Some((user, password)) = &call.login {
+                page.text("login", user);
+                secret(page, "password", Some(password));
+            }
+        }
+        DnsProvider::AcmeDns { accounts, server } => {
+            page.text("accounts", accounts);
+            page.optional("server", server.as_deref());
+        }
+    }
+    page.optional("zone", dns.zone.as_ref().map(ToString::to_string).as_deref());
+    page.list("resolvers", addresses(&dns.resolvers));
+    page.list("authoritative", addresses(&dns.authoritative));
+    page.list("seen-by", addresses(&dns.seen_by));
+    page.text("propagation", &value::span_text(dns.propagation));
 }
 
 fn source(secret: &SecretSource) -> (&'static str, &str) {

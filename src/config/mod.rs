@@ -10,6 +10,7 @@
 mod agent;
 mod alert;
 mod certificate;
+mod dns;
 mod domain;
 mod effective;
 mod file;

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use super::dns;
 use super::problem::Problems;
 use super::raw::Section;
 use super::table::SOLVER_WORDS;
 use super::value;
 use crate::core::name::SolverId;
+use crate::core::pattern::NamePattern;
 use crate::core::spec::{SolverKind, SolverSpec};
 
 /// Reads one solver; `None` when it can't be used, which was then reported.
@@ -16,34 +18,71 @@ pub(super) fn resolve(
     state_dir: &Path,
     problems: &mut Problems,
 ) -> Option<SolverSpec> {
-    kind_word(section, problems)?;
-    let kind = if section.one_of(&["listen", "webroot"], problems)? == "listen" {
-        SolverKind::Http { listen: section.parsed("listen", "bad-address", value::listen, problems)? }
-    } else {
-        let word = section.text("webroot", problems)?;
-        let root = word.parse("bad-path", value::path, problems)?;
-        if root == "/" {
-            problems.error(&word.spot, "bad-path", "the root of the whole system is no webroot");
-            return None;
+    let word = kind_word(section, problems)?;
+    let way = section.one_of(&["listen", "webroot", "provider"], problems)?;
+    let fits = if way == "provider" { "dns-01" } else { "http-01" };
+    if let Some(found) = section.find("type")
+        && word != fits
+    {
+        problems.error(&found.spot, "one-of", format!("`{way}` answers {fits}, and `type` says {word}"));
+        return None;
+    }
+    if way != "provider" {
+        dns::refuse_keys(section, "provider", problems);
+    }
+    let kind = match way {
+        "listen" => {
+            SolverKind::Http { listen: section.parsed("listen", "bad-address", value::listen, problems)? }
         }
-        if state_dir.to_str().is_some_and(|state| value::lies_in(&root, state)) {
-            problems.error_hint(
-                &word.spot,
-                "webroot-in-state",
-                "a web server must never serve the state directory: it holds the keys",
-                "make a directory of its own, for instance /var/www/acme",
-            );
-            return None;
-        }
-        SolverKind::Webroot { root }
+        "webroot" => SolverKind::Webroot { root: webroot(section, state_dir, problems)? },
+        _ => SolverKind::Dns(Box::new(dns::resolve(section, problems)?)),
     };
     let check_port = section.port("check-port", problems);
-    Some(SolverSpec { id, kind, check_port, origin: section.head.place() })
+    let names = names(section, problems)?;
+    Some(SolverSpec { id, kind, names, check_port, origin: section.head.place() })
 }
 
-fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<()> {
+fn webroot(section: &Section<'_>, state_dir: &Path, problems: &mut Problems) -> Option<String> {
+    let word = section.text("webroot", problems)?;
+    let root = word.parse("bad-path", value::path, problems)?;
+    if root == "/" {
+        problems.error(&word.spot, "bad-path", "the root of the whole system is no webroot");
+        return None;
+    }
+    if state_dir.to_str().is_some_and(|state| value::lies_in(&root, state)) {
+        problems.error_hint(
+            &word.spot,
+            "webroot-in-state",
+            "a web server must never serve the state directory: it holds the keys",
+            "make a directory of its own, for instance /var/www/acme",
+        );
+        return None;
+    }
+    Some(root)
+}
+
+/// An empty list would mean a solver for nothing, which nobody means.
+fn names(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<NamePattern>> {
+    let Some(found) = section.find("names") else { return Some(Vec::new()) };
+    let words = section.texts("names", problems)?;
+    if words.is_empty() {
+        problems.error(
+            &found.spot,
+            "no-names",
+            "a solver for no name is never used; leave `names` out for all",
+        );
+        return None;
+    }
+    let read = |word: &super::raw::Word<'_>, problems: &mut Problems| {
+        word.parse("bad-name", |text| super::domain::subject(text).map(NamePattern::of), problems)
+    };
+    words.iter().map(|word| read(word, problems)).collect()
+}
+
+/// The kind as written; empty where none is.
+fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<&'static str> {
     let Some(word) = section.text("type", problems) else {
-        return section.find("type").is_none().then_some(());
+        return section.find("type").is_none().then_some("");
     };
     if word.text == "webroot" || word.text == "http" || word.text == "standalone" {
         problems.error_hint(
@@ -54,14 +93,14 @@ fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<()> {
         );
         return None;
     }
-    if matches!(word.text, "dns-01" | "tls-alpn-01" | "dns-persist-01" | "dns-account-01") {
+    if matches!(word.text, "tls-alpn-01" | "dns-persist-01" | "dns-account-01") {
         problems.error_hint(
             &word.spot,
             "unsupported-challenge",
             format!("{} is not in this release", word.text),
-            "use type = \"http-01\"",
+            "use type = \"http-01\" or \"dns-01\"",
         );
         return None;
     }
-    section.choice("type", SOLVER_WORDS, problems).map(|_| ())
+    section.choice("type", SOLVER_WORDS, problems)
 }

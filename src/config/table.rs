@@ -284,7 +284,9 @@ pub const SIGNAL_WORDS: &[&str] = &["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"
 pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
 pub const LOG_LEVEL_WORDS: &[&str] = &["error", "warn", "info", "debug", "trace"];
-pub const SOLVER_WORDS: &[&str] = &["http-01"];
+pub const SOLVER_WORDS: &[&str] = &["http-01", "dns-01"];
+pub const PROVIDER_WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns"];
+pub const STYLE_WORDS: &[&str] = &["nolapse", "certbot-manual", "lego", "dehydrated"];
 pub const ACCEPT_WORDS: &[&str] = &["installed", "any-valid"];
 pub const ADDRESSES_WORDS: &[&str] = &["first", "all"];
 pub const KEY_FAMILY_WORDS: &[&str] = &["ecdsa", "rsa"];
@@ -319,10 +321,30 @@ pub const KEYS: &[Key] = &[
     key(Issuer, "insecure-http", Kind::Flag, "`false`", "false", "Allow a plain `http://` directory on this host, for tests."),
     key(Eab, "kid", Kind::Text, "required", "\"key-id-from-the-ca\"", "The key's name, from the CA."),
     key(Eab, "hmac-key", Kind::Secret, "required", "\"/etc/nolapse/eab.key\"", "The key, in base64url as the CA gives it."),
-    key(Solver, "type", Kind::Word(SOLVER_WORDS), "`\"http-01\"`", "\"http-01\"", "Which kind of challenge it answers."),
-    key(Solver, "listen", Kind::Text, "this or `webroot`", "\"[::]:80\"", "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`."),
-    key(Solver, "webroot", Kind::Path, "this or `listen`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
-    key(Solver, "check-port", Kind::Port, "`80`", "80", "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look."),
+    key(Solver, "type", Kind::Word(SOLVER_WORDS), "by what else is there", "\"http-01\"", "Which kind of challenge it answers: `http-01` with `listen` or `webroot`, `dns-01` with `provider`."),
+    key(Solver, "names", Kind::Texts, "all", "[\"*.example.com\", \"example.com\"]", "The only names that it is for: `shop.example.com` is that name, `*.example.com` that wildcard and every name below."),
+    key(Solver, "listen", Kind::Text, "this, `webroot` or `provider`", "\"[::]:80\"", "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`."),
+    key(Solver, "webroot", Kind::Path, "this, `listen` or `provider`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
+    key(Solver, "check-port", Kind::Port, "`80`, or `53`", "80", "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look. With `dns-01` the port at which name servers are asked."),
+    key(Solver, "provider", Kind::Word(PROVIDER_WORDS), "this, `listen` or `webroot`", "", "Answer by DNS, changed by: `rfc2136` a name server that takes signed updates, `exec` a program, `webhook` an HTTP service, `acme-dns` such a server."),
+    key(Solver, "server", Kind::Text, "the zone's primary", "", "`rfc2136`: the name server that takes updates, `HOST` or `HOST:PORT`. `acme-dns`: the server's URL, for accounts whose file does not say."),
+    key(Solver, "tsig-key", Kind::Secret, "none: updates are not signed", "", "`rfc2136`: the key as `tsig-keygen` or `keymgr -t` write it. hmac-sha256, hmac-sha384 or hmac-sha512."),
+    key(Solver, "run", Kind::Argv, "required for `exec`", "", "`exec`: the program that sets a text and, where there is no `cleanup`, takes it away. No shell."),
+    key(Solver, "cleanup", Kind::Argv, "`run`", "", "`exec`: the program that takes a text away; certbot has two."),
+    key(Solver, "style", Kind::Word(STYLE_WORDS), "`\"nolapse\"`", "", "`exec`: how the program is told: our own way, or as certbot, lego or dehydrated tell theirs."),
+    key(Solver, "user", Kind::Text, "the agent's user", "", "`exec`: whom the program runs as. Only an agent that is root can change it."),
+    key(Solver, "timeout", Kind::Length, "`\"1m\"`", "", "`exec`: after this time, at most 2m, the program is ended and has failed."),
+    key(Solver, "url", Kind::Url, "required for `webhook`", "", "`webhook`: `/present` and `/cleanup` below it are called."),
+    key(Solver, "token", Kind::Secret, "none", "", "`webhook`: sent as `Authorization: Bearer`."),
+    key(Solver, "login", Kind::Text, "none", "", "`webhook`: the user of HTTP's basic authentication."),
+    key(Solver, "password", Kind::Secret, "required with `login`", "", "`webhook`: its password."),
+    key(Solver, "accounts", Kind::Path, "required for `acme-dns`", "", "`acme-dns`: the JSON file of accounts that acme-dns-client, lego or certbot's hook wrote."),
+    key(Solver, "zone", Kind::Text, "found by asking DNS", "", "`dns-01`: the zone that is changed."),
+    key(Solver, "ttl", Kind::Length, "`\"1m\"`", "", "`rfc2136`: the texts' time to live, from 1s to 1h."),
+    key(Solver, "resolvers", Kind::Texts, "the system's", "", "`dns-01`: the resolvers that are asked for aliases, zones and name servers, as `ADDRESS` or `ADDRESS:PORT`."),
+    key(Solver, "authoritative", Kind::Texts, "the zone's servers", "", "`dns-01`: where the text must be seen before the CA is told, in place of every address of every server of the zone: where DNS is split, those that the world sees."),
+    key(Solver, "seen-by", Kind::Texts, "none", "", "`dns-01`: resolvers that must see the text too, after that."),
+    key(Solver, "propagation", Kind::Length, "`\"2m\"`", "", "`dns-01`: longest wait until it is seen, up to 30m; the CA is told then all the same."),
     key(Service, "check", Kind::Argv, "none", "[\"nginx\", \"-t\"]", "Run before and after a new certificate is shown; when only the new one fails, the old one returns. `[]` switches it off."),
     key(Service, "reload", Kind::Argv, "one of four", "[\"systemctl\", \"reload\", \"nginx\"]", "Makes the service take the new certificate. No shell."),
     key(Service, "signal", Kind::Inner(Signal), "one of four", "", "A signal in place of `reload`."),

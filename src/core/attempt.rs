@@ -4,14 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::{Class, Failure, Fault};
+use super::failure::{Class, Failure, Fault, plain};
 use super::leaf::Fingerprint;
-use super::name::{IssuerId, SubjectName};
+use super::name::{IssuerId, SolverId, SubjectName};
 use super::order::{
     AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, ChallengeView, Offer,
     OrderRequest, OrderStatus, OrderView, Problem,
 };
-use super::record::{ChallengeKind, Receipt};
+use super::record::{ChallengeKind, Miss, Receipt};
 use super::spec::{KeyKind, Profile};
 use super::time::{Span, Timestamp};
 
@@ -54,6 +54,10 @@ pub struct Sitting {
     too_early: u32,
     /// Why the CA declared the order invalid, while its authorizations are asked which name it was.
     invalid: Option<Failure>,
+    /// Which name a solver failed for last, while another solver is looked for.
+    unsolved: Option<(SubjectName, Failure)>,
+    /// What was seen from here of answers that were not seen as they should be.
+    unseen: Vec<(SubjectName, String)>,
 }
 
 /// How far an attempt has come.
@@ -83,6 +87,8 @@ pub enum Observation {
     Authorizations {
         views: Vec<AuthorizationView>,
         offers: Vec<Offer>,
+        /// Solvers that failed lately, this attempt's included.
+        misses: Vec<Miss>,
     },
     /// What solvers will need to undo the tasks.
     Reserved {
@@ -90,8 +96,18 @@ pub enum Observation {
         receipts: Vec<Receipt>,
     },
     Presented(Vec<ChallengeTask>),
-    /// Answers were looked for from here; advice only, a network may hide them from us alone.
-    Confirmed(Vec<ChallengeTask>),
+    /// A solver failed for one name, and another one could do.
+    Unsolved {
+        name: SubjectName,
+        solver: SolverId,
+        failure: Failure,
+    },
+    /// Answers were looked for from here; advice only, a network may hide them from us alone. What was
+    /// not seen, and how, is kept for the words about a CA that did not see it either.
+    Confirmed {
+        tasks: Vec<ChallengeTask>,
+        unseen: Vec<(SubjectName, String)>,
+    },
     Told,
     Waited,
     Failed(Failure),
@@ -202,7 +218,13 @@ pub fn step(mut attempt: Attempt, seen: Observation, now: Timestamp) -> (Attempt
             }
         }
         Observation::Order(view) => on_order(attempt, view, now),
-        Observation::Authorizations { views, offers } => on_authorizations(attempt, &views, &offers, now),
+        Observation::Authorizations { views, offers, misses } => {
+            on_authorizations(attempt, &views, &Choice { offers: &offers, misses: &misses }, now)
+        }
+        Observation::Unsolved { name, failure, .. } => {
+            attempt.sitting.unsolved = Some((name, failure));
+            (attempt, Action::Authorizations)
+        }
         Observation::Reserved { tasks, receipts } => {
             for receipt in receipts {
                 if !attempt.receipts.contains(&receipt) {
@@ -213,7 +235,8 @@ pub fn step(mut attempt: Attempt, seen: Observation, now: Timestamp) -> (Attempt
             (attempt, Action::Present(tasks))
         }
         Observation::Presented(tasks) => (attempt, Action::Confirm(tasks)),
-        Observation::Confirmed(tasks) => {
+        Observation::Confirmed { tasks, unseen } => {
+            attempt.sitting.unseen = unseen;
             attempt.advance(Phase::Validating);
             (attempt, Action::Tell(tasks))
         }
@@ -270,7 +293,7 @@ fn on_order(mut attempt: Attempt, view: OrderView, now: Timestamp) -> (Attempt, 
 fn on_authorizations(
     attempt: Attempt,
     views: &[AuthorizationView],
-    offers: &[Offer],
+    choice: &Choice<'_>,
     now: Timestamp,
 ) -> (Attempt, Action) {
     let told = attempt.phase >= Phase::Validating && attempt.sitting.waiting_since.is_some();
@@ -278,6 +301,7 @@ fn on_authorizations(
         return (attempt, Action::GiveUp(failure));
     }
     if let Some(failure) = blame(views, told).or_else(|| attempt.sitting.invalid.clone()) {
+        let failure = with_sights(failure, &attempt.sitting.unseen);
         return (attempt, Action::GiveUp(failure));
     }
     let mut tasks = Vec::new();
@@ -287,11 +311,19 @@ fn on_authorizations(
         if answered && told {
             continue;
         }
-        let Some(task) = choose(view, offers) else {
+        let Some((task, missed)) = choice.of(view) else {
             // Every fitting challenge failed already, or none fits.
             let failure = blame(std::slice::from_ref(view), true).unwrap_or_else(|| unprovable(view));
             return (attempt, Action::GiveUp(failure));
         };
+        // Every solver for this name has had its turn in this attempt.
+        if let (Some(missed), Some((name, failure))) = (missed, &attempt.sitting.unsolved)
+            && missed >= attempt.started
+            && *name == view.name
+        {
+            let failure = failure.clone();
+            return on_failure(attempt, failure, now);
+        }
         tasks.push(task);
     }
     if tasks.is_empty() {
@@ -313,29 +345,61 @@ fn unasked(ordered: &[SubjectName], wanted: &SubjectName) -> Option<Failure> {
     (!ordered.iter().any(above)).then(|| Failure::transient(Fault::Ca, "ca-answer", words))
 }
 
-/// The challenge for one name: solvers in the configured order, kinds in the solver's order.
-fn choose(view: &AuthorizationView, offers: &[Offer]) -> Option<ChallengeTask> {
-    offers.iter().find_map(|offer| {
-        offer.kinds.iter().find_map(|kind| {
-            // RFC 8555 §8.4, RFC 8737 §3, RFC 8738 §7: a star is proven by DNS alone, an address never by DNS.
-            let fits = match kind {
-                ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => !view.name.is_wildcard(),
-                _ => !matches!(view.name, SubjectName::Ip(_)),
-            };
-            let usable = |c: &&ChallengeView| {
-                fits && c.kind == Some(*kind) && c.token.is_some() && c.status != ChallengeStatus::Invalid
-            };
-            let challenge = view.challenges.iter().find(usable)?;
-            Some(ChallengeTask {
-                solver: offer.solver.clone(),
-                kind: *kind,
-                name: view.name.clone(),
-                token: challenge.token.clone()?,
-                key_authorization: challenge.key_authorization.clone(),
-                url: challenge.url.clone(),
-            })
+/// What tasks are chosen from.
+struct Choice<'a> {
+    offers: &'a [Offer],
+    misses: &'a [Miss],
+}
+
+impl Choice<'_> {
+    /// The challenge for one name: solvers in the configured order, save that those which failed for it
+    /// lately come last, the longest ago first; kinds in the solver's order. Also says when the solver
+    /// failed for it.
+    fn of(&self, view: &AuthorizationView) -> Option<(ChallengeTask, Option<Timestamp>)> {
+        let missed = |offer: &Offer| {
+            let of_both = |miss: &&Miss| miss.solver == offer.solver && miss.name == view.name;
+            self.misses.iter().find(of_both).map(|miss| miss.at)
+        };
+        let mut able: Vec<_> = self
+            .offers
+            .iter()
+            .filter(|offer| offer.is_for(&view.name))
+            .filter_map(|offer| Some((challenge(view, offer)?, missed(offer))))
+            .collect();
+        able.sort_by_key(|(_, missed)| *missed);
+        able.into_iter().next()
+    }
+}
+
+fn challenge(view: &AuthorizationView, offer: &Offer) -> Option<ChallengeTask> {
+    offer.kinds.iter().find_map(|kind| {
+        // RFC 8555 §8.4, RFC 8737 §3, RFC 8738 §7: a star is proven by DNS alone, an address never by DNS.
+        let fits = match kind {
+            ChallengeKind::Http01 | ChallengeKind::TlsAlpn01 => !view.name.is_wildcard(),
+            _ => !matches!(view.name, SubjectName::Ip(_)),
+        };
+        let usable = |c: &&ChallengeView| {
+            fits && c.kind == Some(*kind) && c.token.is_some() && c.status != ChallengeStatus::Invalid
+        };
+        let challenge = view.challenges.iter().find(usable)?;
+        Some(ChallengeTask {
+            solver: offer.solver.clone(),
+            kind: *kind,
+            name: view.name.clone(),
+            token: challenge.token.clone()?,
+            key_authorization: challenge.key_authorization.clone(),
+            url: challenge.url.clone(),
         })
     })
+}
+
+/// Adds to a CA's words what was seen from here before it looked.
+fn with_sights(mut failure: Failure, unseen: &[(SubjectName, String)]) -> Failure {
+    let seen = unseen.iter().find(|(name, _)| Some(name) == failure.name.as_ref());
+    if let Some((_, words)) = seen {
+        failure.words = plain(&format!("{}; from here: {words}", failure.words), Failure::WORDS_MAX);
+    }
+    failure
 }
 
 fn unprovable(view: &AuthorizationView) -> Failure {

@@ -1,6 +1,7 @@
 //! What a CA says of an order, in our own words (RFC 8555 §7.1).
 
 use super::name::{SolverId, SubjectName, Token};
+use super::pattern::NamePattern;
 use super::record::ChallengeKind;
 use super::time::Span;
 
@@ -117,4 +118,12 @@ impl std::fmt::Debug for ChallengeTask {
 pub struct Offer {
     pub solver: SolverId,
     pub kinds: Vec<ChallengeKind>,
+    /// The only names that it is for; all where there are none.
+    pub names: Vec<NamePattern>,
+}
+
+impl Offer {
+    pub fn is_for(&self, name: &SubjectName) -> bool {
+        self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name))
+    }
 }

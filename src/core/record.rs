@@ -14,7 +14,7 @@ use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use super::silence::Silence;
 use super::spec::{KeyKind, Part};
 use super::tally::Tally;
-use super::time::{Interval, Timestamp};
+use super::time::{Interval, Span, Timestamp};
 use super::window::RenewalPoint;
 
 /// The number of a generation; the first is 1.
@@ -54,6 +54,10 @@ pub struct LineageRecord {
     /// Failed validations of the last day, oldest first, at most [`LineageRecord::VALIDATIONS_MAX`].
     #[serde(default)]
     pub failed_validations: Vec<FailedValidation>,
+    /// Solvers that failed for a name within the last day, at most one each and
+    /// [`LineageRecord::MISSES_MAX`]: others are tried first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misses: Vec<Miss>,
     /// The names that were wanted at the last try, whichever set was asked for then: what a
     /// lineage is after its entry left the configuration, and what tells a changed entry.
     #[serde(default)]
@@ -73,6 +77,18 @@ impl LineageRecord {
     /// At most this many failed validations are remembered, counted over all names.
     pub const VALIDATIONS_MAX: usize = 200;
 
+    /// At most this many failures of solvers are remembered.
+    pub const MISSES_MAX: usize = 200;
+
+    /// Remembers that `solver` could not prove `name`.
+    pub fn note_miss(&mut self, name: SubjectName, solver: SolverId, at: Timestamp) {
+        let stale = |miss: &Miss| miss.at + Span::DAY <= at || miss.at > at;
+        self.misses.retain(|miss| !stale(miss) && (miss.name != name || miss.solver != solver));
+        self.misses.push(Miss { name, solver, at });
+        let surplus = self.misses.len().saturating_sub(Self::MISSES_MAX);
+        self.misses.drain(..surplus);
+    }
+
     pub fn new(id: LineageId) -> Self {
         Self {
             id,
@@ -88,6 +104,7 @@ impl LineageRecord {
             pause: None,
             pin: None,
             failed_validations: Vec::new(),
+            misses: Vec::new(),
             names: Vec::new(),
             past: Vec::new(),
         }
@@ -259,6 +276,15 @@ pub struct Pin {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FailedValidation {
     pub name: SubjectName,
+    pub at: Timestamp,
+}
+
+/// A solver that could not prove a name, in its own words or the CA's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Miss {
+    pub name: SubjectName,
+    pub solver: SolverId,
     pub at: Timestamp,
 }
 

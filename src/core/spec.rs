@@ -2,18 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::deploy_window::DeployWindow;
+use super::dns_server::DnsServer;
+use super::domain_name::DomainName;
 use super::endpoint::Endpoint;
 use super::form::Form;
 use super::labels::Labels;
 use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+use super::pattern::NamePattern;
 use super::time::Span;
 
 /// One certificate as it should be. What many have in common they hold in common: an agent keeps
@@ -259,9 +263,23 @@ pub enum SecretSource {
 pub struct SolverSpec {
     pub id: SolverId,
     pub kind: SolverKind,
-    /// Where on loopback the answer is looked for before the CA is told; 80 when left out.
+    /// The only names that it is for; all where there are none.
+    pub names: Vec<NamePattern>,
+    /// Where on loopback the answer is looked for before the CA is told; 80 when left out. With DNS the
+    /// port at which name servers are asked; 53 when left out.
     pub check_port: Option<u16>,
     pub origin: Origin,
+}
+
+impl SolverSpec {
+    /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8738 §7).
+    pub fn could_prove(&self, name: &SubjectName) -> bool {
+        let kind_fits = match self.kind {
+            SolverKind::Http { .. } | SolverKind::Webroot { .. } => !name.is_wildcard(),
+            SolverKind::Dns(_) => name.base().is_some(),
+        };
+        kind_fits && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,6 +288,115 @@ pub enum SolverKind {
     Http { listen: Listen },
     /// http-01 by files below a directory that a web server serves.
     Webroot { root: String },
+    /// dns-01 by a text in DNS.
+    Dns(Box<DnsSpec>),
+}
+
+/// How a text gets into DNS, and where it must be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsSpec {
+    pub provider: DnsProvider,
+    /// Those of the system when there are none.
+    pub resolvers: Vec<SocketAddr>,
+    /// Servers to look at in place of the zone's own.
+    pub authoritative: Vec<SocketAddr>,
+    /// Resolvers that must see it too.
+    pub seen_by: Vec<SocketAddr>,
+    /// Longest wait until it is seen.
+    pub propagation: Span,
+    pub ttl: Span,
+    /// Found when left out.
+    pub zone: Option<DomainName>,
+}
+
+impl DnsSpec {
+    pub const PROPAGATION: Span = Span::minutes(2);
+    pub const TTL: Span = Span::secs(60);
+}
+
+/// Who changes the zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DnsProvider {
+    /// A name server, by signed updates.
+    Rfc2136 {
+        /// The zone's primary when left out.
+        server: Option<DnsServer>,
+        key: Option<SecretSource>,
+    },
+    Exec(SolverExec),
+    Webhook(SolverWebhook),
+    AcmeDns {
+        /// Path of the file of accounts.
+        accounts: String,
+        /// URL, for accounts whose file does not say.
+        server: Option<String>,
+    },
+}
+
+impl DnsProvider {
+    pub const WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns"];
+
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Rfc2136 { .. } => "rfc2136",
+            Self::Exec(_) => "exec",
+            Self::Webhook(_) => "webhook",
+            Self::AcmeDns { .. } => "acme-dns",
+        }
+    }
+
+    /// What it is known by there.
+    pub fn secret(&self) -> Option<&SecretSource> {
+        match self {
+            Self::Rfc2136 { key, .. } => key.as_ref(),
+            Self::Webhook(call) => call.token.as_ref().or(call.login.as_ref().map(|(_, password)| password)),
+            Self::Exec(_) | Self::AcmeDns { .. } => None,
+        }
+    }
+}
+
+/// A program that changes a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SolverExec {
+    pub run: Vec<String>,
+    /// In place of `run` when a text is taken away.
+    pub cleanup: Option<Vec<String>>,
+    pub style: ExecStyle,
+    pub user: Option<String>,
+    pub timeout: Span,
+}
+
+/// How a program is told what to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExecStyle {
+    #[default]
+    Nolapse,
+    CertbotManual,
+    Lego,
+    Dehydrated,
+}
+
+impl ExecStyle {
+    pub const ALL: [Self; 4] = [Self::Nolapse, Self::CertbotManual, Self::Lego, Self::Dehydrated];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Nolapse => "nolapse",
+            Self::CertbotManual => "certbot-manual",
+            Self::Lego => "lego",
+            Self::Dehydrated => "dehydrated",
+        }
+    }
+}
+
+/// A service that is asked to change a zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SolverWebhook {
+    pub url: String,
+    /// Sent as `Authorization: Bearer`.
+    pub token: Option<SecretSource>,
+    /// User and password, where there is no token.
+    pub login: Option<(String, SecretSource)>,
 }
 
 /// Where the http-01 listener waits.

@@ -97,14 +97,14 @@ impl Solver for Http01Solver {
         &[ChallengeKind::Http01]
     }
 
-    fn receipt(&self, task: &ChallengeTask) -> Result<Receipt, Failure> {
-        Ok(Receipt {
+    fn receipt<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>> {
+        Box::pin(std::future::ready(Ok(Receipt {
             solver: self.id.clone(),
             kind: task.kind,
             name: task.name.clone(),
             token: task.token.clone(),
             place: Key::Challenge(task.token.clone()).to_string(),
-        })
+        })))
     }
 
     fn present<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {

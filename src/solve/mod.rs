@@ -1,8 +1,11 @@
 //! Ways of proving control of a name. Answers to http-01 go through the store, so whichever
 //! agent on this host holds the port answers for all of them.
 
+pub mod dns;
+pub mod dns01;
 pub mod holder;
 pub mod http01;
+pub mod propagation;
 pub mod responder;
 pub mod self_check;
 pub mod socket;

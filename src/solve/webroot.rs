@@ -73,20 +73,22 @@ impl Solver for WebrootSolver {
         &[ChallengeKind::Http01]
     }
 
-    fn receipt(&self, task: &ChallengeTask) -> Result<Receipt, Failure> {
-        let root = self.root.to_str().ok_or_else(|| {
-            Failure::refused(
-                Fault::Config,
-                "webroot-unreadable",
-                format!("the webroot {} is not UTF-8", self.root.display()),
-            )
-        })?;
-        Ok(Receipt {
-            solver: self.id.clone(),
-            kind: task.kind,
-            name: task.name.clone(),
-            token: task.token.clone(),
-            place: format!("{}{PATH}{}", root.trim_end_matches('/'), task.token),
+    fn receipt<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>> {
+        Box::pin(async move {
+            let root = self.root.to_str().ok_or_else(|| {
+                Failure::refused(
+                    Fault::Config,
+                    "webroot-unreadable",
+                    format!("the webroot {} is not UTF-8", self.root.display()),
+                )
+            })?;
+            Ok(Receipt {
+                solver: self.id.clone(),
+                kind: task.kind,
+                name: task.name.clone(),
+                token: task.token.clone(),
+                place: format!("{}{PATH}{}", root.trim_end_matches('/'), task.token),
+            })
         })
     }
 

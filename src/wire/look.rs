@@ -63,6 +63,7 @@ async fn able(settings: &AgentSettings, spec: &SolverSpec, clock: &Clock) -> Res
             Err(failure) if failure.code != "port-in-use" && failure.code != "port-forbidden" => Err(failure),
             Ok(_) | Err(_) => Ok(()),
         },
+        SolverKind::Dns(dns) => super::scene::dns_solver(spec, dns, clock).able().await,
         // Handed over to the service, never to who asks by hand.
         SolverKind::Http { listen: Listen::Systemd(_) } => Ok(()),
     }

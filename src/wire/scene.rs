@@ -9,9 +9,16 @@ use crate::ca::AcmeCa;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::Content;
 use crate::core::name::{IssuerId, SolverId};
-use crate::core::spec::{IssuerSpec, Listen, SecretSource, SolverKind, SolverSpec};
+use crate::core::spec::{DnsProvider, DnsSpec, IssuerSpec, Listen, SecretSource, SolverKind, SolverSpec};
 use crate::ports::{Ca, Secrets, Solver, Store};
+use crate::solve::dns::Lookup;
+use crate::solve::dns01::acme_dns::AcmeDns;
+use crate::solve::dns01::exec::ExecProvider;
+use crate::solve::dns01::rfc2136::Rfc2136;
+use crate::solve::dns01::webhook::Webhook;
+use crate::solve::dns01::{Dns01Solver, Provider};
 use crate::solve::http01::Http01Solver;
+use crate::solve::propagation::Propagation;
 use crate::solve::self_check::SelfCheck;
 use crate::solve::webroot::WebrootSolver;
 use crate::store::DirStore;
@@ -83,6 +90,7 @@ async fn solver(
     let check =
         SelfCheck { http: spec.check_port.unwrap_or(SelfCheck::default().http), ..SelfCheck::default() };
     Ok(Some(match &spec.kind {
+        SolverKind::Dns(dns) => dns_solver(spec, dns, clock),
         SolverKind::Webroot { root } => Arc::new(WebrootSolver::new(
             spec.id.clone(),
             Path::new(root),
@@ -105,6 +113,32 @@ async fn solver(
         }
     }))
 }
+
+/// A solver by DNS, with the provider that its table names.
+pub(super) fn dns_solver(spec: &SolverSpec, dns: &DnsSpec, clock: &Clock) -> Arc<dyn Solver> {
+    let port = spec.check_port.unwrap_or(DNS_PORT);
+    let lookup = Arc::new(Lookup::new(dns.resolvers.clone(), port, clock));
+    let secrets: Secrets = Arc::new(secret);
+    let provider: Arc<dyn Provider> = match &dns.provider {
+        DnsProvider::Rfc2136 { server, key } => {
+            Arc::new(Rfc2136::new(server.clone(), key.clone(), dns.ttl, secrets, lookup.clone(), clock))
+        }
+        DnsProvider::Exec(exec) => Arc::new(ExecProvider::new(exec.clone(), clock)),
+        DnsProvider::Webhook(call) => Arc::new(Webhook::new(call.clone(), secrets, clock)),
+        DnsProvider::AcmeDns { accounts, server } => Arc::new(AcmeDns::new(accounts, server.clone(), clock)),
+    };
+    let propagation = Propagation {
+        lookup,
+        authoritative: dns.authoritative.clone(),
+        resolvers: dns.seen_by.clone(),
+        most: dns.propagation,
+        clock: clock.clone(),
+    };
+    Arc::new(Dns01Solver::new(spec.id.clone(), provider, propagation, dns.zone.clone(), clock))
+}
+
+/// Where name servers listen.
+const DNS_PORT: u16 = 53;
 
 impl Listeners {
     fn obtain(

@@ -4,6 +4,9 @@
 
 mod alert;
 mod bench;
+mod dns;
+mod dns_exec;
+mod dns_web;
 mod herald;
 mod hook;
 mod manner;
@@ -11,3 +14,9 @@ mod probe;
 mod responder;
 mod self_check;
 mod webroot;
+
+#[path = "../support/bind.rs"]
+mod bind;
+#[path = "../support/ports.rs"]
+#[allow(dead_code)]
+mod ports;

@@ -62,12 +62,12 @@ async fn the_listener_lives_from_the_first_answer_to_the_last() {
         solver.present(task).await.unwrap();
         solver.confirm(task).await.unwrap();
     }
-    let first = solver.receipt(&first).unwrap();
+    let first = solver.receipt(&first).await.unwrap();
     assert_eq!(first.place, "challenges/token-1");
     solver.clean_up(&first).await.unwrap();
     solver.clean_up(&first).await.unwrap();
     assert_eq!(solver.addresses().await, [local(port)], "another answer still stands");
-    solver.clean_up(&solver.receipt(&second).unwrap()).await.unwrap();
+    solver.clean_up(&solver.receipt(&second).await.unwrap()).await.unwrap();
     assert!(solver.addresses().await.is_empty());
     assert_eq!(store.len(), 0);
 }
@@ -83,7 +83,7 @@ async fn a_running_daemon_answers_for_another_process() {
     let task = task("a.example", "token-1");
     renew.present(&task).await.unwrap();
     renew.confirm(&task).await.unwrap();
-    renew.clean_up(&renew.receipt(&task).unwrap()).await.unwrap();
+    renew.clean_up(&renew.receipt(&task).await.unwrap()).await.unwrap();
     assert_eq!(daemon.addresses().await, [local(port)], "a daemon goes on listening");
 }
 

@@ -76,7 +76,7 @@ async fn nginx_serves_what_was_written() {
     let failure = solver.confirm(&task("b.example", "token-1")).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "self-check-failed"));
     assert!(failure.words.contains("nginx") && failure.words.contains("404"), "{failure}");
-    let receipt = solver.receipt(&task_a).unwrap();
+    let receipt = solver.receipt(&task_a).await.unwrap();
     assert_eq!(receipt.place, site.challenges().join("token-1").to_str().unwrap());
     solver.clean_up(&receipt).await.unwrap();
     solver.clean_up(&receipt).await.unwrap();
@@ -114,7 +114,7 @@ async fn t02_planted_links_are_refused_by_name() {
             assert!(failure.words.contains(link.to_str().unwrap()), "{failure}");
         }
         std::fs::write(site.outside.join("token-1"), "theirs").unwrap();
-        assert!(solver.clean_up(&solver.receipt(&task).unwrap()).await.is_err());
+        assert!(solver.clean_up(&solver.receipt(&task).await.unwrap()).await.is_err());
         assert_eq!(std::fs::read_to_string(site.outside.join("token-1")).unwrap(), "theirs");
     }
 }
@@ -137,7 +137,7 @@ async fn t02_a_planted_token_is_replaced_and_never_written_through() {
         solver.present(&task).await.unwrap();
         assert!(token.symlink_metadata().unwrap().is_file(), "{row}");
         assert_eq!(std::fs::read_to_string(&token).unwrap(), task.key_authorization, "{row}");
-        solver.clean_up(&solver.receipt(&task).unwrap()).await.unwrap();
+        solver.clean_up(&solver.receipt(&task).await.unwrap()).await.unwrap();
         assert!(!token.exists(), "{row}");
         assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious", "{row}");
         assert_eq!(entries(&site.outside), 1, "{row}");
@@ -150,7 +150,7 @@ async fn a_directory_in_the_tokens_place_is_an_error_and_stays() {
     std::fs::create_dir_all(site.challenges().join("token-1/inside")).unwrap();
     let (solver, task) = (site.solver(), task("a.example", "token-1"));
     assert!(solver.present(&task).await.is_err());
-    assert!(solver.clean_up(&solver.receipt(&task).unwrap()).await.is_err());
+    assert!(solver.clean_up(&solver.receipt(&task).await.unwrap()).await.is_err());
     assert!(site.challenges().join("token-1/inside").exists());
 }
 
@@ -176,7 +176,7 @@ async fn t02_t20_a_race_never_leads_outside() {
         }
     });
     let (solver, task) = (site.solver(), task("a.example", "token-1"));
-    let receipt = solver.receipt(&task).unwrap();
+    let receipt = solver.receipt(&task).await.unwrap();
     let (mut written, mut refused) = (0, 0);
     let begun = Instant::now();
     while (written < EACH || refused < EACH) && begun.elapsed() < PATIENCE {
@@ -257,7 +257,7 @@ async fn an_answer_is_undone_where_it_was_set_up() {
     let site = Site::new();
     let task = task("a.example", "token-1");
     site.solver().present(&task).await.unwrap();
-    let receipt = site.solver().receipt(&task).unwrap();
+    let receipt = site.solver().receipt(&task).await.unwrap();
     let elsewhere = site.solver_for(&site.outside, SelfCheck::default()).unwrap();
     elsewhere.clean_up(&receipt).await.unwrap();
     assert_eq!(entries(&site.challenges()), 0);

@@ -179,7 +179,7 @@ pub const FAILURES: [Row; 62] = [
         "the_commonest_case_is_six_lines",
         "waits_are_the_programs_own",
     ], "")),
-    row("F34", "a secondary name server lags", Proof::None("there is no dns-01 yet")),
+    row("F34", "a secondary name server lags", By(&["f34_a_server_that_lags_is_named_and_the_cap_ends_the_wait"], "")),
     row("F35", "the self-check is blocked although the CA can see the answer", By(&[
         "f35_what_is_not_seen_from_here_is_told_to_the_ca_all_the_same",
     ], "")),
@@ -344,7 +344,11 @@ pub const THREATS: [Row; 20] = [
         "t09_no_remote_text_reaches_a_terminal_raw",
         "t09_remote_text_cannot_steer_a_terminal",
     ], "")),
-    row("T10", "DNS answers", Proof::None("no DNS is read by nolapse itself")),
+    row("T10", "DNS answers", By(&[
+        "t10_no_octets_make_it_panic",
+        "t10_an_answer_to_another_question_is_a_strangers",
+        "t10_a_name_that_points_at_itself_ends_the_reading",
+    ], "DNSSEC is left to the resolvers")),
     row("T11", "listeners abused", By(&[
         "t11_half_open_connections_do_not_keep_a_ca_out",
         "t11_a_slow_sender_is_cut_off",
@@ -353,7 +357,7 @@ pub const THREATS: [Row; 20] = [
         "t12_no_key_shows_in_output_records_status_metrics_or_a_childs_proc",
         "t12_contents_are_not_printed",
     ], "cores are not searched")),
-    row("T13", "DNS tokens with too many rights", Proof::None("there is no dns-01, so there is no such token")),
+    row("T13", "DNS tokens with too many rights", By(&["t13_a_key_for_one_name_is_enough_and_reaches_no_other"], "that a key reaches further than it must is not looked for")),
     row("T14", "a control interface", By(&[
         "a_socket_is_for_owner_and_group_and_survives_a_killed_owner",
     ], "there is none beside signals and files")),

@@ -83,8 +83,8 @@ impl Solver for Idle {
     fn kinds(&self) -> &[ChallengeKind] {
         &[ChallengeKind::Http01]
     }
-    fn receipt(&self, _: &ChallengeTask) -> Result<Receipt, Failure> {
-        Err(Failure::transient(Fault::Host, "solver-failed", "never asked"))
+    fn receipt<'a>(&'a self, _: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>> {
+        Box::pin(std::future::ready(Err(Failure::transient(Fault::Host, "solver-failed", "never asked"))))
     }
     fn present<'a>(&'a self, _: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
         Box::pin(async { Ok(()) })

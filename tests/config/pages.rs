@@ -98,6 +98,46 @@ issuer = "ca"
 "#
         .to_owned(),
     );
+    texts.push(
+        r#"
+[solver.updates]
+provider = "rfc2136"
+server = "ns1.example.com:5353"
+tsig-key-credential = "tsig"
+zone = "bücher.example"
+ttl = "30s"
+names = ["*.example.com", "bücher.example"]
+resolvers = ["192.0.2.53", "[2001:db8::53]:5353"]
+authoritative = ["192.0.2.1"]
+seen-by = ["192.0.2.9"]
+propagation = "0s"
+[solver.script]
+provider = "exec"
+run = ["/usr/local/bin/auth.sh"]
+cleanup = ["/usr/local/bin/cleanup.sh"]
+style = "certbot-manual"
+user = "acme"
+timeout = "30s"
+[solver.hook]
+type = "dns-01"
+provider = "webhook"
+url = "https://dns.example.com/hook"
+login = "u"
+password-env = "DNS_PASSWORD"
+[solver.other]
+provider = "webhook"
+url = "http://127.0.0.1:8053/"
+token-file = "/etc/nolapse/token"
+[solver.acme-dns]
+provider = "acme-dns"
+accounts = "/etc/acmedns/clientstorage.json"
+server = "https://auth.example.com"
+[certificate."*.example.com"]
+names = ["*.example.com", "example.com"]
+solver = ["updates", "script", "hook", "other", "acme-dns"]
+"#
+        .to_owned(),
+    );
     for text in texts {
         let first = read(&text);
         let page = effective(&first);

@@ -82,8 +82,11 @@ impl Bench {
             receipts: Vec::new(),
             sitting: Sitting::default(),
         };
-        let offers =
-            vec![Offer { solver: SolverId::parse("none").unwrap(), kinds: vec![ChallengeKind::Http01] }];
+        let offers = vec![Offer {
+            solver: SolverId::parse("none").unwrap(),
+            kinds: vec![ChallengeKind::Http01],
+            names: Vec::new(),
+        }];
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MOST {
             let action;
@@ -106,7 +109,7 @@ impl Bench {
                 }
                 Action::Reserve(tasks) => Ok(Observation::Reserved { tasks, receipts: Vec::new() }),
                 Action::Present(tasks) => Ok(Observation::Presented(tasks)),
-                Action::Confirm(tasks) => Ok(Observation::Confirmed(tasks)),
+                Action::Confirm(tasks) => Ok(Observation::Confirmed { tasks, unseen: Vec::new() }),
                 Action::Tell(tasks) => {
                     let mut told = Ok(Observation::Told);
                     for task in &tasks {
@@ -123,9 +126,11 @@ impl Bench {
                 Action::View => {
                     in_time(ca, stalls, longest, adapter.view(order)).await.map(Observation::Order)
                 }
-                Action::Authorizations => in_time(ca, stalls, longest, adapter.authorizations(order))
-                    .await
-                    .map(|views| Observation::Authorizations { views, offers: offers.clone() }),
+                Action::Authorizations => {
+                    in_time(ca, stalls, longest, adapter.authorizations(order)).await.map(|views| {
+                        Observation::Authorizations { views, offers: offers.clone(), misses: Vec::new() }
+                    })
+                }
                 Action::Finalize => {
                     let csr = self.key.csr(&attempt.names).unwrap();
                     in_time(ca, stalls, longest, adapter.finalize(order, &csr)).await.map(Observation::Order)

@@ -8,6 +8,7 @@
 #[path = "../support"]
 mod support {
     pub mod agent;
+    pub mod bind;
     pub mod changes;
     pub mod config;
     pub mod haproxy;
@@ -24,6 +25,7 @@ mod batch;
 mod canary;
 mod daemon;
 mod deploy;
+mod dns;
 mod issue;
 mod outputs;
 mod recipes;

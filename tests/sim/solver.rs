@@ -24,14 +24,14 @@ impl Solver for BoardSolver {
         &[ChallengeKind::Http01]
     }
 
-    fn receipt(&self, task: &ChallengeTask) -> Result<Receipt, Failure> {
-        Ok(Receipt {
+    fn receipt<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>> {
+        Box::pin(std::future::ready(Ok(Receipt {
             solver: self.id.clone(),
             kind: task.kind,
             name: task.name.clone(),
             token: task.token.clone(),
             place: format!("board/{}", task.token.as_str()),
-        })
+        })))
     }
 
     fn present<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {

@@ -32,6 +32,8 @@ pub struct Options {
     /// Otherwise whoever listens at [`Pebble::http_port`] does.
     pub own_http: bool,
     pub strict: bool,
+    /// Names are looked up at this DNS server on loopback.
+    pub dns_port: Option<u16>,
 }
 
 pub const EAB_KID: &str = "kid-1";
@@ -217,7 +219,7 @@ fn spawn_pebble(dir: &Path, ports: Ports, options: &Options) -> Child {
     command
         .arg("-config")
         .arg(dir.join("pebble.json"))
-        .args(["-dnsserver", &format!("127.0.0.1:{}", ports.dns)])
+        .args(["-dnsserver", &format!("127.0.0.1:{}", options.dns_port.unwrap_or(ports.dns))])
         .env("PEBBLE_VA_NOSLEEP", "1")
         .env("PEBBLE_WFE_NONCEREJECT", options.nonce_reject.to_string())
         .env("PEBBLE_AUTHZREUSE", options.authz_reuse.to_string())

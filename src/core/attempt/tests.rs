@@ -5,7 +5,8 @@
 mod model;
 
 use super::*;
-use crate::core::name::{SolverId, Token};
+use crate::core::name::Token;
+use crate::core::pattern::NamePattern;
 
 fn now() -> Timestamp {
     Timestamp::from_secs(1_700_000_000)
@@ -71,11 +72,11 @@ fn authorization(of: &str, status: AuthorizationStatus, challenges: Vec<Challeng
 }
 
 fn offers(kinds: &[ChallengeKind]) -> Vec<Offer> {
-    vec![Offer { solver: SolverId::parse("web").unwrap(), kinds: kinds.to_vec() }]
+    vec![Offer { solver: SolverId::parse("web").unwrap(), kinds: kinds.to_vec(), names: Vec::new() }]
 }
 
 fn seen(views: Vec<AuthorizationView>) -> Observation {
-    Observation::Authorizations { views, offers: offers(&[ChallengeKind::Http01]) }
+    Observation::Authorizations { views, offers: offers(&[ChallengeKind::Http01]), misses: Vec::new() }
 }
 
 /// `give-up no-challenge`, `wait 5 ms`, `reserve a.example http-01`.
@@ -173,6 +174,105 @@ fn an_attempt_is_picked_up_wherever_it_was_left() {
     ]);
 }
 
+/// `web` for http-01, `dns` for dns-01, in this order.
+fn two_offers() -> Vec<Offer> {
+    let offer = |solver: &str, kind| Offer {
+        solver: SolverId::parse(solver).unwrap(),
+        kinds: vec![kind],
+        names: Vec::new(),
+    };
+    vec![offer("web", ChallengeKind::Http01), offer("dns", ChallengeKind::Dns01)]
+}
+
+/// A solver that failed for a.example, so many minutes ago.
+fn miss(solver: &str, minutes: i64) -> Miss {
+    Miss {
+        name: name("a.example"),
+        solver: SolverId::parse(solver).unwrap(),
+        at: now() - Span::minutes(minutes),
+    }
+}
+
+fn two_ways(of: &str, misses: &[Miss]) -> Observation {
+    let kinds = [ChallengeKind::Http01, ChallengeKind::Dns01];
+    let open = |kind: &ChallengeKind| challenge(Some(*kind), ChallengeStatus::Pending);
+    let challenges = kinds.iter().map(open).collect();
+    Observation::Authorizations {
+        views: vec![authorization(of, AuthorizationStatus::Pending, challenges)],
+        offers: two_offers(),
+        misses: misses.to_vec(),
+    }
+}
+
+#[test]
+fn a_solver_that_failed_for_a_name_comes_last_for_that_name() {
+    let fresh = || attempt(Phase::Ordered);
+    table(vec![
+        ("none failed: the first", fresh(), two_ways("a.example", &[]), "reserve a.example http-01"),
+        (
+            "the first failed: the second",
+            fresh(),
+            two_ways("a.example", &[miss("web", 20)]),
+            "reserve a.example dns-01",
+        ),
+        (
+            "both failed: the one that failed longest ago",
+            fresh(),
+            two_ways("a.example", &[miss("dns", 20), miss("web", 40)]),
+            "reserve a.example http-01",
+        ),
+        (
+            "it failed for another name",
+            fresh(),
+            two_ways("b.example", &[miss("web", 20)]),
+            "reserve b.example http-01",
+        ),
+    ]);
+}
+
+#[test]
+fn a_solver_for_other_names_is_not_asked() {
+    let Observation::Authorizations { views, mut offers, misses } = two_ways("a.example", &[]) else {
+        unreachable!()
+    };
+    offers[0].names = vec![NamePattern::of(name("*.a.example")), NamePattern::of(name("b.example"))];
+    let seen = Observation::Authorizations { views, offers, misses };
+    let (_, action) = step(attempt(Phase::Ordered), seen, now());
+    assert_eq!(words(&action), "reserve a.example dns-01");
+}
+
+#[test]
+fn each_solver_has_one_turn_in_an_attempt_and_then_the_last_failure_counts() {
+    let started = attempt(Phase::Ordered);
+    let failure = Failure::transient(Fault::Host, "solver-slow", "slow");
+    let unsolved = |solver: &str| Observation::Unsolved {
+        name: name("a.example"),
+        solver: SolverId::parse(solver).unwrap(),
+        failure: failure.clone(),
+    };
+    let (once, action) = step(started, unsolved("web"), now());
+    assert_eq!(words(&action), "authorizations");
+    let (once, action) = step(once, two_ways("a.example", &[miss("web", 0)]), now());
+    assert_eq!(words(&action), "reserve a.example dns-01");
+    let (twice, _) = step(once, unsolved("dns"), now());
+    let (_, action) = step(twice, two_ways("a.example", &[miss("web", 0), miss("dns", 0)]), now());
+    assert!(words(&action).ends_with(" solver-slow"), "{action:?}");
+}
+
+#[test]
+fn f35_a_refusal_of_the_ca_comes_with_what_was_seen_from_here() {
+    let confirmed = Observation::Confirmed {
+        tasks: Vec::new(),
+        unseen: vec![(name("a.example"), "ns2 has nothing there".into())],
+    };
+    let (told, _) = step(attempt(Phase::Presented), confirmed, now());
+    let refused =
+        authorization("a.example", AuthorizationStatus::Invalid, vec![http(ChallengeStatus::Invalid)]);
+    let (_, action) = step(told, seen(vec![refused]), now());
+    let Action::GiveUp(failure) = action else { panic!("{action:?}") };
+    assert!(failure.words.ends_with("; from here: ns2 has nothing there"), "{failure}");
+}
+
 #[test]
 fn challenges_are_chosen_by_what_the_ca_offers_and_solvers_can() {
     use AuthorizationStatus::{Dead, Invalid, Pending, Valid};
@@ -182,6 +282,7 @@ fn challenges_are_chosen_by_what_the_ca_offers_and_solvers_can() {
     let offered = |of: &str, kinds: &[ChallengeKind], can: &[ChallengeKind]| Observation::Authorizations {
         views: vec![authorization(of, Pending, kinds.iter().map(|k| challenge(Some(*k), open)).collect())],
         offers: offers(can),
+        misses: Vec::new(),
     };
     let without_token = ChallengeView { token: None, ..http(open) };
     table(vec![

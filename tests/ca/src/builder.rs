@@ -41,6 +41,7 @@ pub struct CaBuilder {
     pub(crate) challenges: Vec<ChallengeKind>,
     pub(crate) decoy_challenge: bool,
     pub(crate) resolver: Resolver,
+    pub(crate) dns_server: Option<SocketAddr>,
     pub(crate) http_port: u16,
     pub(crate) trusting: bool,
     pub(crate) validation_delay: Duration,
@@ -82,6 +83,7 @@ impl Default for CaBuilder {
             challenges: vec![ChallengeKind::Http01],
             decoy_challenge: false,
             resolver: Resolver::default(),
+            dns_server: None,
             http_port: 80,
             trusting: false,
             validation_delay: Duration::ZERO,
@@ -226,6 +228,12 @@ impl CaBuilder {
     /// Makes one name lead to this address; goes before [`CaBuilder::resolve_all`].
     pub fn resolve(mut self, name: &str, address: impl Into<IpAddr>) -> Self {
         self.resolver.names.insert(name.to_ascii_lowercase(), address.into());
+        self
+    }
+
+    /// Where dns-01 looks for texts; it must know every name, or follow aliases by itself.
+    pub fn dns_server(mut self, server: SocketAddr) -> Self {
+        self.dns_server = Some(server);
         self
     }
 

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::authority::{Authority, Caller, State};
 use crate::authorization::AuthorizationStatus;
 use crate::dice::random_text;
+use crate::dns01;
 use crate::endpoint::Route;
 use crate::http01;
 use crate::identifier::Identifier;
@@ -23,6 +24,8 @@ use crate::reply::Reply;
 pub enum ChallengeKind {
     /// RFC 8555 §8.3.
     Http01,
+    /// RFC 8555 §8.4, at the server that `CaBuilder::dns_server` names.
+    Dns01,
 }
 
 #[derive(Debug, Clone)]
@@ -57,13 +60,16 @@ impl ChallengeKind {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Http01 => "http-01",
+            Self::Dns01 => "dns-01",
         }
     }
 
-    pub(crate) fn can_prove(self, _identifier: &Identifier, wildcard: bool) -> bool {
+    pub(crate) fn can_prove(self, identifier: &Identifier, wildcard: bool) -> bool {
         match self {
             // RFC 8738 §4 allows http-01 for addresses; wildcards need the DNS (RFC 8555 §8.3 has none).
             Self::Http01 => !wildcard,
+            // RFC 8738 §7: addresses are never proven by the DNS.
+            Self::Dns01 => matches!(identifier, Identifier::Dns(_)),
         }
     }
 }
@@ -160,6 +166,7 @@ impl Subject {
         }
         match self.kind {
             ChallengeKind::Http01 => http01::validate(ca, self).await,
+            ChallengeKind::Dns01 => dns01::validate(ca, self).await,
         }
     }
 }

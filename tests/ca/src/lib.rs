@@ -34,6 +34,7 @@ mod delivery;
 mod dice;
 mod directory;
 mod dispatch;
+mod dns01;
 mod effect;
 mod endpoint;
 mod fault;

@@ -97,7 +97,7 @@ impl Model {
                 Observation::Reserved { tasks: tasks.clone(), receipts: tasks.iter().map(receipt).collect() }
             }
             Action::Present(tasks) => Observation::Presented(tasks.clone()),
-            Action::Confirm(tasks) => Observation::Confirmed(tasks.clone()),
+            Action::Confirm(tasks) => Observation::Confirmed { tasks: tasks.clone(), unseen: Vec::new() },
             Action::Tell(tasks) => {
                 for task in tasks {
                     let n: usize = task.name.to_string()[1..2].parse().unwrap();

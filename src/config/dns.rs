@@ -1,0 +1,180 @@
+//! The keys of a solver that answers by DNS.
+
+use std::net::SocketAddr;
+
+use super::problem::Problems;
+use super::raw::Section;
+use super::table::{PROVIDER_WORDS, STYLE_WORDS};
+use super::value::{self, Url};
+use crate::core::dns_server::DnsServer;
+use crate::core::domain_name::DomainName;
+use crate::core::name::BadName;
+use crate::core::spec::{DnsProvider, DnsSpec, ExecStyle, SecretSource, SolverExec, SolverWebhook};
+use crate::core::time::Span;
+
+/// Longest time for one run of a program: a solver is not waited for longer.
+const TIMEOUT_MOST: Span = Span::minutes(2);
+const PROPAGATION_MOST: Span = Span::minutes(30);
+/// Most addresses in one list.
+const ADDRESSES_MAX: usize = 16;
+
+/// Keys of single providers; a key at the wrong one is a mistake that would do nothing.
+const OF_PROVIDER: &[(&str, &[&str])] = &[
+    ("server", &["rfc2136", "acme-dns"]),
+    ("tsig-key", &["rfc2136"]),
+    ("ttl", &["rfc2136"]),
+    ("run", &["exec"]),
+    ("cleanup", &["exec"]),
+    ("style", &["exec"]),
+    ("user", &["exec"]),
+    ("timeout", &["exec"]),
+    ("url", &["webhook"]),
+    ("token", &["webhook"]),
+    ("login", &["webhook"]),
+    ("password", &["webhook"]),
+    ("accounts", &["acme-dns"]),
+    ("zone", PROVIDER_WORDS),
+    ("resolvers", PROVIDER_WORDS),
+    ("authoritative", PROVIDER_WORDS),
+    ("seen-by", PROVIDER_WORDS),
+    ("propagation", PROVIDER_WORDS),
+];
+
+pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<DnsSpec> {
+    let word = section.choice("provider", PROVIDER_WORDS, problems)?;
+    refuse_keys(section, word, problems);
+    let provider = match word {
+        "rfc2136" => {
+            let server = optional(section, "server", problems, DnsServer::parse).ok()?;
+            DnsProvider::Rfc2136 { server, key: secret(section, "tsig-key", problems).ok()? }
+        }
+        "exec" => DnsProvider::Exec(exec(section, problems)?),
+        "webhook" => DnsProvider::Webhook(webhook(section, problems)?),
+        _ => DnsProvider::AcmeDns {
+            accounts: section.needed_text("accounts", problems)?.parse(
+                "bad-path",
+                value::file_path,
+                problems,
+            )?,
+            server: optional(section, "server", problems, url).ok()?,
+        },
+    };
+    let span = |key: &str, least: Span, most: Span, default: Span, problems: &mut Problems| {
+        section.span(key, least, most, problems).unwrap_or(default)
+    };
+    Some(DnsSpec {
+        provider,
+        resolvers: addresses(section, "resolvers", problems)?,
+        authoritative: addresses(section, "authoritative", problems)?,
+        seen_by: addresses(section, "seen-by", problems)?,
+        propagation: span("propagation", Span::ZERO, PROPAGATION_MOST, DnsSpec::PROPAGATION, problems),
+        ttl: span("ttl", Span::secs(1), Span::HOUR, DnsSpec::TTL, problems),
+        zone: optional(section, "zone", problems, zone).ok()?,
+    })
+}
+
+/// Says of each key that stands there for nothing where it belongs.
+pub(super) fn refuse_keys(section: &Section<'_>, provider: &str, problems: &mut Problems) {
+    for (stem, fits) in OF_PROVIDER.iter().filter(|(_, fits)| !fits.contains(&provider)) {
+        let names = section.kind.keys().filter(|key| key.name == *stem).flat_map(super::table::Key::names);
+        for found in names.filter_map(|name| section.find(&name)) {
+            let here = if provider == "provider" { "an HTTP solver" } else { provider };
+            let words = format!("`{stem}` means nothing to {here}");
+            let hint = format!("it belongs to provider = \"{}\"", fits.join("\" or \""));
+            problems.error_hint(&found.spot, "one-of", words, hint);
+        }
+    }
+}
+
+fn exec(section: &Section<'_>, problems: &mut Problems) -> Option<SolverExec> {
+    let Some(run) = section.find("run") else {
+        problems.error(&section.head, "missing-key", "a solver that runs a program needs `run`");
+        return None;
+    };
+    let program = section.argv("run", problems)?;
+    if program.is_empty() {
+        problems.error(&run.spot, "bad-program", "a program is needed here");
+        return None;
+    }
+    let cleanup = match section.find("cleanup") {
+        Some(_) => Some(section.argv("cleanup", problems)?).filter(|argv| !argv.is_empty()),
+        None => None,
+    };
+    let style = section.choice("style", STYLE_WORDS, problems);
+    Some(SolverExec {
+        run: program,
+        cleanup,
+        style: ExecStyle::ALL.into_iter().find(|known| Some(known.word()) == style).unwrap_or_default(),
+        user: optional(section, "user", problems, super::output::account_name).ok()?,
+        timeout: section.span("timeout", Span::secs(1), TIMEOUT_MOST, problems).unwrap_or(Span::MINUTE),
+    })
+}
+
+fn webhook(section: &Section<'_>, problems: &mut Problems) -> Option<SolverWebhook> {
+    let address = section.needed_text("url", problems)?.parse("bad-url", url, problems)?;
+    let token = secret(section, "token", problems).ok()?;
+    let login = match section.find("login") {
+        Some(_) => {
+            Some((section.text("login", problems)?.text.to_owned(), section.secret("password", problems)?))
+        }
+        None => None,
+    };
+    if let (Some(_), Some(_), Some(found)) = (&token, &login, section.find("login")) {
+        problems.error(&found.spot, "one-of", "`token` and `login` exclude each other");
+        return None;
+    }
+    Some(SolverWebhook { url: address, token, login })
+}
+
+/// Something was wrong, and was reported.
+struct Reported;
+
+/// What may be left out.
+fn optional<T>(
+    section: &Section<'_>,
+    key: &str,
+    problems: &mut Problems,
+    parse: impl FnOnce(&str) -> Result<T, BadName>,
+) -> Result<Option<T>, Reported> {
+    match section.find(key) {
+        Some(_) => section.parsed(key, "bad-value", parse, problems).map(Some).ok_or(Reported),
+        None => Ok(None),
+    }
+}
+
+fn secret(
+    section: &Section<'_>,
+    stem: &str,
+    problems: &mut Problems,
+) -> Result<Option<SecretSource>, Reported> {
+    let mut names = section.kind.keys().filter(|key| key.name == stem).flat_map(super::table::Key::names);
+    if names.any(|name| section.find(&name).is_some()) {
+        return section.secret(stem, problems).map(Some).ok_or(Reported);
+    }
+    Ok(None)
+}
+
+fn addresses(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Vec<SocketAddr>> {
+    let Some(found) = section.find(key) else { return Some(Vec::new()) };
+    let words = section.texts(key, problems)?;
+    if words.len() > ADDRESSES_MAX {
+        problems.error(&found.spot, "too-many", format!("`{key}` has at most {ADDRESSES_MAX} addresses"));
+        return None;
+    }
+    words.iter().map(|word| word.parse("bad-address", DnsServer::address, problems)).collect()
+}
+
+fn zone(text: &str) -> Result<DomainName, BadName> {
+    let zone = DomainName::parse(&super::domain::ascii(text)?)?;
+    if zone.is_root() { Err(BadName("the root is nobody's zone")) } else { Ok(zone) }
+}
+
+fn url(text: &str) -> Result<String, BadName> {
+    let url = Url::parse(text)?;
+    if url.https || url.is_loopback() {
+        return Ok(text.to_owned());
+    }
+    Err(BadName(
+        "who may change a zone may have any certificate for it: https is needed, or a host's own loopback",
+    ))
+}
