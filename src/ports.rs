@@ -18,7 +18,9 @@ use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderVi
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
 use crate::core::silence::Silence;
 use crate::core::spec::SecretSource;
+use crate::core::specimen::Find;
 use crate::core::time::{Interval, Span, Timestamp};
+use crate::core::watch::WatchSpec;
 
 /// What every port answers with; boxed by hand, so no macro crate is needed.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -311,6 +313,13 @@ impl Sighting {
     pub fn nothing(why: Silence, words: impl Into<String>) -> Self {
         Self { from: None, seen: Seen::Nothing { why, words: words.into() } }
     }
+}
+
+/// Reads certificates in files that somebody else keeps. Writes nothing, and no file can hold up
+/// more than the look at its own watch.
+pub trait Outside: Send + Sync {
+    /// What lies where the files and trees of a watch lead; within bounds of time and number.
+    fn read<'a>(&'a self, watch: &'a WatchSpec) -> Reply<'a, Vec<Find>>;
 }
 
 /// Takes events; logs and metrics are sinks. Never fails, never waits.

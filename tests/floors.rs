@@ -21,6 +21,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hook", ADAPTER),
     ("probe", ADAPTER),
     ("telemetry", ADAPTER),
+    ("watch", ADAPTER),
     ("agent", ADAPTER),
     ("cli", &["core", "codec", "config", "ports", "sys", "agent", "wire"]),
     (
@@ -37,6 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "hook",
             "probe",
             "telemetry",
+            "watch",
             "agent",
             "cli",
         ],

@@ -2,9 +2,11 @@
 //! opened, no clock is read, and no input, however hostile, makes it panic.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod beside;
 pub mod bundle;
 pub mod digest;
 pub mod form;
+pub mod glob;
 pub mod key;
 pub mod pem;
 pub mod pkcs12;

@@ -9,6 +9,7 @@
 
 mod agent;
 mod certificate;
+mod discover;
 mod domain;
 mod effective;
 mod file;
@@ -30,9 +31,11 @@ mod solver;
 mod syntax;
 pub mod table;
 mod value;
+mod watch;
 mod window;
 
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
+pub use discover::{NamesSource, Transparency};
 pub use effective::effective;
 pub use file::{Excerpt, Source};
 pub use problem::{Problem, Severity};

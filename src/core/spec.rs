@@ -12,8 +12,9 @@ use super::endpoint::Endpoint;
 use super::form::Form;
 use super::lineages::Lineages;
 use super::list::List;
-use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, WatchId};
 use super::time::Span;
+use super::watch::WatchSpec;
 
 /// One certificate as it should be. What many have in common they hold in common: an agent keeps
 /// ten thousand of these for as long as it runs.
@@ -333,6 +334,8 @@ pub struct Wanted {
     pub issuers: BTreeMap<IssuerId, IssuerSpec>,
     pub solvers: BTreeMap<SolverId, SolverSpec>,
     pub hooks: BTreeMap<HookId, HookSpec>,
+    /// What is looked at and never touched.
+    pub watches: BTreeMap<WatchId, WatchSpec>,
     /// Certificates whose entry can't be used, with the reason: kept, never renewed, reported.
     pub broken: BTreeMap<LineageId, String>,
 }
