@@ -43,6 +43,8 @@ pub enum Verb {
     TestHook(TestHook),
     /// Say how things stand (exit 0 fine, 1 warning, 2 critical, 3 unknown)
     Status(Status),
+    /// Look now at what is watched and not managed (exits as status does)
+    Watch(Watch),
     /// Show every question and answer behind one certificate's next step
     Explain(Explain),
     /// Leave a certificate alone until a date
@@ -200,6 +202,16 @@ pub struct Status {
     /// List every certificate, the healthy ones too
     #[arg(long)]
     pub all: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Tables of [watch.NAME]; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,

@@ -31,6 +31,8 @@ mod skew;
 mod status;
 mod test_hook;
 mod unit;
+mod watch;
+pub mod watched;
 
 use std::process::ExitCode;
 
@@ -119,6 +121,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Unpin(unpin) => rollback::unpin(places, unpin),
         Verb::TestHook(test) => test_hook::run(places, test),
         Verb::Status(status) => status::run(places, status),
+        Verb::Watch(watch) => watch::run(places, watch),
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Forget(forget) => forget::run(places, forget),

@@ -134,6 +134,7 @@ async fn publish(wired: Arc<Wired>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
         publish::write_anew(&wired).await;
+        publish::publish_watched(&wired).await;
         wired.agent.clock.sleep(publish::STATUS_EVERY).await;
     }
 }

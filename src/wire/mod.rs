@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::agent::{Agent, Parts, Scene, store_failure};
+use crate::agent::{Agent, Lookout, Parts, Scene, store_failure};
 use crate::config::{self, AgentSettings, MetricsListen};
 use crate::core::census::Census;
 use crate::core::failure::{Failure, Fault};
@@ -131,6 +131,7 @@ impl Wired {
         let telemetry = Arc::new(Telemetry::new(env!("CARGO_PKG_VERSION"), &now));
         let listeners = Listeners::default();
         let scene = scene::build(loaded, &store, &clock, role, &listeners).await?;
+        let lookout = Arc::new(lookout(&clock));
         let parts = Parts {
             store: store.clone(),
             probe: Arc::new(TlsProbe::new(clock.clone(), Vec::new())),
@@ -143,6 +144,7 @@ impl Wired {
             agent: Arc::new(
                 Agent::new(parts, scene)
                     .trusted_with(Arc::new(scene::secret))
+                    .watching_by(lookout)
                     .remembering(store.seen_files(), role != Role::Reader),
             ),
             telemetry,
@@ -194,6 +196,13 @@ impl Wired {
             tracing::warn!(%error, "the metrics file was not written");
         }
     }
+}
+
+/// Eyes for what is watched.
+pub fn lookout(clock: &Clock) -> Lookout {
+    let probe = Arc::new(TlsProbe::new(clock.clone(), Vec::new()));
+    let files = Arc::new(crate::watch::Files::new(Disk::real(), clock.clone()));
+    Lookout::new(probe, files, clock.clone())
 }
 
 fn start_log(loaded: &Loaded, role: Role, now: &crate::telemetry::Now) -> Result<(), Failure> {
