@@ -12,6 +12,7 @@ use crate::config::AgentSettings;
 use crate::core::failure::Failure;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
+use crate::core::watched::Watched;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::spool::{Part, Spool};
@@ -26,6 +27,8 @@ const STATUS_MAX: usize = 64 << 20;
 
 /// Under the run directory; readable by everybody.
 pub const WATCHED_FILE: &str = "watched.json";
+/// Least time between two writes of it.
+pub const WATCHED_EVERY: Span = Span::secs(5);
 /// Mode of files for everybody.
 const STATUS_MODE: u32 = 0o644;
 /// Age up to which what is watched is taken from the public file. An agent writes it every few
@@ -123,14 +126,13 @@ pub fn write_watched(run_dir: &Path, report: &WatchReport) {
 }
 
 /// As [`write_watched`], of what a running agent found last.
-pub async fn publish_watched(wired: &Wired) {
+pub async fn publish_watched(wired: &Wired, watched: &[Watched]) {
     let run_dir = wired.settings.run_dir.clone();
-    let watched = wired.agent.watched();
     // What was watched once is not left standing.
     if watched.is_empty() && !run_dir.join(WATCHED_FILE).exists() {
         return;
     }
-    let report = WatchReport::new(wired.agent.clock.now(), &watched);
+    let report = WatchReport::new(wired.agent.clock.now(), watched);
     let written = tokio::task::spawn_blocking(move || write_watched(&run_dir, &report)).await;
     if let Err(error) = written {
         tracing::debug!(%error, "the public file of what is watched was not written");

@@ -35,6 +35,8 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
         tasks.spawn(listen(places.clone(), loaded, wired.clone(), sender)?);
         let dirty = Arc::new(Notify::new());
         tasks.spawn(publish(wired.clone(), dirty.clone()));
+        let moved = Arc::new(Notify::new());
+        tasks.spawn(publish_watched(wired.clone(), moved.clone()));
         let ready = AtomicBool::new(false);
         let telemetry = wired.telemetry.clone();
         let mut counted = None;
@@ -49,6 +51,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
                 if counted != Some(pass.census.at) {
                     counted = Some(pass.census.at);
                     dirty.notify_one();
+                    moved.notify_one();
                 }
             })
             .await;
@@ -134,7 +137,20 @@ async fn publish(wired: Arc<Wired>, dirty: Arc<Notify>) {
     loop {
         dirty.notified().await;
         publish::write_anew(&wired).await;
-        publish::publish_watched(&wired).await;
         wired.agent.clock.sleep(publish::STATUS_EVERY).await;
+    }
+}
+
+/// As [`publish`], of what is watched: little, and looked for soon after the start.
+async fn publish_watched(wired: Arc<Wired>, moved: Arc<Notify>) {
+    let mut told = Arc::default();
+    loop {
+        moved.notified().await;
+        let found = wired.agent.watched();
+        if !Arc::ptr_eq(&found, &told) {
+            publish::publish_watched(&wired, &found).await;
+            told = found;
+            wired.agent.clock.sleep(publish::WATCHED_EVERY).await;
+        }
     }
 }
