@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::core::chain::Member;
+use crate::core::discovery::Sightings;
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
@@ -20,6 +21,7 @@ use crate::core::silence::Silence;
 use crate::core::spec::SecretSource;
 use crate::core::specimen::Find;
 use crate::core::time::{Interval, Span, Timestamp};
+use crate::core::usage::Listening;
 use crate::core::watch::WatchSpec;
 
 /// What every port answers with; boxed by hand, so no macro crate is needed.
@@ -320,6 +322,19 @@ impl Sighting {
 pub trait Outside: Send + Sync {
     /// What lies where the files and trees of a watch lead; within bounds of time and number.
     fn read<'a>(&'a self, watch: &'a WatchSpec) -> Reply<'a, Vec<Find>>;
+}
+
+/// Looks around a host: what lies where servers and tools keep certificates, and who listens.
+pub trait Scout: Send + Sync {
+    fn scout(&self) -> Reply<'_, Scouted>;
+}
+
+/// What a look around came to, before any port was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Scouted {
+    /// Files, and what servers' configurations say; nothing served yet.
+    pub sightings: Sightings,
+    pub listening: Vec<Listening>,
 }
 
 /// Takes events; logs and metrics are sinks. Never fails, never waits.

@@ -8,6 +8,7 @@ mod claim;
 mod clean_up;
 mod count;
 mod daemon;
+mod discover;
 mod gather;
 mod hands;
 mod install;
@@ -46,6 +47,7 @@ use crate::sys::keys::Keys;
 
 pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
+pub use discover::discover;
 pub use gather::World;
 pub use lookout::Lookout;
 pub use once::{Readiness, Summary};

@@ -6,6 +6,8 @@ pub mod args;
 mod certbot;
 mod check;
 mod deploy;
+mod discover;
+mod draft;
 mod entry;
 mod explain;
 mod finding;
@@ -122,6 +124,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::TestHook(test) => test_hook::run(places, test),
         Verb::Status(status) => status::run(places, status),
         Verb::Watch(watch) => watch::run(places, watch),
+        Verb::Discover(discover) => discover::run(places, discover),
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Forget(forget) => forget::run(places, forget),

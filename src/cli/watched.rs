@@ -7,7 +7,7 @@ use crate::cli::print;
 use crate::cli::report::Severity;
 use crate::core::gravity::Gravity;
 use crate::core::time::{Span, Timestamp};
-use crate::core::watched::Watched;
+use crate::core::watched::{self as core_watched, Watched};
 
 pub const VERSION: u32 = 1;
 
@@ -58,6 +58,17 @@ impl WatchReport {
     }
 }
 
+impl Blemish {
+    pub fn of(blemish: &core_watched::Blemish) -> Self {
+        Self {
+            code: blemish.code.to_owned(),
+            gravity: blemish.gravity,
+            words: blemish.words.clone(),
+            advice: blemish.advice.clone(),
+        }
+    }
+}
+
 impl Line {
     fn of(watched: &Watched, now: Timestamp) -> Self {
         Self {
@@ -75,16 +86,7 @@ impl Line {
             headroom_seconds: watched.headroom(now).map(Span::whole_secs),
             percent_left: watched.percent_left(now),
             seen_at: watched.seen_at,
-            blemishes: watched
-                .blemishes
-                .iter()
-                .map(|blemish| Blemish {
-                    code: blemish.code.to_owned(),
-                    gravity: blemish.gravity,
-                    words: blemish.words.clone(),
-                    advice: blemish.advice.clone(),
-                })
-                .collect(),
+            blemishes: watched.blemishes.iter().map(Blemish::of).collect(),
         }
     }
 

@@ -129,7 +129,7 @@ pub fn of_servers(held: Vec<(PathBuf, Result<Specimen, Unread>)>) -> Vec<Find> {
     finds
 }
 
-fn matches(disk: &Disk, pattern: &str, budget: &mut usize) -> Result<Vec<PathBuf>, Unread> {
+pub fn matches(disk: &Disk, pattern: &str, budget: &mut usize) -> Result<Vec<PathBuf>, Unread> {
     let mut bases = vec![PathBuf::from("/")];
     let mut closed = None;
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
@@ -160,7 +160,7 @@ fn matches(disk: &Disk, pattern: &str, budget: &mut usize) -> Result<Vec<PathBuf
     Ok(bases)
 }
 
-fn walk(
+pub fn walk(
     disk: &Disk,
     dir: &Path,
     depth: usize,

@@ -3,6 +3,9 @@
 
 mod expand;
 mod read;
+mod scout;
+mod sockets;
+pub mod transparency;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,6 +20,8 @@ use crate::core::watch::WatchSpec;
 use crate::ports::{Outside, Reply};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
+
+pub use self::scout::HostScout;
 
 use self::read::Known;
 
