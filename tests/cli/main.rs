@@ -6,6 +6,7 @@ mod bad_host;
 mod bad_text;
 mod check;
 mod desk;
+mod discover;
 mod hooks;
 mod init;
 mod pages;
