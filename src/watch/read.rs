@@ -71,7 +71,8 @@ fn specimen(disk: &Disk, path: &Path, keys: &[PathBuf], named: bool) -> Result<S
     let refs: Vec<&[u8]> = chain.iter().map(Vec::as_slice).collect();
     let leaf = x509::leaf(refs[0]).map_err(|error| none(error.to_string()))?;
     let members = x509::members(&refs).map_err(|error| none(error.to_string()))?;
-    let authority = x509::is_ca(refs[0]).unwrap_or(false);
+    // A self-made server certificate of openssl's says that it is a CA as well; CAs have no names.
+    let authority = leaf.names.is_empty() && x509::is_ca(refs[0]).unwrap_or(false);
     let fits = |text: &[u8]| -> Result<bool, String> {
         let key = pem::private_key(text).map_err(|error| error.to_string())?;
         let half = key::public_half(&key).map_err(|error| error.to_string())?;

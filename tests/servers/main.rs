@@ -24,6 +24,7 @@ mod batch;
 mod canary;
 mod daemon;
 mod deploy;
+mod discover;
 mod issue;
 mod outputs;
 mod recipes;
