@@ -11,6 +11,7 @@ mod draft;
 mod entry;
 mod explain;
 mod finding;
+mod forecast;
 mod forget;
 mod generate;
 mod held;
@@ -19,6 +20,7 @@ mod init;
 mod mount;
 mod once;
 mod owner;
+mod page;
 mod pause;
 pub mod print;
 pub mod publish;
@@ -126,6 +128,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Watch(watch) => watch::run(places, watch),
         Verb::Discover(discover) => discover::run(places, discover),
         Verb::Explain(explain) => explain::run(places, explain),
+        Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Forget(forget) => forget::run(places, forget),
         Verb::Init(init) => init::run(places, init),
