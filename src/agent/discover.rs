@@ -57,7 +57,7 @@ pub async fn discover(scout: &dyn Scout, probe: Arc<dyn Probe>) -> Sightings {
                 for sighting in seen {
                     if let Glimpse::Seen(specimen) = glimpse(sighting) {
                         let (endpoint, process) = (endpoint.clone(), process.clone());
-                        sightings.served.push(Serving { endpoint, process, specimen });
+                        sightings.served.push(Serving { endpoint, process, specimen: *specimen });
                     }
                 }
             }

@@ -225,7 +225,7 @@ impl Lookout {
         let now = self.clock.now();
         let glimpses: Vec<_> = seen.into_iter().map(glimpse).collect();
         let served = glimpses.iter().find_map(|glimpse| match glimpse {
-            Glimpse::Seen(specimen) => Some(specimen.clone()),
+            Glimpse::Seen(specimen) => Some((**specimen).clone()),
             Glimpse::Nothing { .. } => None,
         });
         let known = post.sights.remove(&endpoint);
@@ -315,7 +315,7 @@ fn news(found: &[Watched], before: &[Watched]) -> bool {
 /// What a handshake saw, as facts.
 pub(super) fn glimpse(sighting: Sighting) -> Glimpse {
     match sighting.seen {
-        Seen::Served(served) => Glimpse::Seen(Specimen {
+        Seen::Served(served) => Glimpse::Seen(Box::new(Specimen {
             leaf: served.leaf,
             chain: served.sent,
             authority: false,
@@ -323,7 +323,7 @@ pub(super) fn glimpse(sighting: Sighting) -> Glimpse {
             distrust: served
                 .distrust
                 .map(|distrust| Doubt { unrooted: distrust.unrooted, words: distrust.words }),
-        }),
+        })),
         Seen::Nothing { why, words } => Glimpse::Nothing { why, words },
     }
 }

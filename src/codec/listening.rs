@@ -1,4 +1,4 @@
-//! The kernel's table of TCP sockets, `/proc/net/tcp` and `tcp6` (proc_net_tcp(5)).
+//! The kernel's table of TCP sockets, `/proc/net/tcp` and `tcp6` (`proc_net_tcp(5)`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

@@ -49,7 +49,9 @@ fn inside(value: &Value, names: bool, depth: usize, found: &mut BTreeSet<Subject
     match value {
         Value::String(text) if names => lines(text, found),
         Value::Array(values) if depth > 0 => {
-            values.iter().for_each(|value| inside(value, names, depth - 1, found));
+            for value in values {
+                inside(value, names, depth - 1, found);
+            }
         }
         Value::Object(map) if depth > 0 => {
             for (key, value) in map {

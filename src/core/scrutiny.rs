@@ -24,7 +24,7 @@ pub struct Scrutiny<'a> {
 /// What one handshake came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Glimpse {
-    Seen(Specimen),
+    Seen(Box<Specimen>),
     Nothing {
         why: Silence,
         /// Safe to print.
@@ -61,8 +61,8 @@ impl<'a> Scrutiny<'a> {
     /// Everything that is wrong with a certificate in a file, the gravest first.
     pub fn file(&self, specimen: &Specimen) -> Vec<Blemish> {
         let mut found = self.dates(specimen, None);
-        self.key(specimen, &mut found);
-        self.weakness(specimen, &mut found);
+        key(specimen, &mut found);
+        weakness(specimen, &mut found);
         let missing: Vec<_> = self.names.iter().filter(|name| !specimen.leaf.covers(name)).collect();
         if let Some(name) = missing.first() {
             let more = if missing.len() > 1 {
@@ -78,18 +78,18 @@ impl<'a> Scrutiny<'a> {
             ));
         }
         let view = View { now: self.now, asked: None, as_installed: false, unrooted: false };
-        self.chain(specimen, &view, &mut found);
+        chain(specimen, &view, &mut found);
         sorted(found)
     }
 
     /// The same of a certificate that an endpoint serves.
     pub fn served(&self, endpoint: &Endpoint, specimen: &Specimen) -> Vec<Blemish> {
         let mut found = self.dates(specimen, Some(endpoint));
-        self.weakness(specimen, &mut found);
+        weakness(specimen, &mut found);
         let asked = endpoint.asked();
         let unrooted = specimen.distrust.as_ref().is_some_and(|doubt| doubt.unrooted);
         let view = View { now: self.now, asked: asked.as_ref(), as_installed: false, unrooted };
-        self.chain(specimen, &view, &mut found);
+        chain(specimen, &view, &mut found);
         // Dates, names and a missing link have blemishes of their own.
         if let Some(doubt) = &specimen.distrust
             && found.is_empty()
@@ -147,58 +147,6 @@ impl<'a> Scrutiny<'a> {
             () => None,
         }
     }
-
-    fn key(&self, specimen: &Specimen, found: &mut Vec<Blemish>) {
-        match &specimen.key {
-            KeyFact::Other { place } => found.push(blemish(
-                "key-mismatch",
-                Gravity::Ticket,
-                format!("the key in {place} belongs to another certificate"),
-                "put the key and the certificate that belong together there, before a server is restarted",
-            )),
-            KeyFact::Unread { place, why, named: true } => found.push(blemish(
-                "key-unreadable",
-                Gravity::Notice,
-                format!("the key {place} can't be compared: {why}"),
-                "let the agent's user read it, or leave `key` out of the watch",
-            )),
-            KeyFact::Unread { .. } | KeyFact::Unknown | KeyFact::Fits => {}
-        }
-    }
-
-    fn weakness(&self, specimen: &Specimen, found: &mut Vec<Blemish>) {
-        for (at, member) in specimen.chain.iter().enumerate() {
-            if let Some(weakness) = member.weakness {
-                let whose = if at == 0 {
-                    "it".to_owned()
-                } else {
-                    format!("{} in its chain", short(&member.subject))
-                };
-                found.push(blemish(
-                    weakness.code(),
-                    Gravity::Ticket,
-                    format!("{whose} has {weakness}"),
-                    "replace it by one with a key and a signature of today",
-                ));
-            }
-        }
-    }
-
-    /// What else is wrong with the chain; dates of its members are judged by the watch's own bounds.
-    fn chain(&self, specimen: &Specimen, view: &View<'_>, found: &mut Vec<Blemish>) {
-        let dated = found.iter().any(|known| known.code.starts_with("chain-"));
-        for flaw in flaws(&specimen.leaf, &specimen.chain, view) {
-            let gravity = match flaw.kind {
-                FlawKind::ChainExpired | FlawKind::ChainEndsSoon if dated => continue,
-                FlawKind::NameNotCovered | FlawKind::ChainExpired => Gravity::Page,
-                FlawKind::ChainIncomplete => Gravity::Ticket,
-                FlawKind::ChainEndsSoon | FlawKind::ChainDisordered | FlawKind::ChainExcess => {
-                    Gravity::Notice
-                }
-            };
-            found.push(blemish(flaw.kind.code(), gravity, flaw.words, flaw.kind.step()));
-        }
-    }
 }
 
 /// One place of a watch's files, judged.
@@ -229,7 +177,7 @@ pub fn judge_endpoint(
         Glimpse::Seen(specimen) => {
             let mut blemishes = scrutiny.served(endpoint, specimen);
             blemishes.extend(beside_disk(endpoint, specimen, files));
-            (Some(specimen), sorted(blemishes))
+            (Some(&**specimen), sorted(blemishes))
         }
         Glimpse::Nothing { why, words } => {
             let Diagnosis { code, step } = Diagnosis::of_silence(endpoint, *why);
@@ -249,6 +197,53 @@ pub fn not_looked(spec: &WatchSpec, endpoint: &Endpoint, now: Timestamp) -> Watc
     let advice = "ask nolapse watch, which looks now, or start the agent";
     let blemishes = vec![blemish("watch-not-looked", Gravity::Notice, words, advice)];
     shown(&spec.id, &endpoint.to_string(), now, None, blemishes)
+}
+
+fn key(specimen: &Specimen, found: &mut Vec<Blemish>) {
+    match &specimen.key {
+        KeyFact::Other { place } => found.push(blemish(
+            "key-mismatch",
+            Gravity::Ticket,
+            format!("the key in {place} belongs to another certificate"),
+            "put the key and the certificate that belong together there, before a server is restarted",
+        )),
+        KeyFact::Unread { place, why, named: true } => found.push(blemish(
+            "key-unreadable",
+            Gravity::Notice,
+            format!("the key {place} can't be compared: {why}"),
+            "let the agent's user read it, or leave `key` out of the watch",
+        )),
+        KeyFact::Unread { .. } | KeyFact::Unknown | KeyFact::Fits => {}
+    }
+}
+
+fn weakness(specimen: &Specimen, found: &mut Vec<Blemish>) {
+    for (at, member) in specimen.chain.iter().enumerate() {
+        if let Some(weakness) = member.weakness {
+            let whose =
+                if at == 0 { "it".to_owned() } else { format!("{} in its chain", short(&member.subject)) };
+            found.push(blemish(
+                weakness.code(),
+                Gravity::Ticket,
+                format!("{whose} has {weakness}"),
+                "replace it by one with a key and a signature of today",
+            ));
+        }
+    }
+}
+
+/// What else is wrong with the chain; dates of its members are judged by the watch's own bounds.
+fn chain(specimen: &Specimen, view: &View<'_>, found: &mut Vec<Blemish>) {
+    let dated = found.iter().any(|known| known.code.starts_with("chain-"));
+    for flaw in flaws(&specimen.leaf, &specimen.chain, view) {
+        let gravity = match flaw.kind {
+            FlawKind::ChainExpired | FlawKind::ChainEndsSoon if dated => continue,
+            FlawKind::NameNotCovered | FlawKind::ChainExpired => Gravity::Page,
+            FlawKind::ChainIncomplete => Gravity::Ticket,
+            FlawKind::ChainEndsSoon | FlawKind::ChainDisordered | FlawKind::ChainExcess => Gravity::Notice,
+        };
+        found.push(blemish(flaw.kind.code(), gravity, flaw.words, flaw.kind.step()));
+    }
 }
 
 /// Whether a port shows what lies on disk, where the watch leads to both.
@@ -419,7 +414,7 @@ mod tests {
             specimen.chain[1] = member("R", NOW - Span::days(9000), NOW - Span::DAY, Some(1));
             specimen
         };
-        let table: Vec<(&str, Specimen, Vec<(&str, Gravity)>)> = vec![
+        let table = [
             ("two months left", with_left(60), vec![]),
             ("less than a fifth of its life left", with_left(17), vec![("ends-soon", Ticket)]),
             ("six days left", with_left(6), vec![("ends-soon", Page)]),
@@ -492,7 +487,7 @@ mod tests {
     #[test]
     fn what_is_wrong_with_an_endpoint_reads_like_a_list_of_complaints() {
         use Gravity::{Notice, Page, Ticket};
-        let seen = |specimen| Glimpse::Seen(specimen);
+        let seen = |specimen| Glimpse::Seen(Box::new(specimen));
         let untrusted = Specimen {
             distrust: Some(Doubt { unrooted: false, words: "unknown issuer".into() }),
             ..with_left(60)
@@ -547,7 +542,7 @@ mod tests {
             ("older on disk", on_disk(40, 2), vec![("served-not-on-disk", Gravity::Notice)]),
             ("nothing readable on disk", vec![Find::unread("/x", Obstacle::Closed, "no")], vec![]),
         ] {
-            let watched = look(at, &Glimpse::Seen(with_left(60)), 0, None, &files);
+            let watched = look(at, &Glimpse::Seen(Box::new(with_left(60))), 0, None, &files);
             assert_eq!(codes(&watched.blemishes), expected, "{situation}");
         }
     }

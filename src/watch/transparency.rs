@@ -30,10 +30,10 @@ pub async fn by_program(
     let mut stdin = domains.join("\n").into_bytes();
     stdin.push(b'\n');
     let program = Program { argv: argv.to_vec(), env: Vec::new(), stdin, timeout, user: None };
-    let finished = program.run(clock).await.map_err(|error| failed(error.to_string()))?;
+    let finished = program.run(clock).await.map_err(|error| failed(&error.to_string()))?;
     let said = String::from_utf8_lossy(&finished.output);
     if !finished.exit.success() {
-        return Err(failed(format!("{}: {}", finished.exit, plain(said.trim(), SHOWN))));
+        return Err(failed(&format!("{}: {}", finished.exit, plain(said.trim(), SHOWN))));
     }
     Ok(transparency::names(&said))
 }
@@ -54,9 +54,9 @@ pub async fn by_url(
         .map_err(|error| Failure::broken("ct-client", error.to_string()))?;
     let mut names = BTreeSet::new();
     for domain in domains {
-        let url: Url = url(domain).parse().map_err(|_| failed("its URL can't be read".into()))?;
+        let url: Url = url(domain).parse().map_err(|_| failed("its URL can't be read"))?;
         let answer = clock.timeout(timeout, body(&client, url)).await;
-        let text = answer.ok_or_else(|| failed(format!("no answer within {timeout}")))??;
+        let text = answer.ok_or_else(|| failed(&format!("no answer within {timeout}")))??;
         names.extend(transparency::names(&text));
         if names.len() >= transparency::NAMES_MAX {
             break;
@@ -66,23 +66,23 @@ pub async fn by_url(
 }
 
 async fn body(client: &Client, url: Url) -> Result<String, Failure> {
-    let unanswered = |error: reqwest::Error| failed(error.without_url().to_string());
+    let unanswered = |error: reqwest::Error| failed(&error.without_url().to_string());
     let mut response = client.get(url).send().await.map_err(unanswered)?;
     if !response.status().is_success() {
-        return Err(failed(format!("it answered with status {}", response.status().as_u16())));
+        return Err(failed(&format!("it answered with status {}", response.status().as_u16())));
     }
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
         if bytes.len() + chunk.len() > BODY_MAX {
-            return Err(failed(format!("its answer is larger than {} MiB", BODY_MAX >> 20)));
+            return Err(failed(&format!("its answer is larger than {} MiB", BODY_MAX >> 20)));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn failed(why: String) -> Failure {
-    let words = format!("the source of Certificate Transparency gave no names: {}", plain(&why, SHOWN));
+fn failed(why: &str) -> Failure {
+    let words = format!("the source of Certificate Transparency gave no names: {}", plain(why, SHOWN));
     Failure::transient(Fault::Network, "ct-failed", words)
 }
 

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::support::agent::Site;
-use crate::support::config::Config;
 use crate::support::nginx::Nginx;
 use crate::support::{ports, served};
 
@@ -65,10 +64,7 @@ fn a_running_nginx_is_tied_to_its_files_and_watched_from_the_draft() {
     )
     .is_some()));
     site.put("host/etc/nginx/nginx.conf", &format!("http {{ {} }}", block("")));
-    site.write(
-        &Config::at(&site.root().parent().unwrap().to_owned())
-            .text("[watch.none]\nfiles = [\"/nowhere.pem\"]\n"),
-    );
+    site.write(&site.config().text("[watch.none]\nfiles = [\"/nowhere.pem\"]\n"));
 
     let (root, port) = (site.text("host"), nginx.https.to_string());
     let report = json(&site, &["discover", "--root", &root, "--port", &port, "--json"]);
@@ -99,7 +95,7 @@ fn a_running_nginx_is_tied_to_its_files_and_watched_from_the_draft() {
 #[test]
 fn debians_own_configurations_are_read() {
     let site = Site::new();
-    site.write(&Config::at(&site.root().parent().unwrap().to_owned()));
+    site.write(&site.config());
     // No sockets: this host's belong to others.
     let report = json(&site, &["discover", "--root", "/", "--all", "--json"]);
     let certificates = report["certificates"].as_array().unwrap();
