@@ -47,7 +47,7 @@ pub(super) fn resolve(id: WatchId, section: &Section<'_>, problems: &mut Problem
         return None;
     }
     if let (Some(_), Some(found)) = (&key, section.find("key"))
-        && (files.len() != 1 || is_pattern(&files[0]) || !trees.is_empty())
+        && (files.len() != 1 || is_pattern(&files[0]))
     {
         problems.error_hint(
             &found.spot,
