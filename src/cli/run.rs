@@ -1,5 +1,6 @@
 //! `nolapse run`: the daemon.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,6 +10,8 @@ use tokio::sync::{Notify, mpsc};
 use crate::agent::Signal;
 use crate::cli::{Exit, Stop, page, publish};
 use crate::core::failure::{Failure, Fault};
+use crate::core::gravity::Gravity;
+use crate::core::watched::Watched;
 use crate::wire::Places;
 use crate::wire::{self, Loaded, Role, Wired};
 
@@ -149,9 +152,30 @@ async fn publish_watched(wired: Arc<Wired>, moved: Arc<Notify>) {
         moved.notified().await;
         let found = wired.agent.watched();
         if !Arc::ptr_eq(&found, &told) {
+            log_what_is_new(&found, &told);
             publish::publish_watched(&wired, &found).await;
             told = found;
             wired.agent.clock.sleep(publish::WATCHED_EVERY).await;
+        }
+    }
+}
+
+/// A line for each place where somebody should act, when that is new, and when it is over.
+fn log_what_is_new(found: &[Watched], told: &[Watched]) {
+    let code = |watched: &Watched| {
+        watched.blemishes.first().filter(|worst| worst.gravity >= Gravity::Ticket).map(|worst| worst.code)
+    };
+    let before: BTreeMap<_, _> = told.iter().map(|each| ((&each.watch, &each.place), code(each))).collect();
+    for each in found {
+        let was = before.get(&(&each.watch, &each.place)).copied().flatten();
+        match (code(each), each.blemishes.first()) {
+            (Some(code), Some(worst)) if was != Some(code) => {
+                tracing::warn!(watch = %each.watch, place = each.place, code, gravity = %worst.gravity, words = worst.words, "a watched certificate needs a look");
+            }
+            (None, _) if was.is_some() => {
+                tracing::info!(watch = %each.watch, place = each.place, "a watched certificate is well again");
+            }
+            _ => {}
         }
     }
 }
