@@ -11,6 +11,7 @@ mod daemon;
 mod discover;
 mod gather;
 mod hands;
+mod herald;
 mod install;
 mod look;
 mod lookout;
@@ -29,6 +30,7 @@ mod skew;
 mod survey;
 mod tick;
 mod trial;
+mod woes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,6 +51,7 @@ pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
 pub use discover::discover;
 pub use gather::World;
+pub use herald::{Herald, Rhythm, Ways, change_acks, read_acks, read_ledger};
 pub use lookout::Lookout;
 pub use once::{Readiness, Summary};
 pub use recall::{Held, View};
@@ -56,6 +59,7 @@ pub use seen::Belief;
 pub use survey::Survey;
 pub use tick::Outcome;
 pub use trial::Trial;
+pub use woes::Woes;
 
 /// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].
 pub struct Agent {

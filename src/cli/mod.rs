@@ -1,7 +1,9 @@
 //! The floor that prints and exits. One file a verb.
 
+mod ack;
 mod add;
 mod advice;
+mod alert;
 pub mod args;
 mod certbot;
 mod check;
@@ -130,6 +132,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),
+        Verb::Ack(ack) => ack::run(places, ack),
+        Verb::Alert(alert) => alert::run(places, alert),
         Verb::Forget(forget) => forget::run(places, forget),
         Verb::Init(init) => init::run(places, init),
         Verb::Add(add) => add::run(places, add),

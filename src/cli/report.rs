@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::agent::{Held, Survey, View};
 use crate::cli::advice::{self, Advice};
 use crate::cli::watched;
+use crate::core::ack::Ack;
 use crate::core::census::Standing;
 use crate::core::chain::Flaw;
 use crate::core::decide::{Issuance, Placement, Reason, renewal_point};
@@ -32,6 +33,9 @@ pub struct Report {
     pub watched: Vec<watched::Line>,
     /// The last field, see [`Sheet`](crate::cli::sheet::Sheet).
     pub lineages: Vec<Line>,
+    /// What people said that they know; not in the public file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<Ack>,
 }
 
 /// As monitoring plugins count: 0, 1, 2.
@@ -154,7 +158,7 @@ impl Report {
     pub fn new(at: Timestamp, mut lineages: Vec<Line>) -> Self {
         lineages.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.name.cmp(&b.name)));
         let severity = lineages.iter().map(|line| line.severity).max().unwrap_or(Severity::Ok);
-        Self { version: VERSION, at, severity, watched: Vec::new(), lineages }
+        Self { version: VERSION, at, severity, watched: Vec::new(), lineages, acks: Vec::new() }
     }
 
     /// With what is watched beside the lineages.

@@ -61,7 +61,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
             print::error("none of these certificates is known");
             return Ok(Exit::Plugin(UNKNOWN));
         }
-        report = Report::new(report.at, lines).beside(watched);
+        report = Report { acks: report.acks, ..Report::new(report.at, lines).beside(watched) };
     }
     if status.json {
         print::json(&report)?;
@@ -117,6 +117,14 @@ fn show(report: &Report, all: bool) {
         report.lineages.iter().filter(|line| all || line.severity > Severity::Ok || total <= FEW).collect();
     if total > 0 && !report.watched.is_empty() {
         print::line(&format!("      {}", watched::summary(&report.watched)));
+    }
+    for ack in &report.acks {
+        print::line(&format!(
+            "      acknowledged: {} until {} ({})",
+            ack.subject,
+            ack.until.brief(),
+            ack.reason
+        ));
     }
     lineages(&shown);
     watched::show(&report.watched, all);

@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod agent;
+mod alert;
 mod certificate;
 mod discover;
 mod domain;
@@ -35,6 +36,7 @@ mod watch;
 mod window;
 
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
+pub use alert::AlertSettings;
 pub use discover::{NamesSource, Transparency};
 pub use effective::effective;
 pub use file::{Excerpt, Source};

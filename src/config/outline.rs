@@ -25,6 +25,9 @@ pub(super) struct Outline<'a> {
     pub watches: Named<'a>,
     /// `[discover]` of every file that has one.
     pub discover: Vec<Section<'a>>,
+    pub alerts: Named<'a>,
+    /// `[heartbeat]` of every file that has one.
+    pub heartbeat: Vec<Section<'a>>,
     /// In the order of files and lines.
     pub certificates: Vec<Entry<'a>>,
 }
@@ -102,6 +105,8 @@ impl<'a> Outline<'a> {
             "hook" => define(&mut self.hooks, Table::Hook, &head, layer, built_in, problems),
             "watch" => define(&mut self.watches, Table::Watch, &head, layer, built_in, problems),
             "discover" => self.discover.push(section(Table::Discover)),
+            "alert" => define(&mut self.alerts, Table::Alert, &head, layer, built_in, problems),
+            "heartbeat" => self.heartbeat.push(section(Table::Heartbeat)),
             _ => take_certificates(layer, &mut self.certificates),
         }
     }

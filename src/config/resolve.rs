@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::agent::{self, AgentSettings, Facts};
+use super::alert::{self, AlertSettings};
 use super::certificate::{self, Known, refuse_unknown_name};
 use super::discover::{self, Transparency};
 use super::file::{File, Source, Spot};
@@ -22,7 +23,7 @@ use super::solver;
 use super::syntax;
 use super::table::Table;
 use super::watch;
-use crate::core::name::{BadName, HookId, IssuerId, SolverId, WatchId};
+use crate::core::name::{BadName, ChannelId, HookId, IssuerId, SolverId, WatchId};
 use crate::core::spec::{IssuerSpec, Wanted};
 
 /// A configuration after reading. Usable unless [`Self::fatal`].
@@ -33,6 +34,7 @@ pub struct Resolved {
     pub agent: AgentSettings,
     /// Where names of issued certificates are asked for; `None`: nowhere.
     pub transparency: Option<Transparency>,
+    pub alerts: AlertSettings,
     /// By file and place.
     pub problems: Vec<Problem>,
     /// How many more problems there were than are kept.
@@ -95,6 +97,7 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
     let outline = Outline::gather(&files, &trees, &mut problems);
 
     let agent = agent_section(&outline, &files, facts, &mut problems);
+    let alerts = alert_settings(&outline, &mut problems);
     let known = known(&outline, &agent, &mut problems);
     let watches = each(&outline.watches, WatchId::parse, &mut problems, watch::resolve);
     let transparency = discover_section(&outline, &mut problems);
@@ -125,7 +128,7 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
         );
     }
     let (problems, left_out) = problems.into_found();
-    Ok(Resolved { wanted: Arc::new(wanted), agent, transparency, problems, left_out })
+    Ok(Resolved { wanted: Arc::new(wanted), agent, alerts, transparency, problems, left_out })
 }
 
 /// Reads the certificate of one piece, whose tree is gone when this returns.
@@ -173,6 +176,23 @@ fn discover_section(outline: &Outline<'_>, problems: &mut Problems) -> Option<Tr
     let first = outline.discover.first()?;
     let section = Section { layers: layers(&outline.discover), ..first.clone() };
     discover::resolve(&section, problems)
+}
+
+fn alert_settings(outline: &Outline<'_>, problems: &mut Problems) -> AlertSettings {
+    let channels = each(&outline.alerts, ChannelId::parse, problems, alert::channel);
+    if let Some(definition) = outline.alerts.values().nth(alert::CHANNELS_MAX) {
+        let words = format!("at most {} channels", alert::CHANNELS_MAX);
+        problems.error(&definition.section.head, "too-many", words);
+    }
+    for section in &outline.heartbeat {
+        section.refuse_unknown(problems);
+    }
+    refuse_repeated(&outline.heartbeat, problems);
+    let heartbeat = outline.heartbeat.first().and_then(|first| {
+        let section = Section { layers: layers(&outline.heartbeat), ..first.clone() };
+        alert::heartbeat(&section, problems)
+    });
+    AlertSettings { channels: channels.into_values().flatten().collect(), heartbeat }
 }
 
 fn layers<'a>(sections: &[Section<'a>]) -> Vec<Layer<'a>> {

@@ -4,10 +4,14 @@
 //! Outside crates named here: `serde`, so that values can be stored. Nothing else.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod ack;
 pub mod agenda;
+pub mod alert;
 pub mod attempt;
 pub mod census;
 pub mod chain;
+pub mod channel;
+pub mod concern;
 pub mod decide;
 pub mod deploy_window;
 pub mod diagnosis;
@@ -18,6 +22,7 @@ pub mod failure;
 pub mod forecast;
 pub mod form;
 pub mod gravity;
+pub mod labels;
 pub mod ladder;
 pub mod layout;
 pub mod leaf;
@@ -28,6 +33,7 @@ pub mod memo;
 pub mod name;
 pub mod order;
 pub mod plan;
+pub mod plight;
 pub mod record;
 pub mod retention;
 pub mod scrutiny;
