@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::core::chain::Member;
 use crate::core::channel::Message;
+use crate::core::discovery::Sightings;
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
@@ -19,7 +20,10 @@ use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderVi
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
 use crate::core::silence::Silence;
 use crate::core::spec::SecretSource;
+use crate::core::specimen::Find;
 use crate::core::time::{Interval, Span, Timestamp};
+use crate::core::usage::Listening;
+use crate::core::watch::WatchSpec;
 
 /// What every port answers with; boxed by hand, so no macro crate is needed.
 pub type Reply<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -329,6 +333,26 @@ impl Sighting {
     pub fn nothing(why: Silence, words: impl Into<String>) -> Self {
         Self { from: None, seen: Seen::Nothing { why, words: words.into() } }
     }
+}
+
+/// Reads certificates in files that somebody else keeps. Writes nothing, and no file can hold up
+/// more than the look at its own watch.
+pub trait Outside: Send + Sync {
+    /// What lies where the files and trees of a watch lead; within bounds of time and number.
+    fn read<'a>(&'a self, watch: &'a WatchSpec) -> Reply<'a, Vec<Find>>;
+}
+
+/// Looks around a host: what lies where servers and tools keep certificates, and who listens.
+pub trait Scout: Send + Sync {
+    fn scout(&self) -> Reply<'_, Scouted>;
+}
+
+/// What a look around came to, before any port was asked.
+#[derive(Clone, Debug, Default)]
+pub struct Scouted {
+    /// Files, and what servers' configurations say; nothing served yet.
+    pub sightings: Sightings,
+    pub listening: Vec<Listening>,
 }
 
 /// A way to reach people.

@@ -33,5 +33,6 @@ fn without_origins(wanted: &Wanted) -> Wanted {
     wanted.issuers.values_mut().for_each(|spec| spec.origin = Origin::default());
     wanted.solvers.values_mut().for_each(|spec| spec.origin = Origin::default());
     wanted.hooks.values_mut().for_each(|spec| spec.origin = Origin::default());
+    wanted.watches.values_mut().for_each(|spec| spec.origin = Origin::default());
     wanted
 }

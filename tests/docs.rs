@@ -11,6 +11,8 @@ use nolapse::cli::args::Arguments;
 use nolapse::config::{self, Facts, Severity, Source};
 use nolapse::core::chain::FlawKind;
 use nolapse::core::silence::Silence;
+use nolapse::core::specimen::Obstacle;
+use nolapse::core::{discovery, scrutiny};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Directories that hold no text of ours.
@@ -299,7 +301,9 @@ fn every_failure_code_is_explained() {
     let codes = codes();
     assert!(codes.len() > 90, "only {} codes were found", codes.len());
     let seen = Silence::ALL.map(Silence::code).into_iter().chain(FlawKind::ALL.map(FlawKind::code));
-    let codes: BTreeSet<_> = codes.into_iter().chain(seen.map(str::to_owned)).collect();
+    let watched =
+        scrutiny::CODES.into_iter().chain(discovery::CODES).chain(Obstacle::ALL.map(Obstacle::code));
+    let codes: BTreeSet<_> = codes.into_iter().chain(seen.chain(watched).map(str::to_owned)).collect();
     let missing: Vec<_> = codes.iter().filter(|code| !page.text.contains(&format!("`{code}`"))).collect();
     assert!(missing.is_empty(), "not explained in docs/guide/troubleshooting.md: {missing:?}");
 }

@@ -19,6 +19,7 @@ use crate::core::failure::Failure;
 use crate::core::ladder::Ladder;
 use crate::core::name::LineageId;
 use crate::core::time::{Span, Timestamp};
+use crate::core::watched::Watched;
 use crate::ports::{Key, Shelf};
 
 /// What the outside asks of a running daemon.
@@ -64,6 +65,10 @@ impl Agent {
         let mut desk = Desk::new();
         self.judge_all(&mut desk).await?;
         let mut ticks: JoinSet<Outcome> = JoinSet::new();
+        // A task of its own: a look at what others keep never delays a lineage.
+        let (teller, mut watched) = mpsc::channel(1);
+        let mut watching = JoinSet::new();
+        watching.spawn(self.clone().keep_watch(teller));
         loop {
             if desk.clock_was_set(self.clock.now(), self.clock.monotonic()) {
                 // Dates on the agenda were reckoned by another clock (F25).
@@ -84,16 +89,22 @@ impl Agent {
                         self.enter(*scene);
                         self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
                         self.judge_all(&mut desk).await?;
+                        self.look_out(false);
                     }
-                    Some(Signal::LookAtAll) => self.judge_all(&mut desk).await?,
+                    Some(Signal::LookAtAll) => {
+                        self.look_out(true);
+                        self.judge_all(&mut desk).await?;
+                    }
                     Some(Signal::Stop) | None => break,
                 },
                 Some(done) = ticks.join_next(), if !ticks.is_empty() => self.finish(&mut desk, done),
+                Some(found) = watched.recv() => desk.note_watched(&found, self.clock.now()),
                 () = self.hands.freed(), if !ticks.is_empty() => {}
                 _ = self.clock.sleep_until(next_wake), if self.hands.free(ticks.len()) => {}
             }
         }
         self.stopping.store(true, Ordering::Relaxed);
+        watching.abort_all();
         let _ = self.clock.timeout(STOP_GRACE, async { while ticks.join_next().await.is_some() {} }).await;
         ticks.abort_all();
         while ticks.join_next().await.is_some() {}
@@ -168,7 +179,9 @@ impl Agent {
             desk.agenda.put(id, wake_at);
         }
         rows.shrink_to_fit();
-        desk.counted = Arc::new(Census::of(self.clock.now(), rows));
+        let mut watched = desk.counted.watched.clone();
+        watched.retain(|watched| scene.wanted.watches.contains_key(&watched.watch));
+        desk.counted = Arc::new(Census { watched, ..Census::of(self.clock.now(), rows) });
         Ok(())
     }
 
@@ -240,6 +253,13 @@ impl Desk {
         let ahead = now.since(Timestamp::EPOCH) - passed;
         let before = self.ahead.replace(ahead).unwrap_or(ahead);
         (ahead - before).max(before - ahead) > CORRECTION_MOST
+    }
+
+    /// Puts what is watched into a new count.
+    fn note_watched(&mut self, found: &[Watched], now: Timestamp) {
+        let census = Arc::make_mut(&mut self.counted);
+        census.at = now;
+        census.watched = found.to_vec();
     }
 
     /// Puts one row into a new count. The old one may still be read by others.

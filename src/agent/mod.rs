@@ -8,11 +8,13 @@ mod claim;
 mod clean_up;
 mod count;
 mod daemon;
+mod discover;
 mod gather;
 mod hands;
 mod herald;
 mod install;
 mod look;
+mod lookout;
 mod notify;
 mod once;
 mod outputs;
@@ -39,6 +41,7 @@ use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
 use crate::core::spec::Wanted;
+use crate::core::watched::Watched;
 use crate::ports::{Ca, Hook, Probe, Secrets, Sink, Solver, Store};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
@@ -46,8 +49,10 @@ use crate::sys::keys::Keys;
 
 pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
+pub use discover::discover;
 pub use gather::World;
 pub use herald::{Herald, Rhythm, Ways, change_acks, read_acks, read_ledger};
+pub use lookout::Lookout;
 pub use once::{Readiness, Summary};
 pub use recall::{Held, View};
 pub use seen::Belief;
@@ -65,6 +70,8 @@ pub struct Agent {
     pub disk: Disk,
     pub keys: Keys,
     secrets: Secrets,
+    /// `None`: nothing is watched, whatever the configuration says.
+    lookout: Option<Arc<Lookout>>,
     scene: RwLock<Arc<Scene>>,
     reloads: reload::Reloads,
     canaries: canary::Canaries,
@@ -109,6 +116,7 @@ impl Agent {
             disk: parts.disk,
             keys: parts.keys,
             secrets: Arc::new(|_| Err(outputs::no_secrets())),
+            lookout: None,
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
             canaries: canary::Canaries::default(),
@@ -134,6 +142,18 @@ impl Agent {
     pub fn trusted_with(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
         self
+    }
+
+    /// Has it look at what is watched, too, while it runs.
+    #[must_use]
+    pub fn watching_by(mut self, lookout: Arc<Lookout>) -> Self {
+        self.lookout = Some(lookout);
+        self
+    }
+
+    /// What was found last of what is watched; nothing where it does not run.
+    pub fn watched(&self) -> Arc<Vec<Watched>> {
+        self.lookout.as_ref().map(|lookout| lookout.latest()).unwrap_or_default()
     }
 
     /// What is wanted now. A tick keeps the scene it began with.

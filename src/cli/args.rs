@@ -43,6 +43,10 @@ pub enum Verb {
     TestHook(TestHook),
     /// Say how things stand (exit 0 fine, 1 warning, 2 critical, 3 unknown)
     Status(Status),
+    /// Look now at what is watched and not managed (exits as status does)
+    Watch(Watch),
+    /// Find every certificate of this host, who serves it and who renews it
+    Discover(Discover),
     /// Show every question and answer behind one certificate's next step
     Explain(Explain),
     /// Run the planner forward: renewals to come, tries left, and who would lapse (exit 1)
@@ -209,6 +213,47 @@ pub struct Status {
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Tables of [watch.NAME]; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Discover {
+    /// List what nobody uses, too
+    #[arg(long)]
+    pub all: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draft entries into a new file; a plain name means one in conf.d
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// What to draft for certificates that nobody renews
+    #[arg(long = "as", value_enum, default_value = "watch", requires = "write")]
+    pub draft: Draft,
+    /// Look below this directory, as into a container or an image; asks no sockets
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Ask only listeners at this port; may be given more than once
+    #[arg(long, value_name = "NUMBER")]
+    pub port: Vec<u16>,
+}
+
+/// Kinds of entries that can be drafted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Draft {
+    /// Looked at and never touched
+    Watch,
+    /// Renewed by nolapse, with the service that uses it
+    Certificate,
 }
 
 #[derive(Debug, Args)]

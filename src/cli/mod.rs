@@ -8,6 +8,8 @@ pub mod args;
 mod certbot;
 mod check;
 mod deploy;
+mod discover;
+mod draft;
 mod entry;
 mod explain;
 mod finding;
@@ -35,6 +37,8 @@ mod skew;
 mod status;
 mod test_hook;
 mod unit;
+mod watch;
+pub mod watched;
 
 use std::process::ExitCode;
 
@@ -123,6 +127,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Unpin(unpin) => rollback::unpin(places, unpin),
         Verb::TestHook(test) => test_hook::run(places, test),
         Verb::Status(status) => status::run(places, status),
+        Verb::Watch(watch) => watch::run(places, watch),
+        Verb::Discover(discover) => discover::run(places, discover),
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),

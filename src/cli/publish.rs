@@ -1,15 +1,21 @@
 //! What `status` shows and the daemon publishes for everybody.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 use crate::agent::{View, read_acks};
 use crate::cli::report::{Line, Report};
 use crate::cli::sheet::Sheet;
 use crate::cli::status::is_stale;
+use crate::cli::watched::{self, WatchReport};
 use crate::config::AgentSettings;
 use crate::core::failure::Failure;
 use crate::core::name::LineageId;
 use crate::core::time::Span;
+use crate::core::watched::Watched;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
+use crate::sys::spool::{Part, Spool};
 use crate::wire::{Loaded, Places, Wired};
 
 /// Under the run directory; readable by everybody.
@@ -18,6 +24,16 @@ pub const STATUS_FILE: &str = "status.json";
 pub const STATUS_EVERY: Span = Span::MINUTE;
 /// Largest status file, in bytes: 10,000 certificates take about 15 MiB.
 const STATUS_MAX: usize = 64 << 20;
+
+/// Under the run directory; readable by everybody.
+pub const WATCHED_FILE: &str = "watched.json";
+/// Least time between two writes of it.
+pub const WATCHED_EVERY: Span = Span::secs(5);
+/// Mode of files for everybody.
+const STATUS_MODE: u32 = 0o644;
+/// Age up to which what is watched is taken from the public file. An agent writes it every few
+/// minutes.
+const WATCHED_FRESH: Span = Span::HOUR;
 
 /// How everything stands.
 pub async fn report(wired: &Wired) -> Result<Report, Failure> {
@@ -103,13 +119,67 @@ pub async fn write(wired: &Wired, mut sheet: Sheet) {
     wired.write_metrics().await;
 }
 
-/// What the daemon last published, for users who may not read the state.
-pub fn read(places: &Places, loaded: Option<&Loaded>) -> Option<Report> {
-    let run_dir = loaded
+/// Writes what is watched for everybody to read, where there is a place for it. Not worth failing
+/// for.
+pub fn write_watched(run_dir: &Path, report: &WatchReport) {
+    let written = Spool::new(run_dir).and_then(|spool| {
+        let text = serde_json::to_vec(report)?;
+        spool.replace(&run_dir.join(WATCHED_FILE), STATUS_MODE, [Part::Text(text)])
+    });
+    if let Err(error) = written {
+        tracing::debug!(%error, "the public file of what is watched was not written");
+    }
+}
+
+/// As [`write_watched`], of what a running agent found last.
+pub async fn publish_watched(wired: &Wired, watched: &[Watched]) {
+    let run_dir = wired.settings.run_dir.clone();
+    // What was watched once is not left standing.
+    if watched.is_empty() && !run_dir.join(WATCHED_FILE).exists() {
+        return;
+    }
+    let report = WatchReport::new(wired.agent.clock.now(), watched);
+    let written = tokio::task::spawn_blocking(move || write_watched(&run_dir, &report)).await;
+    if let Err(error) = written {
+        tracing::debug!(%error, "the public file of what is watched was not written");
+    }
+}
+
+/// What is known of what is watched: from the public file while that is fresh, else from the files
+/// themselves. Asks no network.
+pub async fn watched(places: &Places, loaded: Option<&Loaded>) -> Vec<watched::Line> {
+    let wanted = loaded.map(|loaded| &loaded.resolved.wanted.watches);
+    if wanted.is_some_and(BTreeMap::is_empty) {
+        return Vec::new();
+    }
+    let clock = Clock::wall();
+    let known = Disk::real().read(&run_dir(places, loaded).join(WATCHED_FILE), STATUS_MAX).ok();
+    let known: Option<WatchReport> = known.and_then(|content| serde_json::from_slice(content.bytes()).ok());
+    if let Some(report) = known.filter(|report| clock.now().since(report.at) <= WATCHED_FRESH) {
+        let mut lines = report.watched;
+        // What left the configuration since then is no business of ours any more.
+        lines.retain(|line| wanted.is_none_or(|wanted| wanted.keys().any(|id| id.as_str() == line.watch)));
+        return lines;
+    }
+    match wanted {
+        Some(wanted) => {
+            let found = crate::wire::lookout(&clock).look_at_files(wanted).await;
+            WatchReport::new(clock.now(), &found).watched
+        }
+        None => Vec::new(),
+    }
+}
+
+fn run_dir(places: &Places, loaded: Option<&Loaded>) -> PathBuf {
+    loaded
         .map(|loaded| loaded.settings.run_dir.clone())
         .or_else(|| places.run_dir.clone())
-        .unwrap_or_else(|| AgentSettings::default().run_dir);
-    let content = Disk::real().read(&run_dir.join(STATUS_FILE), STATUS_MAX).ok()?;
+        .unwrap_or_else(|| AgentSettings::default().run_dir)
+}
+
+/// What the daemon last published, for users who may not read the state.
+pub fn read(places: &Places, loaded: Option<&Loaded>) -> Option<Report> {
+    let content = Disk::real().read(&run_dir(places, loaded).join(STATUS_FILE), STATUS_MAX).ok()?;
     let report: Report = serde_json::from_slice(content.bytes()).ok()?;
     let stale = is_stale(report.at, Clock::wall().now());
     (!stale).then_some(report)

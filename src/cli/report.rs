@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{Held, Survey, View};
 use crate::cli::advice::{self, Advice};
+use crate::cli::watched;
 use crate::core::ack::Ack;
 use crate::core::census::Standing;
 use crate::core::chain::Flaw;
@@ -27,6 +28,10 @@ pub struct Report {
     pub version: u32,
     pub at: Timestamp,
     pub severity: Severity,
+    /// What is looked at and not managed; kept in a file of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<watched::Line>,
+    /// The last field, see [`Sheet`](crate::cli::sheet::Sheet).
     pub lineages: Vec<Line>,
     /// What people said that they know; not in the public file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -153,7 +158,15 @@ impl Report {
     pub fn new(at: Timestamp, mut lineages: Vec<Line>) -> Self {
         lineages.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.name.cmp(&b.name)));
         let severity = lineages.iter().map(|line| line.severity).max().unwrap_or(Severity::Ok);
-        Self { version: VERSION, at, severity, lineages, acks: Vec::new() }
+        Self { version: VERSION, at, severity, watched: Vec::new(), lineages, acks: Vec::new() }
+    }
+
+    /// With what is watched beside the lineages.
+    #[must_use]
+    pub fn beside(mut self, watched: Vec<watched::Line>) -> Self {
+        self.severity = self.severity.max(watched::worst(&watched));
+        self.watched = watched;
+        self
     }
 }
 

@@ -1,5 +1,6 @@
 //! `nolapse run`: the daemon.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,6 +11,7 @@ use crate::agent::Signal;
 use crate::cli::{Exit, Stop, page, publish};
 use crate::core::failure::{Failure, Fault};
 use crate::core::gravity::Gravity;
+use crate::core::watched::Watched;
 use crate::wire::Places;
 use crate::wire::{self, Loaded, Role, Wired};
 
@@ -44,6 +46,8 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
         tasks.spawn(listen(places.clone(), loaded, wired.clone(), sender)?);
         let dirty = Arc::new(Notify::new());
         tasks.spawn(publish(wired.clone(), dirty.clone()));
+        let moved = Arc::new(Notify::new());
+        tasks.spawn(publish_watched(wired.clone(), moved.clone()));
         let ready = AtomicBool::new(false);
         let telemetry = wired.telemetry.clone();
         let mut counted = None;
@@ -58,6 +62,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
                 if counted != Some(pass.census.at) {
                     counted = Some(pass.census.at);
                     dirty.notify_one();
+                    moved.notify_one();
                     counts.send_replace(Some(pass.census.clone()));
                 }
             })
@@ -153,5 +158,40 @@ async fn publish(wired: Arc<Wired>, dirty: Arc<Notify>) {
         dirty.notified().await;
         publish::write_anew(&wired).await;
         wired.agent.clock.sleep(publish::STATUS_EVERY).await;
+    }
+}
+
+/// As [`publish`], of what is watched: little, and looked for soon after the start.
+async fn publish_watched(wired: Arc<Wired>, moved: Arc<Notify>) {
+    let mut told = Arc::default();
+    loop {
+        moved.notified().await;
+        let found = wired.agent.watched();
+        if !Arc::ptr_eq(&found, &told) {
+            log_what_is_new(&found, &told);
+            publish::publish_watched(&wired, &found).await;
+            told = found;
+            wired.agent.clock.sleep(publish::WATCHED_EVERY).await;
+        }
+    }
+}
+
+/// A line for each place where somebody should act, when that is new, and when it is over.
+fn log_what_is_new(found: &[Watched], told: &[Watched]) {
+    let code = |watched: &Watched| {
+        watched.blemishes.first().filter(|worst| worst.gravity >= Gravity::Ticket).map(|worst| worst.code)
+    };
+    let before: BTreeMap<_, _> = told.iter().map(|each| ((&each.watch, &each.place), code(each))).collect();
+    for each in found {
+        let was = before.get(&(&each.watch, &each.place)).copied().flatten();
+        match (code(each), each.blemishes.first()) {
+            (Some(code), Some(worst)) if was != Some(code) => {
+                tracing::warn!(watch = %each.watch, place = each.place, code, gravity = %worst.gravity, words = worst.words, "a watched certificate needs a look");
+            }
+            (None, _) if was.is_some() => {
+                tracing::info!(watch = %each.watch, place = each.place, "a watched certificate is well again");
+            }
+            _ => {}
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::agent::View;
-use crate::cli::report::{self, Line, Report, Severity, VERSION};
+use crate::cli::report::{self, Line, Report, Severity};
 use crate::core::name::LineageId;
 use crate::core::time::Timestamp;
 use crate::sys::spool::{Part, Spool};
@@ -94,13 +94,7 @@ impl Sheet {
         }
         self.lines.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.name.cmp(&b.name)));
         let severity = self.lines.first().map_or(Severity::Ok, |line| line.severity);
-        let mut head = serde_json::to_vec(&Report {
-            version: VERSION,
-            at,
-            severity,
-            lineages: Vec::new(),
-            acks: Vec::new(),
-        })?;
+        let mut head = serde_json::to_vec(&Report { severity, ..Report::new(at, Vec::new()) })?;
         // The list is the last field.
         head.truncate(head.len().saturating_sub(LIST_END.len()));
         // No comma behind the last.

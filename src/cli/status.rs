@@ -4,15 +4,15 @@ use std::fmt::Write as _;
 
 use crate::cli::args::Status;
 use crate::cli::report::{Line, Report, Severity};
-use crate::cli::{Exit, Stop, print, publish};
+use crate::cli::{Exit, Stop, print, publish, watched};
 use crate::core::failure::Fault;
 use crate::core::tally::Tally;
 use crate::core::time::{Span, Timestamp};
-use crate::wire::Places;
-use crate::wire::{Role, Wired};
+use crate::sys::clock::Clock;
+use crate::wire::{Loaded, Places, Role, Wired};
 
 /// Codes of monitoring plugins.
-const UNKNOWN: u8 = 3;
+pub const UNKNOWN: u8 = 3;
 /// A public status file older than this is no news.
 const STALE: Span = Span::days(2);
 
@@ -23,6 +23,10 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
         match &loaded {
             Ok(loaded) => match Wired::new(loaded, Role::Reader).await {
                 Ok(wired) => publish::report(&wired).await,
+                // Whoever only watches needs no state.
+                Err(failure) if failure.code == "state-unreadable" && watches_alone(loaded) => {
+                    Ok(Report::new(Clock::wall().now(), Vec::new()))
+                }
                 Err(failure) => Err(failure),
             },
             // The configuration may be unreadable to this user, the public file is for everybody.
@@ -46,26 +50,48 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
             report
         }
     };
+    report = report.beside(runtime.block_on(publish::watched(places, loaded.as_ref().ok())));
     if !status.names.is_empty() {
         let asked =
             |line: &Line| status.names.iter().any(|name| *name == line.name || line.names.contains(name));
         let lines: Vec<_> = report.lineages.into_iter().filter(asked).collect();
-        if lines.is_empty() {
+        let mut watched = report.watched;
+        watched.retain(|line| line.is_asked(&status.names));
+        if lines.is_empty() && watched.is_empty() {
             print::error("none of these certificates is known");
             return Ok(Exit::Plugin(UNKNOWN));
         }
-        report = Report { acks: report.acks, ..Report::new(report.at, lines) };
+        report = Report { acks: report.acks, ..Report::new(report.at, lines).beside(watched) };
     }
     if status.json {
         print::json(&report)?;
     } else {
         show(&report, status.all || !status.names.is_empty());
     }
-    Ok(Exit::Plugin(match report.severity {
+    Ok(plugin(report.severity))
+}
+
+/// As monitoring plugins say it.
+pub const fn plugin(severity: Severity) -> Exit {
+    Exit::Plugin(match severity {
         Severity::Ok => 0,
         Severity::Warning => 1,
         Severity::Critical => 2,
-    }))
+    })
+}
+
+/// The first word of an answer.
+pub const fn head(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Ok => "OK   ",
+        Severity::Warning => "WARN ",
+        Severity::Critical => "CRIT ",
+    }
+}
+
+fn watches_alone(loaded: &Loaded) -> bool {
+    let wanted = &loaded.resolved.wanted;
+    !wanted.watches.is_empty() && wanted.lineages.is_empty() && wanted.broken.is_empty()
 }
 
 /// Whether a file written at `at` is too old to be believed.
@@ -77,13 +103,11 @@ fn show(report: &Report, all: bool) {
     let total = report.lineages.len();
     let bad = report.lineages.iter().filter(|line| line.severity > Severity::Ok).count();
     let observed = report.lineages.iter().filter(|line| line.rungs.observed == Some(true)).count();
-    let head = match report.severity {
-        Severity::Ok => "OK   ",
-        Severity::Warning => "WARN ",
-        Severity::Critical => "CRIT ",
-    };
+    let head = head(report.severity);
     let noun = if total == 1 { "certificate" } else { "certificates" };
-    if bad == 0 {
+    if total == 0 && !report.watched.is_empty() {
+        print::line(&format!("{head} {}", watched::summary(&report.watched)));
+    } else if bad == 0 {
         print::line(&format!("{head} {total} {noun}, {observed} observed as installed"));
         outlook(report);
     } else {
@@ -91,6 +115,9 @@ fn show(report: &Report, all: bool) {
     }
     let shown: Vec<_> =
         report.lineages.iter().filter(|line| all || line.severity > Severity::Ok || total <= FEW).collect();
+    if total > 0 && !report.watched.is_empty() {
+        print::line(&format!("      {}", watched::summary(&report.watched)));
+    }
     for ack in &report.acks {
         print::line(&format!(
             "      acknowledged: {} until {} ({})",
@@ -99,6 +126,11 @@ fn show(report: &Report, all: bool) {
             ack.reason
         ));
     }
+    lineages(&shown);
+    watched::show(&report.watched, all);
+}
+
+fn lineages(shown: &[&Line]) {
     if shown.is_empty() {
         return;
     }

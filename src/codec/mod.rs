@@ -2,13 +2,19 @@
 //! opened, no clock is read, and no input, however hostile, makes it panic.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod beside;
 pub mod bundle;
 pub mod digest;
 pub mod dns;
 pub mod form;
+pub mod glob;
 pub mod key;
+pub mod listening;
 pub mod pem;
 pub mod pkcs12;
+pub mod renewers;
 pub mod seen;
+pub mod servers;
 pub mod state;
+pub mod transparency;
 pub mod x509;

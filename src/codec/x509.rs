@@ -21,7 +21,7 @@ use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
 
 use super::digest::sha256;
 use super::key::rsa_kind;
-use crate::core::chain::Member;
+use crate::core::chain::{Member, Weakness};
 use crate::core::failure::plain;
 use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::SubjectName;
@@ -97,6 +97,7 @@ pub fn members(sent: &[&[u8]]) -> Result<Vec<Member>, X509Error> {
             subject: display_name(it.subject()),
             validity: validity_of(it),
             signer: signer(it),
+            weakness: weakness(it),
         })
         .collect())
 }
@@ -210,6 +211,33 @@ const P521: &str = "1.3.132.0.35";
 
 fn curve(spki: &SubjectPublicKeyInfo<'_>) -> Option<String> {
     Some(spki.algorithm.parameters.as_ref()?.as_oid().ok()?.to_id_string())
+}
+
+/// Least length of an RSA modulus that clients take, in bits.
+const RSA_LEAST: usize = 2048;
+/// Signature algorithms with a broken hash.
+const BROKEN_HASHES: [(&str, &str); 5] = [
+    ("1.2.840.113549.1.1.4", "MD5"),
+    ("1.2.840.113549.1.1.5", "SHA-1"),
+    ("1.3.14.3.2.29", "SHA-1"),
+    ("1.2.840.10045.4.1", "SHA-1"),
+    ("1.2.840.10040.4.3", "SHA-1"),
+];
+
+fn weakness(certificate: &X509Certificate<'_>) -> Option<Weakness> {
+    if let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed() {
+        let bits = without_sign(rsa.modulus).len().saturating_mul(8);
+        if bits < RSA_LEAST {
+            return Some(Weakness::ShortRsa(bits));
+        }
+    }
+    // Nobody checks what a root says of itself: clients know its key.
+    if linked(certificate, certificate) {
+        return None;
+    }
+    let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
+    let (_, hash) = BROKEN_HASHES.iter().find(|(id, _)| *id == algorithm)?;
+    Some(Weakness::Signature(hash))
 }
 
 /// RFC 9773 §4.1: the authority key identifier and the serial number's octets, as they stand in

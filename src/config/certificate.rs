@@ -341,7 +341,7 @@ fn terms(
         words => Some(look_up(words, "solver", "unknown-solver", &[&known.solvers], problems)?),
     };
     let observe = match section.find("observe") {
-        Some(_) => Some(observe::endpoints(section, problems)?),
+        Some(_) => Some(observe::endpoints(section, "observe", problems)?),
         None => None,
     };
     let rights = output::rights(section, "key-mode", &Rights::default(), true, problems);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::agent::{AgentSettings, MetricsListen};
+use super::discover::NamesSource;
 use super::preset;
 use super::resolve::Resolved;
 use super::value;
@@ -17,6 +18,7 @@ use crate::core::spec::{
     Call, DnsProvider, DnsSpec, HookSpec, HttpCall, IssuerSpec, LineageSpec, Output, Profile, Rights,
     SecretSource, SignalTarget, SolverKind,
 };
+use crate::core::watch::WatchSpec;
 use std::net::SocketAddr;
 
 /// The effective configuration as TOML. Secrets stay where they are: only their source is named.
@@ -48,6 +50,17 @@ pub fn effective(resolved: &Resolved) -> String {
     }
     for lineage in wanted.lineages.values() {
         certificate(&mut page, lineage);
+    }
+    for watch in wanted.watches.values() {
+        self::watch(&mut page, watch);
+    }
+    if let Some(source) = &resolved.transparency {
+        page.table("discover.ct");
+        match &source.from {
+            NamesSource::Exec(argv) => page.list("exec", argv),
+            NamesSource::Url(url) => page.text("url", url),
+        }
+        page.text("timeout", &value::span_text(source.timeout));
     }
     for channel in &resolved.alerts.channels {
         self::channel(&mut page, channel);
@@ -270,6 +283,27 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     if !files.is_empty() {
         let outputs: Vec<String> = files.into_iter().map(output).collect();
         page.raw("outputs", &format!("[\n  {},\n]", outputs.join(",\n  ")));
+    }
+}
+
+fn watch(page: &mut Page, spec: &WatchSpec) {
+    page.table(&format!("watch.{}", quoted(spec.id.as_str())));
+    for (key, paths) in [("files", &spec.files), ("trees", &spec.trees)] {
+        if !paths.is_empty() {
+            page.list(key, paths);
+        }
+    }
+    if !spec.endpoints.is_empty() {
+        page.list("endpoints", spec.endpoints.iter().map(ToString::to_string));
+    }
+    if !spec.names.is_empty() {
+        page.list("names", spec.names.iter().map(ToString::to_string));
+    }
+    page.optional("key", spec.key.as_deref());
+    page.text("every", &value::span_text(spec.every));
+    page.text("timeout", &value::span_text(spec.timeout));
+    for (key, bound) in [("ticket-before", spec.thresholds.ticket), ("page-before", spec.thresholds.page)] {
+        page.optional(key, bound.map(value::span_text).as_deref());
     }
 }
 

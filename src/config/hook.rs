@@ -43,7 +43,7 @@ pub(super) fn service<'a>(id: HookId, section: &Section<'a>, problems: &mut Prob
     let check = check(section, problems);
     let timeout = timeout(section, problems);
     let observe = match section.find("observe") {
-        Some(_) => observe::endpoints(section, problems)?,
+        Some(_) => observe::endpoints(section, "observe", problems)?,
         None => Vec::new(),
     };
     let solvers = section.texts("solver", problems).unwrap_or_default();

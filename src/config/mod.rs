@@ -10,6 +10,7 @@
 mod agent;
 mod alert;
 mod certificate;
+mod discover;
 mod dns;
 mod domain;
 mod effective;
@@ -32,10 +33,12 @@ mod solver;
 mod syntax;
 pub mod table;
 mod value;
+mod watch;
 mod window;
 
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
 pub use alert::AlertSettings;
+pub use discover::{NamesSource, Transparency};
 pub use effective::effective;
 pub use file::{Excerpt, Source};
 pub use problem::{Problem, Severity};

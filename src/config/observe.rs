@@ -14,10 +14,10 @@ use crate::core::name::BadName;
 /// Most places in one list.
 const PLACES_MAX: usize = 1000;
 
-/// Every endpoint that `observe` of a section lists; `None` with all wrong ones reported. The key
+/// Every endpoint that `key` of a section lists; `None` with all wrong ones reported. The key
 /// must be there.
-pub(super) fn endpoints(section: &Section<'_>, problems: &mut Problems) -> Option<Vec<Endpoint>> {
-    let found = section.find("observe")?;
+pub(super) fn endpoints(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Vec<Endpoint>> {
+    let found = section.find(key)?;
     let spot = found.spot;
     let DeValue::Array(elements) = found.value else { return place(found.value, &spot, problems) };
     if elements.len() > PLACES_MAX {

@@ -22,6 +22,9 @@ pub(super) struct Outline<'a> {
     pub solvers: Named<'a>,
     pub services: Named<'a>,
     pub hooks: Named<'a>,
+    pub watches: Named<'a>,
+    /// `[discover]` of every file that has one.
+    pub discover: Vec<Section<'a>>,
     pub alerts: Named<'a>,
     /// `[heartbeat]` of every file that has one.
     pub heartbeat: Vec<Section<'a>>,
@@ -100,6 +103,8 @@ impl<'a> Outline<'a> {
             "solver" => define(&mut self.solvers, Table::Solver, &head, layer, built_in, problems),
             "service" => define(&mut self.services, Table::Service, &head, layer, built_in, problems),
             "hook" => define(&mut self.hooks, Table::Hook, &head, layer, built_in, problems),
+            "watch" => define(&mut self.watches, Table::Watch, &head, layer, built_in, problems),
+            "discover" => self.discover.push(section(Table::Discover)),
             "alert" => define(&mut self.alerts, Table::Alert, &head, layer, built_in, problems),
             "heartbeat" => self.heartbeat.push(section(Table::Heartbeat)),
             _ => take_certificates(layer, &mut self.certificates),

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::agent::{self, AgentSettings, Facts};
 use super::alert::{self, AlertSettings};
 use super::certificate::{self, Known, refuse_unknown_name};
+use super::discover::{self, Transparency};
 use super::file::{File, Source, Spot};
 use super::hook;
 use super::issuer;
@@ -21,7 +22,8 @@ use super::roster::{Read, Roster};
 use super::solver;
 use super::syntax;
 use super::table::Table;
-use crate::core::name::{BadName, ChannelId, HookId, IssuerId, SolverId};
+use super::watch;
+use crate::core::name::{BadName, ChannelId, HookId, IssuerId, SolverId, WatchId};
 use crate::core::spec::{IssuerSpec, Wanted};
 
 /// A configuration after reading. Usable unless [`Self::fatal`].
@@ -30,6 +32,8 @@ pub struct Resolved {
     /// What can be used; of certificates with errors only name and reason.
     pub wanted: Arc<Wanted>,
     pub agent: AgentSettings,
+    /// Where names of issued certificates are asked for; `None`: nowhere.
+    pub transparency: Option<Transparency>,
     pub alerts: AlertSettings,
     /// By file and place.
     pub problems: Vec<Problem>,
@@ -95,6 +99,8 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
     let agent = agent_section(&outline, &files, facts, &mut problems);
     let alerts = alert_settings(&outline, &mut problems);
     let known = known(&outline, &agent, &mut problems);
+    let watches = each(&outline.watches, WatchId::parse, &mut problems, watch::resolve);
+    let transparency = discover_section(&outline, &mut problems);
     let mut roster = Roster::new(&files, &known, &agent);
     let mut entries = outline.certificates.iter().peekable();
     for (file, cut) in files.iter().zip(&cuts) {
@@ -109,17 +115,20 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
     warn_of_unaccepted_terms(&certificates, &known, &outline, &mut problems);
     let mut wanted = certificates.into_wanted();
     keep_used(&mut wanted, known, &outline);
-    let none = outline.certificates.is_empty() && cuts.iter().all(|cut| cut.pieces.is_empty());
+    wanted.watches = watches.into_values().flatten().map(|watch| (watch.id.clone(), watch)).collect();
+    let none = outline.certificates.is_empty()
+        && outline.watches.is_empty()
+        && cuts.iter().all(|cut| cut.pieces.is_empty());
     if let (Some(file), true) = (files.first(), none && !sources.is_empty()) {
         problems.warning(
             &Spot::new(file, 0..0, ""),
             "no-certificates",
             "no certificate is configured",
-            "add a table [certificate.\"host.example.com\"]",
+            "add a table [certificate.\"host.example.com\"], or [watch.NAME] for one that somebody else renews",
         );
     }
     let (problems, left_out) = problems.into_found();
-    Ok(Resolved { wanted: Arc::new(wanted), agent, alerts, problems, left_out })
+    Ok(Resolved { wanted: Arc::new(wanted), agent, alerts, transparency, problems, left_out })
 }
 
 /// Reads the certificate of one piece, whose tree is gone when this returns.
@@ -157,6 +166,16 @@ fn agent_section<'a>(
     };
     let section = Section::new(Table::Agent, "agent".to_owned(), head, layers(&outline.agent));
     agent::resolve(&section, facts, problems)
+}
+
+fn discover_section(outline: &Outline<'_>, problems: &mut Problems) -> Option<Transparency> {
+    for section in &outline.discover {
+        section.refuse_unknown(problems);
+    }
+    refuse_repeated(&outline.discover, problems);
+    let first = outline.discover.first()?;
+    let section = Section { layers: layers(&outline.discover), ..first.clone() };
+    discover::resolve(&section, problems)
 }
 
 fn alert_settings(outline: &Outline<'_>, problems: &mut Problems) -> AlertSettings {

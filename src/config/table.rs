@@ -16,12 +16,15 @@ pub enum Table {
     Profile,
     Output,
     Place,
+    Watch,
+    Discover,
+    Transparency,
     Alert,
     Heartbeat,
 }
 
 impl Table {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Agent,
         Self::Issuer,
         Self::Eab,
@@ -34,6 +37,9 @@ impl Table {
         Self::Profile,
         Self::Output,
         Self::Place,
+        Self::Watch,
+        Self::Discover,
+        Self::Transparency,
         Self::Alert,
         Self::Heartbeat,
     ];
@@ -53,6 +59,9 @@ impl Table {
             Self::Profile => "profile",
             Self::Output => "outputs",
             Self::Place => "observe",
+            Self::Watch => "[watch.NAME]",
+            Self::Discover => "[discover]",
+            Self::Transparency => "ct",
             Self::Alert => "[alert.NAME]",
             Self::Heartbeat => "[heartbeat]",
         }
@@ -73,6 +82,9 @@ impl Table {
             Self::Profile => "a profile",
             Self::Output => "an output",
             Self::Place => "a place to look at",
+            Self::Watch => "a watch",
+            Self::Discover => "discovery",
+            Self::Transparency => "a source of names",
             Self::Alert => "an alert channel",
             Self::Heartbeat => "the heartbeat",
         }
@@ -114,6 +126,14 @@ impl Table {
             Self::Place => {
                 "A place where a certificate must be seen, as an element of `observe` where a text does not say \
                  enough. In one line the same reads `at?key=value&key=value`, and so `status` prints it."
+            }
+            Self::Watch => {
+                "Certificates that somebody else renews, or nobody: looked at and never touched. At least one of \
+                 `files`, `trees` and `endpoints`. A name with dots is quoted."
+            }
+            Self::Discover => "What `nolapse discover` asks beside this host. Every key may be left out.",
+            Self::Transparency => {
+                "A source of names from Certificate Transparency, as `ct = { … }`. Exactly one of `exec` and `url`."
             }
             Self::Alert => {
                 "A way to reach people when something is wrong, see [alerting](alerting.md). In `url`, `headers` and `body`, \
@@ -239,8 +259,19 @@ impl Key {
 pub const SECRET_SOURCES: [&str; 3] = ["-file", "-env", "-credential"];
 
 /// Tables at the top of the file, in the order of the guide.
-pub const TOP: [&str; 9] =
-    ["agent", "issuer", "solver", "service", "hook", "defaults", "certificate", "alert", "heartbeat"];
+pub const TOP: [&str; 11] = [
+    "agent",
+    "issuer",
+    "solver",
+    "service",
+    "hook",
+    "defaults",
+    "certificate",
+    "watch",
+    "discover",
+    "alert",
+    "heartbeat",
+];
 
 const fn key(
     table: Table,
@@ -264,8 +295,8 @@ const fn inherited(
 }
 
 use Table::{
-    Agent, Alert, Certificate, Eab, Heartbeat, Hook, Issuer, Output, Place, Profile, Request, Service,
-    Signal, Solver,
+    Agent, Alert, Certificate, Discover, Eab, Heartbeat, Hook, Issuer, Output, Place, Profile, Request,
+    Service, Signal, Solver, Transparency, Watch,
 };
 
 pub const KEY_WORDS: &[&str] = &["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
@@ -406,6 +437,19 @@ pub const KEYS: &[Key] = &[
     key(Place, "proxy-protocol", Kind::Word(PROXY_WORDS), "none", "", "The listener expects a PROXY header first; that of a look is `LOCAL` or `UNKNOWN`."),
     key(Place, "samples", Kind::UpTo(32), "`1`", "", "Handshakes with each address, so that more workers or backends are met; one that shows another certificate counts for all."),
     key(Place, "tls", Kind::Texts, "either", "", "`\"1.2\"`, `\"1.3\"` or both in a list: looked at with that version alone, each on its own."),
+    key(Watch, "files", Kind::Texts, "none", "[\"/etc/ssl/bought/shop.pem\"]", "Absolute paths of certificates in PEM or DER; `*`, `?` and `[…]` make a pattern within one directory level."),
+    key(Watch, "trees", Kind::Texts, "none", "[\"/etc/letsencrypt/live\"]", "Directories that are walked, eight levels deep, for certificates of servers."),
+    key(Watch, "endpoints", Kind::TextsOr(Place), "none", "[\"shop.example.com:443\", \"smtp://mail.example.com:25\"]", "Where certificates are seen, written as in `observe`. With `files` or `trees` beside it, what a port shows is compared with what lies on disk."),
+    key(Watch, "names", Kind::Texts, "none", "[\"shop.example.com\"]", "Names that each certificate in a file must be for. An endpoint is asked for its own name anyway."),
+    key(Watch, "key", Kind::Path, "the one beside the file", "\"/etc/ssl/private/shop.key\"", "The private key of the only file, to see that it fits."),
+    key(Watch, "every", Kind::Length, "`\"6h\"`", "\"6h\"", "From one look at the endpoints to the next, from 1m to 7d. Files are asked about every 10m, and read when they changed."),
+    key(Watch, "timeout", Kind::Length, "`\"10s\"`", "\"10s\"", "Bound on one look at one endpoint, from 1s to 5m."),
+    key(Watch, "ticket-before", Kind::Length, "a fifth of its life, at most 30d", "\"30d\"", "Less left than this: somebody should act within days."),
+    key(Watch, "page-before", Kind::Length, "a tenth of its life, at most 7d", "\"7d\"", "Less left than this: somebody should act now."),
+    key(Discover, "ct", Kind::Inner(Transparency), "off", "", "Where names of issued certificates are asked for. Nothing is asked unless this is set."),
+    key(Transparency, "exec", Kind::Argv, "this or `url`", "[\"/usr/local/bin/ct-names\"]", "A program that is given the domains, one a line, and prints names, one a line. No shell."),
+    key(Transparency, "url", Kind::Url, "this or `exec`", "", "Asked once for each domain, which stands in the place of `{domain}`; answers with names, one a line, or as JSON."),
+    key(Transparency, "timeout", Kind::Length, "`\"1m\"`", "\"1m\"", "Bound on one answer, from 1s to 10m."),
     key(Alert, "type", Kind::Word(ALERT_WORDS), "required", "\"email\"", "How people are reached."),
     key(Alert, "least", Kind::Word(GRAVITY_WORDS), "`\"notice\"`", "\"ticket\"", "What weighs less is not sent here."),
     key(Alert, "labels", Kind::Labels, "none", "", "Only alerts that bear all of these labels are sent here."),

@@ -17,6 +17,36 @@ pub struct Member {
     pub validity: Interval,
     /// The place among those sent of one that signed it, from 0; its own where it signed itself.
     pub signer: Option<usize>,
+    /// What clients of today hold against its key or its signature.
+    pub weakness: Option<Weakness>,
+}
+
+/// A key or a signature that clients refuse, or will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weakness {
+    /// An RSA key of so many bits; 2048 are the least since 2014 (CA/Browser Forum BR §6.1.5).
+    ShortRsa(usize),
+    /// Its signature is made with this hash, for which collisions are known.
+    Signature(&'static str),
+}
+
+impl Weakness {
+    /// Stable and kebab-case.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::ShortRsa(_) => "weak-key",
+            Self::Signature(_) => "weak-signature",
+        }
+    }
+}
+
+impl fmt::Display for Weakness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShortRsa(bits) => write!(f, "an RSA key of only {bits} bits"),
+            Self::Signature(hash) => write!(f, "a signature made with {hash}"),
+        }
+    }
 }
 
 /// One thing that is wrong with a served chain.
@@ -154,7 +184,7 @@ pub fn flaws(leaf: &Leaf, sent: &[Member], view: &View<'_>) -> Vec<Flaw> {
 }
 
 /// The places of the leaf, its signer, that one's signer, up to one that nobody here signed.
-fn way_up(sent: &[Member]) -> Vec<usize> {
+pub(super) fn way_up(sent: &[Member]) -> Vec<usize> {
     let mut way = Vec::with_capacity(sent.len());
     let mut next = (!sent.is_empty()).then_some(0);
     while let Some(at) = next.filter(|at| !way.contains(at)) {
@@ -194,7 +224,7 @@ mod tests {
 
     fn member(subject: &str, days: i64, signer: Option<usize>) -> Member {
         let validity = Interval::new(NOW - Span::days(700), NOW + Span::days(days));
-        Member { subject: subject.into(), validity, signer }
+        Member { subject: subject.into(), validity, signer, weakness: None }
     }
 
     const ROOTED: View<'_> = View { now: NOW, asked: None, as_installed: false, unrooted: false };

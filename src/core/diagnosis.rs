@@ -93,7 +93,8 @@ impl Diagnosis {
         }
     }
 
-    fn of_silence(endpoint: &Endpoint, silence: Silence) -> Self {
+    /// Of an endpoint that showed no certificate at all.
+    pub fn of_silence(endpoint: &Endpoint, silence: Silence) -> Self {
         let step = match silence {
             Silence::Unresolved => format!("mend the name {}: it leads nowhere from here", endpoint.host),
             Silence::Closed => format!("start what listens at {endpoint}"),

@@ -16,9 +16,10 @@ use super::form::Form;
 use super::labels::Labels;
 use super::lineages::Lineages;
 use super::list::List;
-use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, WatchId};
 use super::pattern::NamePattern;
 use super::time::Span;
+use super::watch::WatchSpec;
 
 /// One certificate as it should be. What many have in common they hold in common: an agent keeps
 /// ten thousand of these for as long as it runs.
@@ -463,6 +464,8 @@ pub struct Wanted {
     pub issuers: BTreeMap<IssuerId, IssuerSpec>,
     pub solvers: BTreeMap<SolverId, SolverSpec>,
     pub hooks: BTreeMap<HookId, HookSpec>,
+    /// What is looked at and never touched.
+    pub watches: BTreeMap<WatchId, WatchSpec>,
     /// Certificates whose entry can't be used, with the reason: kept, never renewed, reported.
     pub broken: BTreeMap<LineageId, String>,
 }

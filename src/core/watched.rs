@@ -1,8 +1,9 @@
 //! A certificate that somebody else renews, or nobody: looked at, never touched.
 
 use super::gravity::Gravity;
+use super::leaf::Fingerprint;
 use super::name::WatchId;
-use super::time::Timestamp;
+use super::time::{Span, Timestamp};
 
 /// What was found at one place that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,8 +12,12 @@ pub struct Watched {
     pub watch: WatchId,
     /// The file or the endpoint, as an operator would name it; safe to print.
     pub place: String,
+    /// When it was looked at.
+    pub seen_at: Timestamp,
     /// Names of the leaf, safe to print; empty where none was read.
     pub names: Vec<String>,
+    /// Which certificate it is; `None` where none was read.
+    pub fingerprint: Option<Fingerprint>,
     /// Beginning of the leaf's validity; `None` where no certificate was read.
     pub begins: Option<Timestamp>,
     /// The earliest end among the leaf and what stands above it; `None` where none was read.
@@ -44,13 +49,22 @@ impl Watched {
         }
         Some((left.times(100).millis() / life.millis()).min(100))
     }
+
+    /// Time until the first of its certificates ends; negative after.
+    pub fn headroom(&self, now: Timestamp) -> Option<Span> {
+        self.ends.map(|end| end.since(now))
+    }
+
+    /// Of the gravest blemish.
+    pub fn gravity(&self) -> Option<Gravity> {
+        self.blemishes.iter().map(|blemish| blemish.gravity).max()
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::time::Span;
 
     #[test]
     fn what_is_left_of_a_life_is_told_in_percent() {
@@ -58,7 +72,9 @@ mod tests {
         let found = |begins: Option<Timestamp>, ends: Option<Timestamp>| Watched {
             watch: WatchId::parse("bought").unwrap(),
             place: "/etc/ssl/shop.pem".into(),
+            seen_at: Timestamp::EPOCH,
             names: Vec::new(),
+            fingerprint: None,
             begins,
             ends,
             blemishes: Vec::new(),

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
+use crate::codec::listening::Listener;
 use crate::core::failure::plain;
 
 /// Who listens where we would like to.
@@ -55,58 +56,6 @@ impl fmt::Display for Holder {
             ),
             Self::Unknown => f.write_str("a process that can't be seen from here (`ss -ltnp` as root may)"),
         }
-    }
-}
-
-/// One listening socket of the kernel's table.
-#[derive(Debug, PartialEq, Eq)]
-struct Listener {
-    address: SocketAddr,
-    uid: u32,
-    inode: u64,
-}
-
-impl Listener {
-    /// The state that `proc_net_tcp` prints for a listening socket.
-    const LISTENING: &str = "0A";
-
-    fn parse(row: &str) -> Option<Self> {
-        let mut columns = row.split_ascii_whitespace();
-        let local = columns.nth(1)?;
-        let state = columns.nth(1)?;
-        let uid = columns.nth(3)?.parse().ok()?;
-        let inode = columns.nth(1)?.parse().ok()?;
-        if state != Self::LISTENING {
-            return None;
-        }
-        let (ip, port) = local.split_once(':')?;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        Some(Self { address: SocketAddr::new(address(ip)?, port), uid, inode })
-    }
-
-    fn collides(&self, wanted: SocketAddr) -> bool {
-        let (ours, theirs) = (wanted.ip().to_canonical(), self.address.ip().to_canonical());
-        self.address.port() == wanted.port()
-            && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
-    }
-}
-
-/// Reads an address as the kernel prints it: 32-bit words, each in the host's byte order.
-fn address(hex: &str) -> Option<IpAddr> {
-    let word = |at: usize| {
-        let digits = hex.get(at * 8..at * 8 + 8)?;
-        Some(u32::from_str_radix(digits, 16).ok()?.to_ne_bytes())
-    };
-    match hex.len() {
-        8 => Some(Ipv4Addr::from(word(0)?).into()),
-        32 => {
-            let mut bytes = [0; 16];
-            for (at, chunk) in bytes.chunks_exact_mut(4).enumerate() {
-                chunk.copy_from_slice(&word(at)?);
-            }
-            Some(Ipv6Addr::from(bytes).into())
-        }
-        _ => None,
     }
 }
 

@@ -17,6 +17,8 @@ use crate::core::event::Event;
 use crate::core::failure::Class;
 use crate::core::gravity::Gravity;
 use crate::core::name::LineageId;
+use crate::core::time::Timestamp;
+use crate::core::watched::Watched;
 use crate::ports::Sink;
 
 /// What `/metrics` and the textfile show.
@@ -35,6 +37,8 @@ pub struct Metrics {
 impl Metrics {
     /// Lineages shown one by one; all are counted.
     pub const LINEAGES_MAX: usize = 20_000;
+    /// Watched places shown one by one; all are counted.
+    pub const WATCHED_MAX: usize = 5_000;
     /// Different issuers and failure codes; further ones count as `other`.
     pub const CODES_MAX: usize = 64;
 
@@ -269,8 +273,54 @@ impl Collector for PerLineage {
                 }
             }
         }
-        Ok(())
+        watched(&mut encoder, &census, now)
     }
+}
+
+type WatchedValue<'a> = &'a dyn Fn(&Watched) -> Option<f64>;
+
+/// What is watched, by watch and place.
+fn watched(encoder: &mut DescriptorEncoder<'_>, census: &Census, now: Timestamp) -> fmt::Result {
+    one(encoder, "watched", "Places that are watched and not managed", census.watched.len() as f64)?;
+    let shown = || census.watched.iter().take(Metrics::WATCHED_MAX);
+    let gauges: [(&str, &str, WatchedValue<'_>); 2] = [
+        (
+            "watched_not_after_timestamp_seconds",
+            "First end among the watched certificate and its chain",
+            &|found| found.ends.map(|end| seconds(end.millis())),
+        ),
+        ("watched_headroom_seconds", "Time until that end; negative after it", &|found| {
+            found.headroom(now).map(|left| seconds(left.millis()))
+        }),
+    ];
+    let kind = ConstGauge::new(0.0).metric_type();
+    for (name, help, value) in gauges {
+        let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+        for found in shown() {
+            if let Some(value) = value(found) {
+                let place = label(&found.place);
+                let labels = [("watch", found.watch.as_str()), ("place", place.as_str())];
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+    }
+    let help = "What is wrong with the watched certificate, by how much it should disturb";
+    let mut family = encoder.encode_descriptor("watched_blemishes", help, None, kind)?;
+    for found in shown() {
+        let place = label(&found.place);
+        for gravity in [Gravity::Notice, Gravity::Ticket, Gravity::Page] {
+            let count = found.blemishes.iter().filter(|blemish| blemish.gravity == gravity).count();
+            let labels =
+                [("watch", found.watch.as_str()), ("place", place.as_str()), ("gravity", gravity.word())];
+            ConstGauge::new(count as f64).encode(family.encode_family(&labels)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// A path may hold anything, and the encoder does not escape.
+fn label(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '"' | '\\') || c.is_control() { '_' } else { c }).collect()
 }
 
 fn one(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
@@ -288,8 +338,9 @@ mod tests {
     use super::*;
     use crate::core::census::Standing;
     use crate::core::failure::{Failure, Fault};
-    use crate::core::name::IssuerId;
-    use crate::core::time::{Span, Timestamp};
+    use crate::core::name::{IssuerId, WatchId};
+    use crate::core::time::Span;
+    use crate::core::watched::Blemish;
 
     const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -342,6 +393,37 @@ mod tests {
         }
         assert!(!text.contains(r#"not_after_timestamp_seconds{lineage="b.example"}"#), "no pair, no date");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn what_is_watched_stands_beside_what_is_managed() {
+        let metrics = metrics();
+        let blemish = Blemish {
+            code: "ends-soon",
+            gravity: Gravity::Ticket,
+            words: "it ends".into(),
+            advice: "renew it".into(),
+        };
+        let watched = Watched {
+            watch: WatchId::parse("bought").unwrap(),
+            place: "/etc/ssl/a\"} 1\nforged.pem".into(),
+            seen_at: NOW,
+            names: Vec::new(),
+            fingerprint: None,
+            begins: Some(NOW - Span::DAY),
+            ends: Some(NOW + Span::DAY),
+            blemishes: vec![blemish],
+        };
+        metrics.set(Arc::new(Census { watched: vec![watched], ..Census::of(NOW, Vec::new()) }));
+        let text = metrics.open_metrics();
+        for line in [
+            "nolapse_watched 1.0",
+            r#"nolapse_watched_headroom_seconds{watch="bought",place="/etc/ssl/a_} 1_forged.pem"} 86400.0"#,
+            r#"nolapse_watched_blemishes{watch="bought",place="/etc/ssl/a_} 1_forged.pem",gravity="ticket"} 1.0"#,
+            r#"nolapse_watched_blemishes{watch="bought",place="/etc/ssl/a_} 1_forged.pem",gravity="page"} 0.0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
     }
 
     #[test]

@@ -57,8 +57,12 @@ impl Telemetry {
     pub fn report(&self, census: &Arc<Census>, next_wake: Timestamp) {
         self.pulse.beat(next_wake.since((self.now)()));
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        if latest.as_ref().is_some_and(|known| known.at == census.at && known.rows.len() == census.rows.len())
-        {
+        let same = |known: &Arc<Census>| {
+            known.at == census.at
+                && known.rows.len() == census.rows.len()
+                && known.watched.len() == census.watched.len()
+        };
+        if latest.as_ref().is_some_and(same) {
             return;
         }
         self.metrics.set(census.clone());

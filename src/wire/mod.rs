@@ -2,6 +2,7 @@
 //! and the adapters.
 
 mod alert;
+mod discover;
 mod load;
 pub mod look;
 mod places;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::agent::{Agent, Herald, Parts, Scene, Woes, store_failure};
+use crate::agent::{Agent, Herald, Lookout, Parts, Scene, Woes, store_failure};
 use crate::config::{self, AgentSettings, MetricsListen};
 use crate::core::census::Census;
 use crate::core::failure::{Failure, Fault};
@@ -30,6 +31,7 @@ use crate::telemetry::log::{self, Format};
 use crate::telemetry::serve::{Place, Server};
 
 pub use crate::telemetry::page::{Making, StatusPage};
+pub use discover::{issued_names, sightings};
 pub use load::{CONFIG, Loaded, LogChoice, Unusable, config_file, facts, load, read_sources, reload};
 pub use places::{LogForm, Places};
 pub use rehearsal::Rehearsal;
@@ -134,6 +136,7 @@ impl Wired {
         let telemetry = Arc::new(Telemetry::new(env!("CARGO_PKG_VERSION"), &now));
         let listeners = Listeners::default();
         let scene = scene::build(loaded, &store, &clock, role, &listeners).await?;
+        let lookout = Arc::new(lookout(&clock));
         let woes = Arc::new(Woes::new(&clock));
         let ways = alert::ways(&loaded.resolved.alerts, &clock);
         let parts = Parts {
@@ -147,6 +150,7 @@ impl Wired {
         let agent = Arc::new(
             Agent::new(parts, scene)
                 .trusted_with(Arc::new(scene::secret))
+                .watching_by(lookout)
                 .remembering(store.seen_files(), role != Role::Reader),
         );
         let metrics = telemetry.metrics.clone();
@@ -209,6 +213,13 @@ impl Wired {
             tracing::warn!(%error, "the metrics file was not written");
         }
     }
+}
+
+/// Eyes for what is watched.
+pub fn lookout(clock: &Clock) -> Lookout {
+    let probe = Arc::new(TlsProbe::new(clock.clone(), Vec::new()));
+    let files = Arc::new(crate::watch::Files::new(Disk::real(), clock.clone()));
+    Lookout::new(probe, files, clock.clone())
 }
 
 fn start_log(loaded: &Loaded, role: Role, now: &crate::telemetry::Now) -> Result<(), Failure> {

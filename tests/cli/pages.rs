@@ -29,8 +29,8 @@ fn man_pages_in_docs_are_those_of_this_program() {
         assert!(kept == made, "docs/man/{} is out of date; BLESS=1 renews it", name.display());
     }
     for verb in [
-        "init", "add", "run", "once", "renew", "deploy", "status", "explain", "check", "pause", "forget",
-        "generate",
+        "init", "add", "run", "once", "renew", "deploy", "status", "watch", "discover", "explain", "check",
+        "pause", "forget", "generate",
     ] {
         assert!(docs.join(format!("nolapse-{verb}.1")).exists(), "{verb}");
     }

@@ -388,3 +388,33 @@ fn ten_thousand_certificates_are_read_in_one_go() {
     assert_eq!(resolved.problems, []);
     assert_eq!(resolved.wanted.lineages.len(), 10_000);
 }
+
+#[test]
+fn a_configuration_of_watches_alone_is_whole() {
+    let text = r#"
+[watch.bought]
+files = ["/etc/ssl/bought/*.pem", "/etc/ssl/bought/*.pem"]
+endpoints = ["shop.example.com:443", { at = "smtp://mail.example.com:25", samples = 3 }]
+ticket-before = "60d"
+
+[watch."cluster.example.com"]
+trees = ["/etc/tls/"]
+"#;
+    let resolved = read(text);
+    assert_eq!(resolved.problems, [], "{}", shown(&resolved));
+    let watches: Vec<_> = resolved.wanted.watches.values().collect();
+    let [bought, cluster] = watches[..] else { panic!("{watches:?}") };
+    assert_eq!(bought.files, ["/etc/ssl/bought/*.pem"]);
+    assert_eq!(
+        texts(&bought.endpoints),
+        ["https://shop.example.com:443", "smtp://mail.example.com:25?samples=3"]
+    );
+    assert_eq!((bought.every, bought.thresholds.ticket), (Span::hours(6), Some(Span::days(60))));
+    assert_eq!(
+        (cluster.id.as_str(), &cluster.trees[..]),
+        ("cluster.example.com", &["/etc/tls".to_owned()][..])
+    );
+    let again = read(&effective(&resolved));
+    let bare = |resolved: &Resolved| crate::without_origins(&resolved.wanted);
+    assert_eq!(bare(&again), bare(&resolved));
+}

@@ -25,6 +25,7 @@ mod batch;
 mod canary;
 mod daemon;
 mod deploy;
+mod discover;
 mod dns;
 mod issue;
 mod outputs;

@@ -222,6 +222,8 @@ fn what_nobody_manages_is_a_concern_with_its_own_words() {
     let watched = Watched {
         watch: WatchId::parse("bought").unwrap(),
         place: "/etc/ssl/shop.pem".into(),
+        seen_at: crate::core::time::Timestamp::EPOCH,
+        fingerprint: None,
         names: Vec::new(),
         begins: None,
         ends: None,
