@@ -10,6 +10,7 @@
 mod agent;
 mod certificate;
 mod domain;
+pub mod draft;
 mod effective;
 mod file;
 mod hook;

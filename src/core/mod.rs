@@ -4,6 +4,7 @@
 //! Outside crates named here: `serde`, so that values can be stored. Nothing else.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod adoption;
 pub mod agenda;
 pub mod attempt;
 pub mod census;
@@ -15,6 +16,7 @@ pub mod endpoint;
 pub mod event;
 pub mod failure;
 pub mod form;
+pub mod foundling;
 pub mod gravity;
 pub mod ladder;
 pub mod layout;

@@ -1,6 +1,7 @@
 //! From a configuration to a running agent: the only folder that knows both the configuration
 //! and the adapters.
 
+mod adopt;
 mod load;
 pub mod look;
 mod places;
@@ -28,6 +29,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::serve::{Place, Server};
 
+pub use adopt::{AccountFate, Find, Quest, Rival, rivals, search};
 pub use load::{CONFIG, Loaded, LogChoice, Unusable, config_file, facts, load, read_sources, reload};
 pub use places::{LogForm, Places};
 pub use rehearsal::Rehearsal;
