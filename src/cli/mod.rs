@@ -1,9 +1,9 @@
 //! The floor that prints and exits. One file a verb.
 
 mod add;
+mod adopt;
 mod advice;
 pub mod args;
-mod certbot;
 mod check;
 mod deploy;
 mod entry;
@@ -15,14 +15,17 @@ mod held;
 mod host;
 mod init;
 mod mount;
+mod offer;
 mod once;
 mod owner;
 mod pause;
 pub mod print;
 pub mod publish;
 mod rehearse;
+mod release;
 mod renew;
 pub mod report;
+mod rival;
 mod rollback;
 mod run;
 mod select;
@@ -124,6 +127,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Forget(forget) => forget::run(places, forget),
         Verb::Init(init) => init::run(places, init),
         Verb::Add(add) => add::run(places, add),
+        Verb::Adopt(adopt) => adopt::run(places, adopt),
+        Verb::Release(release) => release::run(places, release),
         Verb::Check(check) => check::run(places, check),
         Verb::Generate(generate) => generate::run(places, generate),
     };

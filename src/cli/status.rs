@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::args::Status;
 use crate::cli::report::{Line, Report, Severity};
-use crate::cli::{Exit, Stop, print, publish};
+use crate::cli::{Exit, Stop, print, publish, rival};
 use crate::core::failure::Fault;
 use crate::core::tally::Tally;
 use crate::core::time::{Span, Timestamp};
@@ -22,7 +22,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let report = runtime.block_on(async {
         match &loaded {
             Ok(loaded) => match Wired::new(loaded, Role::Reader).await {
-                Ok(wired) => publish::report(&wired).await,
+                Ok(wired) => publish::report(&wired).await.map(rival::note),
                 Err(failure) => Err(failure),
             },
             // The configuration may be unreadable to this user, the public file is for everybody.
