@@ -94,7 +94,7 @@ mod tests {
             );
         }
         assert_eq!(AccountNote::parse(b"{}").unwrap().url(), None);
-        assert_eq!(AccountNote::parse(b"[]"), None);
+        assert_eq!(AccountNote::parse(b"no json"), None);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::core::adoption::{Entry, NewTable};
+use crate::core::adoption::{Entry, NewSolver, NewTable};
 use crate::core::foundling::FoundCall;
-use crate::core::spec::{Listen, Output, SolverKind};
+use crate::core::spec::Output;
 
 /// The text of `[certificate.NAME]`.
 pub fn entry(entry: &Entry) -> String {
@@ -60,18 +60,12 @@ pub fn table(table: &NewTable) -> String {
             let terms = if *accept_terms { "accept-terms = true\n" } else { "" };
             format!("[issuer.{id}]\ndirectory = {}\n{terms}", quoted(directory))
         }
-        NewTable::Solver { id, kind, check_port } => {
-            let how = match kind {
-                SolverKind::Webroot { root } => format!("webroot = {}", quoted(root)),
-                SolverKind::Http { listen: Listen::Address(address) } => {
-                    format!("listen = {}", quoted(&address.to_string()))
-                }
-                SolverKind::Http { listen: Listen::Systemd(name) } => {
-                    format!("listen = {}", quoted(&format!("systemd:{name}")))
-                }
-            };
-            let check = check_port.map(|port| format!("check-port = {port}\n")).unwrap_or_default();
-            format!("[solver.{id}]\n{how}\n{check}")
+        NewTable::Solver { id, how: NewSolver::Webroot(root) } => {
+            format!("[solver.{id}]\nwebroot = {}\n", quoted(root))
+        }
+        NewTable::Solver { id, how: NewSolver::Port(port) } => {
+            let listen = quoted(&NewSolver::listen(*port).to_string());
+            format!("[solver.{id}]\nlisten = {listen}\ncheck-port = {port}\n")
         }
         NewTable::Hook { id, call } => {
             let how = match call {
@@ -117,4 +111,74 @@ fn quoted(text: &str) -> String {
 fn listed<T: ToString>(items: &[T]) -> String {
     let texts: Vec<_> = items.iter().map(|item| quoted(&item.to_string())).collect();
     format!("[{}]", texts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Facts, Source, resolve};
+    use crate::core::form::Form;
+    use crate::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+    use crate::core::spec::{KeyKind, Part, Rights};
+
+    #[test]
+    fn what_is_written_resolves_to_what_was_meant() {
+        let tables = [
+            NewTable::Issuer {
+                id: IssuerId::parse("ca").unwrap(),
+                directory: "https://ca.example/dir".into(),
+                accept_terms: true,
+            },
+            NewTable::Solver {
+                id: SolverId::parse("w").unwrap(),
+                how: NewSolver::Webroot("/srv/a \"b\"".into()),
+            },
+            NewTable::Solver { id: SolverId::parse("p").unwrap(), how: NewSolver::Port(8080) },
+            NewTable::Hook {
+                id: HookId::parse("h").unwrap(),
+                call: FoundCall::shell("echo \"hi, there\" > /tmp/x\nexit 0"),
+            },
+            NewTable::Hook {
+                id: HookId::parse("d").unwrap(),
+                call: FoundCall::Parts("/etc/x/deploy".into()),
+            },
+        ];
+        let rights = Rights { owner: Some("www".into()), key_mode: 0o600, ..Rights::default() };
+        let output = Output {
+            form: Form::Text(Part::Privkey),
+            path: "/etc/ssl/a.key".into(),
+            rights: rights.clone().into(),
+        };
+        let hook = |name: &str| HookId::parse(name).unwrap();
+        let wanted = Entry {
+            id: LineageId::parse("a.example").unwrap(),
+            names: ["a.example", "www.a.example", "192.0.2.1"]
+                .map(|name| SubjectName::parse(name).unwrap())
+                .into(),
+            issuer: Some(IssuerId::parse("ca").unwrap()),
+            service: Some("nginx".into()),
+            solver: Some(SolverId::parse("w").unwrap()),
+            hooks: vec![hook("d"), hook("h")],
+            pre_hooks: vec![hook("h")],
+            post_hooks: vec![hook("h")],
+            key: KeyKind::Rsa4096,
+            reuse_key: true,
+            tree: Some("/etc/letsencrypt".into()),
+            rights: Some(rights),
+            outputs: vec![output.clone()],
+        };
+        let mut sources: Vec<_> =
+            tables.iter().map(|each| Source::new(table_file(each), table(each))).collect();
+        sources.push(Source::new("a.example.toml", entry(&wanted)));
+        let resolved = resolve(&sources, &Facts::default());
+        let spec =
+            resolved.wanted.lineages.get(&wanted.id).unwrap_or_else(|| panic!("{:?}", resolved.problems));
+        assert_eq!(spec.names[..], wanted.names[..]);
+        assert_eq!((spec.key, spec.reuse_key), (KeyKind::Rsa4096, true));
+        assert_eq!(spec.solvers.first(), wanted.solver.as_ref());
+        assert_eq!(spec.outputs[0], output);
+        assert_eq!(spec.outputs[1].path, "/etc/letsencrypt/live/a.example");
+        assert_eq!((spec.rights.owner.as_deref(), spec.rights.key_mode), (Some("www"), 0o600));
+        assert!(spec.hooks.contains(&hook("d")) && spec.around.before == [hook("h")]);
+    }
 }

@@ -1,6 +1,8 @@
 //! Taking over a certificate that another tool keeps: what is to be written so that servers notice
 //! nothing, and what a person has to know. Pure: nothing is read or written here.
 
+use std::net::SocketAddr;
+
 use super::foundling::{FileOwner, FoundCa, FoundCall, FoundChallenge, Foundling, Moment, Places};
 use super::leaf::Leaf;
 use super::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
@@ -83,8 +85,17 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NewTable {
     Issuer { id: IssuerId, directory: String, accept_terms: bool },
-    Solver { id: SolverId, kind: SolverKind, check_port: Option<u16> },
+    Solver { id: SolverId, how: NewSolver },
     Hook { id: HookId, call: FoundCall },
+}
+
+/// How a new solver answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NewSolver {
+    /// By files below this directory.
+    Webroot(String),
+    /// By a listener at this port of every address, which something leads port 80 to.
+    Port(u16),
 }
 
 /// The port that http-01 is asked at (RFC 8555 §8.3).
@@ -222,6 +233,23 @@ fn filing(leaf: Option<&Leaf>, pair: &Result<Box<Leaf>, String>, now: Timestamp)
     })
 }
 
+impl NewSolver {
+    /// Every address, with that port.
+    pub fn listen(port: u16) -> SocketAddr {
+        SocketAddr::from(([0u16; 8], port))
+    }
+
+    fn is(&self, kind: &SolverKind) -> bool {
+        match (self, kind) {
+            (Self::Webroot(root), SolverKind::Webroot { root: known }) => root == known,
+            (Self::Port(port), SolverKind::Http { listen: Listen::Address(known) }) => {
+                *known == Self::listen(*port)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What is written besides the entry, as it is found out.
 struct Drawn<'a> {
     wanted: &'a Wanted,
@@ -287,13 +315,10 @@ impl Drawn<'_> {
                 return Err(blocked("adopt-solver-unknown", words, "write its table, or name another"));
             }
             (None, Some(root), _) | (None, None, FoundChallenge::Webroot(root)) => {
-                Some(self.solver(&SolverKind::Webroot { root: root.clone() }, None)?)
+                Some(self.solver(NewSolver::Webroot(root.clone()))?)
             }
             (None, None, FoundChallenge::Standalone(HTTP)) => SolverId::parse(STANDALONE).ok(),
-            (None, None, FoundChallenge::Standalone(port)) => {
-                let listen = Listen::Address(std::net::SocketAddr::from(([0u16; 8], *port)));
-                Some(self.solver(&SolverKind::Http { listen }, Some(*port))?)
-            }
+            (None, None, FoundChallenge::Standalone(port)) => Some(self.solver(NewSolver::Port(*port))?),
             (None, None, FoundChallenge::Server(name)) => {
                 self.notes.push(format!(
                     "{} changed {name}'s configuration for each challenge, nolapse never does: the server for port \
@@ -325,18 +350,18 @@ impl Drawn<'_> {
         Ok((service, solver))
     }
 
-    /// A solver of this kind: one that there is, else a new one.
-    fn solver(&mut self, kind: &SolverKind, check_port: Option<u16>) -> Result<SolverId, Refusal> {
-        if let Some(spec) = self.wanted.solvers.values().find(|spec| spec.kind == *kind) {
+    /// A solver that does this: one that there is, else a new one.
+    fn solver(&mut self, how: NewSolver) -> Result<SolverId, Refusal> {
+        if let Some(spec) = self.wanted.solvers.values().find(|spec| how.is(&spec.kind)) {
             return Ok(spec.id.clone());
         }
-        let base = match kind {
-            SolverKind::Webroot { root } => format!("webroot{root}"),
-            SolverKind::Http { .. } => format!("{STANDALONE}-{}", check_port.unwrap_or(HTTP)),
+        let base = match &how {
+            NewSolver::Webroot(root) => format!("webroot{root}"),
+            NewSolver::Port(port) => format!("{STANDALONE}-{port}"),
         };
         let base = SolverId::parse(&slug(&base)).map_err(|bad| unnamed(&base, &bad))?;
         let id = free(&base, |id| self.wanted.solvers.contains_key(id), SolverId::parse);
-        self.tables.push(NewTable::Solver { id: id.clone(), kind: kind.clone(), check_port });
+        self.tables.push(NewTable::Solver { id: id.clone(), how });
         Ok(id)
     }
 

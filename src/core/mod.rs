@@ -29,6 +29,7 @@ pub mod name;
 pub mod order;
 pub mod plan;
 pub mod record;
+pub mod release;
 pub mod retention;
 pub mod silence;
 pub mod situation;

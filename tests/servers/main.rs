@@ -19,6 +19,7 @@ mod support {
     pub mod server;
 }
 
+mod adopt;
 mod ari;
 mod batch;
 mod canary;
@@ -27,6 +28,7 @@ mod deploy;
 mod issue;
 mod outputs;
 mod recipes;
+mod release;
 mod resume;
 mod sabotage;
 mod sandbox;

@@ -93,9 +93,9 @@ fn what_a_tool_keeps_becomes_an_entry() {
     assert_eq!(entry.issuer.as_ref().map(IssuerId::as_str), Some("ours"), "known by its directory");
     assert_eq!(entry.key, KeyKind::Rsa2048);
     assert_eq!(adoption.filing, Filing::Filed);
-    let [NewTable::Solver { id, kind, .. }] = &adoption.tables[..] else { panic!("{:?}", adoption.tables) };
+    let [NewTable::Solver { id, how }] = &adoption.tables[..] else { panic!("{:?}", adoption.tables) };
     assert_eq!(entry.solver.as_ref(), Some(id));
-    assert_eq!((id.as_str(), kind), ("webroot-srv-www", &SolverKind::Webroot { root: "/srv/www".into() }));
+    assert_eq!((id.as_str(), how), ("webroot-srv-www", &NewSolver::Webroot("/srv/www".into())));
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn who_has_a_name_already_is_said() {
         }
         .into(),
     };
-    ours.lineages = std::iter::once((spec.id.clone(), spec)).collect();
+    ours.lineages.insert(spec);
     let verdict = plan(&found(Tool::Lego), &Choice::default(), &ours, NOW);
     assert_eq!(verdict, Verdict::Already(LineageId::parse("x.example").unwrap()));
 }
