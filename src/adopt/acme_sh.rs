@@ -17,7 +17,7 @@ pub(super) fn find(reader: &Reader<'_>, dir: &Path) -> Vec<Find> {
 fn one(reader: &Reader<'_>, dir: &Path, folder: &str) -> Option<Find> {
     let file = folder.strip_suffix("_ecc").unwrap_or(folder);
     let home = dir.join(folder);
-    let conf = home.join(format!("{file}.conf"));
+    let (conf, renews) = reader.source(&home.join(format!("{file}.conf")))?;
     let noted = Assignments::parse(&reader.text(&conf)?, &[]);
     let name = noted.find("Le_Domain")?.to_owned();
     let own_key = home.join(format!("{file}.key"));
@@ -86,9 +86,11 @@ fn one(reader: &Reader<'_>, dir: &Path, folder: &str) -> Option<Find> {
             .push(format!("deploy hook {hooks:?} is a function of acme.sh's; write a hook for it"));
     }
     let ecc = if folder == file { "" } else { " --ecc" };
-    found.stop = format!("acme.sh --remove -d {}{ecc}", found.name);
     found.read.insert(0, conf.clone());
-    found.source = Some(conf);
+    if renews {
+        found.stop = format!("acme.sh --remove -d {}{ecc}", found.name);
+        found.source = Some(conf);
+    }
     Some(find)
 }
 

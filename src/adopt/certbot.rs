@@ -7,7 +7,7 @@ use super::reader::{Reader, by_dns, schemeless, subjects};
 use super::{CERTIFICATES_MAX, Find};
 use crate::codec::keepsake::AccountNote;
 use crate::codec::renewal::{Renewal, list};
-use crate::core::foundling::{FoundCa, FoundCall, FoundChallenge, FoundHook, Moment, Places, Tool};
+use crate::core::foundling::{ASIDE, FoundCa, FoundCall, FoundChallenge, FoundHook, Moment, Places, Tool};
 
 /// Where certbot asks if nothing is said.
 const SERVER: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -22,12 +22,14 @@ const UNTRANSLATED: [(&str, &str); 5] = [
 
 pub(super) fn find(reader: &Reader<'_>, dir: &Path) -> Vec<Find> {
     let files = reader.names(&dir.join("renewal"));
-    let names = files.iter().filter_map(|file| file.strip_suffix(".conf"));
-    names.take(CERTIFICATES_MAX).filter_map(|name| one(reader, dir, name)).collect()
+    let aside = format!(".conf.{ASIDE}");
+    let names = files.iter().filter_map(|file| file.strip_suffix(".conf").or(file.strip_suffix(&aside)));
+    let names: BTreeSet<_> = names.take(CERTIFICATES_MAX).collect();
+    names.into_iter().filter_map(|name| one(reader, dir, name)).collect()
 }
 
 fn one(reader: &Reader<'_>, dir: &Path, name: &str) -> Option<Find> {
-    let conf = dir.join("renewal").join(format!("{name}.conf"));
+    let (conf, renews) = reader.source(&dir.join("renewal").join(format!("{name}.conf")))?;
     let renewal = Renewal::parse(&reader.text(&conf)?);
     let live = dir.join("live").join(name);
     let mut find =
@@ -60,9 +62,11 @@ fn one(reader: &Reader<'_>, dir: &Path, name: &str) -> Option<Find> {
         .filter(|(key, _)| renewal.param(key).is_some_and(|value| value != "False"))
         .map(|(key, why)| format!("{key}: {why}"))
         .collect();
-    found.stop = format!("mv {} {0}.nolapse", conf.display());
     found.read.insert(0, conf.clone());
-    found.source = Some(conf);
+    if renews {
+        found.stop = format!("mv {} {0}.{ASIDE}", conf.display());
+        found.source = Some(conf);
+    }
     Some(find)
 }
 

@@ -11,7 +11,7 @@ use crate::codec::jwk;
 use crate::codec::pem::{self, KeyDer};
 use crate::core::failure::plain;
 use crate::core::foundling::{
-    FileOwner, FoundAccount, FoundCa, FoundChallenge, Foundling, Place, Places, Tool,
+    ASIDE, FileOwner, FoundAccount, FoundCa, FoundChallenge, Foundling, Place, Places, Tool,
 };
 use crate::core::name::SubjectName;
 use crate::core::spec::Part;
@@ -47,6 +47,18 @@ impl Reader<'_> {
     pub fn is_dir(&self, path: &Path) -> bool {
         let resolved = self.disk.resolve(path);
         resolved.and_then(|path| self.disk.stat(&path)).is_ok_and(|stat| stat.kind == FileKind::Dir)
+    }
+
+    /// A tool's own file about a certificate, and whether that makes the tool renew it: one that
+    /// was moved aside does not, and is of use to who looks for what is there.
+    pub fn source(&self, conf: &Path) -> Option<(PathBuf, bool)> {
+        if self.there(conf) {
+            return Some((conf.to_owned(), true));
+        }
+        let mut aside = conf.as_os_str().to_owned();
+        aside.push(format!(".{ASIDE}"));
+        let aside = PathBuf::from(aside);
+        (self.secrets && self.there(&aside)).then_some((aside, false))
     }
 
     /// Whether a directory holds anything that would be run.

@@ -16,7 +16,7 @@ use crate::config::{self, Resolved, Source};
 use crate::core::adoption::{self, Choice, Filing, Obstacle, Verdict};
 use crate::core::decide::Request;
 use crate::core::failure::{Failure, Fault};
-use crate::core::foundling::{Places as Found, Tool};
+use crate::core::foundling::{ASIDE, Places as Found, Tool};
 use crate::core::layout::FsOp;
 use crate::core::name::{BadName, IssuerId, LineageId, SolverId};
 use crate::core::time::Span;
@@ -27,8 +27,6 @@ use crate::wire::{self, AccountFate, Find, Loaded, LogChoice, Places, Quest, Rol
 
 /// Longest wait for a running agent that took the new entry first.
 const WAIT: Span = Span::MINUTE;
-/// What a source that was moved aside ends with.
-pub const ASIDE: &str = "nolapse";
 /// Written where the tools' own files come from nowhere we know.
 const NOTHING: &str = "nothing to adopt";
 

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use crate::agent::Book;
-use crate::cli::adopt::ASIDE;
 use crate::cli::args::Release;
 use crate::cli::{Exit, Stop, owner, print, publish, select};
 use crate::codec::bundle::Bundle;
@@ -14,6 +13,7 @@ use crate::codec::renewal::Renewal;
 use crate::config;
 use crate::core::failure::{Failure, Fault};
 use crate::core::form::Form;
+use crate::core::foundling::ASIDE;
 use crate::core::layout::{Content, FileRights, FsOp};
 use crate::core::name::LineageId;
 use crate::core::release::{self, Handover};

@@ -57,6 +57,9 @@ impl fmt::Display for Tool {
     }
 }
 
+/// What a tool's file ends with that was moved aside, so that the tool renews no more.
+pub const ASIDE: &str = "nolapse";
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Foundling {
     pub tool: Tool,
