@@ -34,7 +34,7 @@ fn one(reader: &Reader<'_>, dir: &Path, folder: &str) -> Option<Find> {
                 let text = reader.text(&ca.join("account.json"))?;
                 AccountNote::parse(text.as_bytes())?.url().map(ToOwned::to_owned)
             };
-            find.with_account(reader.account(&ca.join("account.key"), url.or_else(note)));
+            find.with_account(reader.account(&ca.join("account.key"), url.or_else(note).as_deref()));
         }
     }
     let found = &mut find.foundling;

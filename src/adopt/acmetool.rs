@@ -76,15 +76,12 @@ fn decoded(folder: &str) -> String {
     for part in parts {
         let code =
             part.get(..2).and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(u8::is_ascii_graphic);
-        match code {
-            Some(code) => {
-                text.push(char::from(code));
-                text.push_str(&part[2..]);
-            }
-            None => {
-                text.push('%');
-                text.push_str(part);
-            }
+        if let Some(code) = code {
+            text.push(char::from(code));
+            text.push_str(&part[2..]);
+        } else {
+            text.push('%');
+            text.push_str(part);
         }
     }
     text

@@ -41,7 +41,7 @@ fn one(reader: &Reader<'_>, dir: &Path, ca: &str, name: &str) -> Option<Find> {
         if let Some(key) = with(".key") {
             let note = with(".json").and_then(|path| reader.text(&path));
             let url = note.and_then(|text| AccountNote::parse(text.as_bytes())?.url().map(ToOwned::to_owned));
-            find.with_account(reader.account(&key, url));
+            find.with_account(reader.account(&key, url.as_deref()));
         }
     }
     let found = &mut find.foundling;
@@ -51,7 +51,7 @@ fn one(reader: &Reader<'_>, dir: &Path, ca: &str, name: &str) -> Option<Find> {
     found.ca = Some(note.issuer_data.ca.map_or_else(|| FoundCa::Dashed(ca.to_owned()), FoundCa::Directory));
     found.service = Some("caddy");
     found.places = reader.places(&[(Part::Fullchain, at("crt")), (Part::Privkey, at("key"))]);
-    found.stop = "let its site block name our files:  tls LIVE/fullchain.pem LIVE/privkey.pem".to_owned();
+    found.stop = "let its site block name our files:  tls LIVE/fullchain.pem LIVE/privkey.pem".into();
     found.read.insert(0, at("json"));
     Some(find)
 }

@@ -39,7 +39,7 @@ fn one(reader: &Reader<'_>, dir: &Path, name: &str) -> Option<Find> {
         let home = dir.join("accounts").join(schemeless(&server)).join(account);
         let note = reader.text(&home.join("regr.json")).and_then(|text| AccountNote::parse(text.as_bytes()));
         let url = note.as_ref().and_then(AccountNote::url).map(ToOwned::to_owned);
-        find.with_account(reader.account(&home.join("private_key.json"), url));
+        find.with_account(reader.account(&home.join("private_key.json"), url.as_deref()));
     }
     let found = &mut find.foundling;
     if found.names.is_empty() {

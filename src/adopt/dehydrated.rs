@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
-use super::reader::{Reader, by_dns, subjects};
+use super::reader::{Reader, by_dns, ends_with, subjects};
 use super::{CERTIFICATES_MAX, Find};
 use crate::codec::assignments::Assignments;
 use crate::codec::keepsake::AccountNote;
@@ -46,7 +46,7 @@ impl Settings {
         let mut text = reader.text(&file)?;
         let more = Assignments::parse(&text, &known).find("CONFIG_D").map(PathBuf::from);
         if let Some(more) = more {
-            for name in reader.names(&more).iter().filter(|name| name.ends_with(".sh")) {
+            for name in reader.names(&more).iter().filter(|name| ends_with(name, "sh")) {
                 text.push('\n');
                 text.push_str(&reader.text(&more.join(name)).unwrap_or_default());
             }
@@ -82,7 +82,7 @@ fn one(reader: &Reader<'_>, settings: &Settings, name: &str) -> Option<Find> {
             .text(&account.join("account_id.json"))
             .and_then(|text| AccountNote::parse(text.as_bytes()));
         let url = note.as_ref().and_then(AccountNote::url).map(ToOwned::to_owned);
-        find.with_account(reader.account(&account.join("account_key.pem"), url));
+        find.with_account(reader.account(&account.join("account_key.pem"), url.as_deref()));
     }
     let own = reader.text(&at("config")).map(|text| Assignments::parse(&text, &[]));
     let noted = |key: &str| own.as_ref().and_then(|own| own.find(key)).or_else(|| settings.noted.find(key));

@@ -24,7 +24,7 @@ fn one(reader: &Reader<'_>, dir: &Path, file: &str) -> Option<Find> {
     let mut find = reader.foundling(Tool::Lego, &name, &[at("crt"), at("issuer.crt")], &at("key"));
     let url = note.url;
     if let Some((path, account)) = account(reader, dir, url.as_deref()) {
-        find.with_account(reader.account(&path, account));
+        find.with_account(reader.account(&path, account.as_deref()));
     }
     let found = &mut find.foundling;
     found.ca = ca_of(url.as_deref());
@@ -48,7 +48,7 @@ fn one(reader: &Reader<'_>, dir: &Path, file: &str) -> Option<Find> {
         found.untranslated.push(words);
     }
     found.untranslated.push("hooks and ways of proving are on lego's command line only".into());
-    found.stop = "take its  lego … renew  out of cron, or out of its timer".to_owned();
+    found.stop = "take its  lego … renew  out of cron, or out of its timer".into();
     found.read.insert(0, at("json"));
     Some(find)
 }

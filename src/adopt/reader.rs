@@ -138,8 +138,9 @@ impl Reader<'_> {
     }
 
     /// An account with its key, where that is of the one kind that our accounts have.
-    pub fn account(&self, path: &Path, url: Option<String>) -> (FoundAccount, Option<KeyDer>) {
-        let account = |unusable| FoundAccount { path: path.to_owned(), url: url.clone(), unusable };
+    pub fn account(&self, path: &Path, url: Option<&str>) -> (FoundAccount, Option<KeyDer>) {
+        let account =
+            |unusable| FoundAccount { path: path.to_owned(), url: url.map(ToOwned::to_owned), unusable };
         if !self.secrets {
             return (account(Some("it was not read".into())), None);
         }
@@ -200,4 +201,8 @@ pub(super) fn by_dns(how: &str) -> FoundChallenge {
     FoundChallenge::Other(format!(
         "its names are proved by dns-01 ({how}), and that set-up is not taken over"
     ))
+}
+
+pub(super) fn ends_with(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|ending| ending == extension)
 }

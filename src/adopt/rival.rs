@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::reader::{FILE_MAX, Reader};
+use super::reader::{FILE_MAX, Reader, ends_with};
 use super::{find, usual};
 use crate::core::foundling::Tool;
 use crate::core::name::SubjectName;
@@ -69,7 +69,7 @@ pub fn rivals(disk: &Disk, root: &Path) -> Vec<Rival> {
 fn starter(reader: &Reader<'_>, root: &Path, tool: Tool) -> Option<String> {
     let word = tool.word();
     let unit = |name: &&String| {
-        let timed = name.ends_with(".timer") || tool == Tool::Caddy;
+        let timed = ends_with(name, "timer") || tool == Tool::Caddy;
         timed && name.contains(word)
     };
     let in_units = WANTS.iter().find_map(|dir| {

@@ -97,7 +97,7 @@ impl Offer {
             (true, _) => {}
             (false, true) => row("stops", &format!("{}:  {}", self.tool, self.stop)),
             (false, false) => {
-                row("then", &format!("{} goes on renewing it until:  {}", self.tool, self.stop))
+                row("then", &format!("{} goes on renewing it until:  {}", self.tool, self.stop));
             }
         }
     }
