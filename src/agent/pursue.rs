@@ -9,16 +9,15 @@ use crate::agent::refresh::no_service;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
-use crate::core::decide::{VALIDATIONS_PER_DAY, backoff, renewal_point};
+use crate::core::decide::{backoff, renewal_point};
 use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
-use crate::core::leaf::{Leaf, mix, seed_of};
 use crate::core::name::{LineageId, SubjectName};
 use crate::core::order::{ChallengeTask, Offer};
-use crate::core::record::{FailedValidation, Issued, LineageRecord, Trouble};
+use crate::core::record::{Issued, LineageRecord};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
-use crate::core::window::last_resort;
+use crate::core::trouble::Tried;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
@@ -417,41 +416,11 @@ impl Agent {
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
         let dropped = if over { self.drop_attempt(world) } else { None };
-        let scale = backoff(&world.record.value);
-        let record = &mut world.record.value;
-        let names = attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone());
-        let (count, since) = match &record.trouble {
-            Some(trouble) if related(record, trouble, &names, now) => {
-                (trouble.count.saturating_add(1), trouble.since)
-            }
-            _ => (1, now),
+        let tried = Tried {
+            names: attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone()),
+            issuer: attempt.map(|attempt| attempt.issuer).or_else(|| spec.issuer().cloned()),
         };
-        if failure.reached_validation
-            && let Some(name) = &failure.name
-        {
-            record.failed_validations.retain(|failed| failed.at + Span::DAY > now && failed.at <= now);
-            record.failed_validations.push(FailedValidation { name: name.clone(), at: now });
-            let most = LineageRecord::VALIDATIONS_MAX.max(VALIDATIONS_PER_DAY);
-            let surplus = record.failed_validations.len().saturating_sub(most);
-            record.failed_validations.drain(..surplus);
-        }
-        let left = record.leaf().map_or(Span::DAY.times(30), |leaf: &Leaf| leaf.left(now));
-        let seed = mix(&[seed_of(record.id.as_str()), record.last_number, u64::from(count)]);
-        let mut next_at = now + scale.after(count, left, failure.reached_validation, seed);
-        if let Class::Limited { until } = failure.class {
-            next_at = next_at.max(until);
-        }
-        let issuer = attempt.map(|attempt| attempt.issuer).or_else(|| spec.issuer().cloned());
-        record.trouble = issuer.map(|issuer| Trouble {
-            count,
-            since,
-            last_at: now,
-            next_at,
-            probed_at: None,
-            failure: failure.clone(),
-            names,
-            issuer,
-        });
+        let (count, next_at) = world.record.value.note_failure(tried, &failure, now);
         Book::new(&*self.store).save_record(&mut world.record).await?;
         self.let_go(scene, dropped).await;
         self.tell(&Event::AttemptFailed {
@@ -472,15 +441,6 @@ struct Hand<'a> {
     offers: &'a [Offer],
     scale: Backoff,
     lineage: &'a LineageId,
-}
-
-/// A changed name set starts afresh. At last resort the old and the new set take turns, and share
-/// one history of failures.
-fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName], now: Timestamp) -> bool {
-    let turns = record.current.as_ref().is_some_and(|current| {
-        now >= last_resort(&current.leaf) && (current.names == names || current.names == trouble.names)
-    });
-    trouble.names == names || turns
 }
 
 fn offers(scene: &Scene, spec: &LineageSpec) -> Vec<Offer> {

@@ -49,6 +49,8 @@ pub enum Verb {
     Status(Status),
     /// Show every question and answer behind one certificate's next step
     Explain(Explain),
+    /// Run the planner forward: renewals to come, tries left, and who would lapse (exit 1)
+    Forecast(Forecast),
     /// Leave a certificate alone until a date
     Pause(Pause),
     /// Drop what is known of a certificate that left the configuration
@@ -265,6 +267,25 @@ pub struct Status {
 pub struct Explain {
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Forecast {
+    /// Certificates; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// How far to look ahead
+    #[arg(long, default_value_t = 90, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..=3650))]
+    pub days: u16,
+    /// What if no CA answered for so long from now, such as 3d
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub ca_down: Option<crate::core::time::Span>,
+    /// List every certificate
+    #[arg(long)]
+    pub all: bool,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ mod deploy;
 mod entry;
 mod explain;
 mod finding;
+mod forecast;
 mod forget;
 mod generate;
 mod held;
@@ -18,6 +19,7 @@ mod mount;
 mod offer;
 mod once;
 mod owner;
+mod page;
 mod pause;
 pub mod print;
 pub mod publish;
@@ -123,6 +125,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::TestHook(test) => test_hook::run(places, test),
         Verb::Status(status) => status::run(places, status),
         Verb::Explain(explain) => explain::run(places, explain),
+        Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Forget(forget) => forget::run(places, forget),
         Verb::Init(init) => init::run(places, init),

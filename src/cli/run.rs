@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
 
 use crate::agent::Signal;
-use crate::cli::{Exit, Stop, publish};
+use crate::cli::{Exit, Stop, page, publish};
 use crate::core::failure::{Failure, Fault};
 use crate::wire::Places;
 use crate::wire::{self, Loaded, Role, Wired};
@@ -26,8 +26,9 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
                 tracing::info!(%address, "metrics and health are served");
             }
             let (metrics, health) = (wired.telemetry.metrics.clone(), wired.telemetry.health.clone());
+            let page = wired.settings.status_page.then(|| page::press(&wired));
             let stop = stop.clone();
-            tasks.spawn(server.run(metrics, health, async move { stop.notified().await }));
+            tasks.spawn(server.run(metrics, health, page, async move { stop.notified().await }));
         }
         let supervisor = wired.telemetry.supervisor.clone();
         tasks.spawn(async move { supervisor.feed().await });

@@ -39,6 +39,8 @@ pub struct AgentSettings {
     pub metrics: Option<MetricsListen>,
     /// The operator means other hosts to reach `metrics`.
     pub metrics_open: bool,
+    /// A page for people beside the metrics.
+    pub status_page: bool,
     /// Metrics as a file for Prometheus' node exporter.
     pub textfile: Option<PathBuf>,
     /// `http://` or `https://`, without credentials. Already given to issuers without their own.
@@ -56,6 +58,7 @@ impl Default for AgentSettings {
             run_dir: PathBuf::from(RUN_DIR),
             metrics: None,
             metrics_open: false,
+            status_page: false,
             textfile: None,
             proxy: None,
             watch_config: false,
@@ -161,12 +164,23 @@ pub(super) fn resolve(section: &Section<'_>, facts: &Facts, problems: &mut Probl
             "listen on 127.0.0.1 or a Unix socket, or say `metrics-open = true` if that is meant",
         );
     }
+    let status_page = section.flag("status-page", problems).unwrap_or(false);
+    if status_page && metrics.is_none() && section.find("metrics").is_none() {
+        let spot = section.find("status-page").map_or_else(|| section.head.clone(), |found| found.spot);
+        problems.warning(
+            &spot,
+            "page-nowhere",
+            "there is nothing that would serve the status page",
+            "say where to listen, as in `metrics = \"127.0.0.1:9464\"`",
+        );
+    }
     AgentSettings {
         state_dir,
         live_dir,
         run_dir,
         metrics,
         metrics_open,
+        status_page,
         textfile: section.parsed("textfile", "bad-path", value::file_path, problems).map(PathBuf::from),
         proxy: proxy(section, problems),
         watch_config: section.flag("watch-config", problems).unwrap_or(false),

@@ -103,6 +103,7 @@ fn agent(page: &mut Page, agent: &AgentSettings) {
         None => {}
     }
     page.flag("metrics-open", agent.metrics_open);
+    page.flag("status-page", agent.status_page);
     page.optional("textfile", agent.textfile.as_ref().map(|path| path.to_string_lossy()).as_deref());
     page.optional("proxy", agent.proxy.as_deref());
     page.flag("watch-config", agent.watch_config);

@@ -279,6 +279,7 @@ pub const KEYS: &[Key] = &[
     key(Agent, "run-dir", Kind::Path, "`/run/nolapse`", "\"/run/nolapse\"", "Holds `status.json`, which every local user may read."),
     key(Agent, "metrics", Kind::Text, "off", "\"127.0.0.1:9464\"", "Address, or absolute path of a Unix socket, that serves `/metrics`, `/livez`, `/readyz` and `/healthz`."),
     key(Agent, "metrics-open", Kind::Flag, "`false`", "false", "Says that other hosts are meant to reach `metrics`."),
+    key(Agent, "status-page", Kind::Flag, "`false`", "true", "Serve a page for people there too: `/` of `metrics`."),
     key(Agent, "textfile", Kind::Path, "off", "\"/var/lib/prometheus/node-exporter/nolapse.prom\"", "Metrics as a file for node_exporter, for set-ups with a timer."),
     key(Agent, "proxy", Kind::Url, "none", "\"http://proxy.example.com:3128\"", "HTTP proxy on the way to the CAs."),
     key(Agent, "watch-config", Kind::Flag, "`false`", "false", "Take a changed configuration without a signal. A broken one changes nothing."),

@@ -6,6 +6,7 @@ pub mod line;
 pub mod log;
 mod log_sink;
 pub mod metrics;
+pub mod page;
 pub mod pulse;
 pub mod quota;
 pub mod serve;

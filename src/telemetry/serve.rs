@@ -24,6 +24,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::health::{Answer, Health};
 use super::metrics::Metrics;
+use super::page::{self, StatusPage};
 use crate::core::failure::{Failure, Fault};
 use crate::core::time::Span;
 
@@ -70,14 +71,16 @@ impl Server {
         }
     }
 
-    /// Answers until `stop` is ready; connections that are open then are dropped.
+    /// Answers until `stop` is ready; connections that are open then are dropped. Without a `page`
+    /// there is none.
     pub async fn run(
         self,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
+        page: Option<StatusPage>,
         stop: impl Future<Output = ()> + Send,
     ) {
-        let app = router(metrics, health);
+        let app = router(metrics, health, page);
         let serving: Pin<Box<dyn Future<Output = io::Result<()>> + Send>> = match self.listener {
             Bound::Tcp(listener) => Box::pin(axum::serve(Few::new(listener), app).into_future()),
             Bound::Unix(listener) => Box::pin(axum::serve(Few::new(listener), app).into_future()),
@@ -92,7 +95,7 @@ impl Server {
     }
 }
 
-fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
+fn router(metrics: Arc<Metrics>, health: Arc<Health>, page: Option<StatusPage>) -> Router {
     let probes = Router::new()
         .route("/livez", get(|State(health): State<Arc<Health>>| async move { reply(&health.live()) }))
         .route("/readyz", get(|State(health): State<Arc<Health>>| async move { reply(&health.ready()) }))
@@ -102,6 +105,7 @@ fn router(metrics: Arc<Metrics>, health: Arc<Health>) -> Router {
         .route("/metrics", get(scrape))
         .with_state(metrics)
         .merge(probes)
+        .merge(page.map(page::router).unwrap_or_default())
         .layer(axum::middleware::map_response(farewell))
 }
 
@@ -257,8 +261,13 @@ mod tests {
         let now: Now = Arc::new(|| Timestamp::from_secs(1_800_000_000));
         let metrics = Arc::new(Metrics::new("1.2.3", now.clone()));
         let health = Arc::new(Health::new(Arc::new(Pulse::default()), now));
-        tokio::spawn(server.run(metrics, health.clone(), std::future::pending()));
+        tokio::spawn(server.run(metrics, health.clone(), Some(page()), std::future::pending()));
         health
+    }
+
+    fn page() -> StatusPage {
+        let make = || Box::pin(async { Ok(Arc::from("<!doctype html>")) }) as page::Making;
+        StatusPage { make: Arc::new(make), style: "p{}" }
     }
 
     async fn exchange(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
@@ -288,6 +297,33 @@ mod tests {
         assert!(scrape.contains("content-type: application/openmetrics-text; version=1.0.0"), "{scrape}");
         assert!(scrape.contains(r#"nolapse_build_info{version="1.2.3"} 1"#));
         assert!(get(address, "/other").await.starts_with("HTTP/1.1 404 "));
+    }
+
+    #[tokio::test]
+    async fn the_status_page_forbids_a_browser_all_but_its_own_style() {
+        let server = Server::bind(&Place::Tcp("127.0.0.1:0".parse().unwrap())).await.unwrap();
+        let address = server.address().unwrap();
+        serve(server);
+        let ask = async |path: &str, host: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            exchange(TcpStream::connect(address).await.unwrap(), &request).await
+        };
+        let shown = ask("/", "localhost").await;
+        assert!(shown.starts_with("HTTP/1.1 200 ") && shown.ends_with("<!doctype html>"), "{shown}");
+        for header in [
+            "content-security-policy: default-src 'none'; style-src 'self'",
+            "x-content-type-options: nosniff",
+            "x-frame-options: DENY",
+            "cache-control: no-store",
+            "connection: close",
+        ] {
+            assert!(shown.contains(header), "{header} in {shown}");
+        }
+        assert!(ask("/status.css", "127.0.0.1").await.ends_with("p{}"));
+        assert!(ask("/", "rebound.example").await.starts_with("HTTP/1.1 421 "));
+        let posted = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n";
+        let posted = exchange(TcpStream::connect(address).await.unwrap(), posted).await;
+        assert!(posted.starts_with("HTTP/1.1 405 "), "{posted}");
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::log::{self, Format};
 use crate::telemetry::serve::{Place, Server};
 
+pub use crate::telemetry::page::{Making, StatusPage};
 pub use adopt::{AccountFate, Find, Quest, Rival, rivals, search};
 pub use load::{CONFIG, Loaded, LogChoice, Unusable, config_file, facts, load, read_sources, reload};
 pub use places::{LogForm, Places};

@@ -160,6 +160,7 @@ fn what_is_only_suspicious_is_a_warning() {
         ("[certificate.\"a.example\"]", "terms-not-accepted"),
         ("", "no-certificates"),
         ("[agent]\nmetrics = \"0.0.0.0:9464\"", "metrics-exposed"),
+        ("[agent]\nstatus-page = true", "page-nowhere"),
         ("[certificate.\"a.example\"]\nnames = [\"a.example\", \"A.example\"]", "repeated-name"),
         ("[certificate]\n\"a.example\" = [\"x.example\"]\n\"b.example\" = [\"x.example\"]", "shared-name"),
         (

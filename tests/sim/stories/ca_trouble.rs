@@ -125,3 +125,32 @@ async fn f30_a_certificate_that_ended_months_ago_does_not_have_its_ca_asked_ever
         &format!("{asked} requests for an order in a day: as often as free looks say that all is well"),
     );
 }
+
+/// The longest outage that the scoreboard asks for (S02): from the first try on, then one good hour,
+/// then none again for as long.
+#[tokio::test(start_paused = true)]
+async fn s02_one_good_hour_after_weeks_without_a_ca_is_enough() {
+    for (seed, lifetime, outage) in [
+        (28, Span::days(90), Span::days(28)),
+        (29, Span::days(45), Span::days(14)),
+        (30, Span::hours(160), Span::hours(76)),
+    ] {
+        let mut world = World::observed(seed, lifetime).await;
+        let first = world.served();
+        world.doze_to_renewal().await;
+        let from = world.now();
+        let good = Interval::new(from + outage, from + outage + Span::HOUR);
+        world.script.during(Interval::new(from, good.start), Trouble::CaDown);
+        world.script.during(Interval::new(good.end, good.end + outage), Trouble::CaDown);
+        world.run_until(good.start).await;
+        world.expect(world.served() == first, "there was no way to renew");
+        world.expect(first.not_after > good.start, "it has not ended yet");
+        world.run_until(good.end).await;
+        world.expect(
+            world.served() != first,
+            &format!("renewed in the good hour after {outage} of {lifetime}"),
+        );
+        world.expect(world.orders().len() == 2, "one order");
+        world.settle(outage + SETTLES_WITHIN).await;
+    }
+}

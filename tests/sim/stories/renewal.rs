@@ -1,6 +1,7 @@
 //! The second certificate, and all after it.
 
-use nolapse::core::time::Span;
+use nolapse::core::forecast::{Weather, forecast};
+use nolapse::core::time::{Interval, Span};
 
 use crate::script::Trouble;
 use crate::world::World;
@@ -79,4 +80,33 @@ async fn a_refused_replaces_is_asked_again_without() {
     let orders = world.orders();
     world.expect(orders.len() == 2, "one order");
     world.expect(orders[1].1.replaces.is_none(), "without replaces");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_forecast_says_is_what_the_agent_then_does() {
+    let lifetime = Span::hours(160);
+    let mut world = World::observed(15, lifetime).await;
+    let survey = world.survey().unwrap();
+    let (spec, record) = (survey.spec().unwrap(), &survey.world.record.value);
+    let from = world.now();
+    let outage = Interval::new(from + Span::days(8), from + Span::days(10));
+    let until = from + Span::days(21);
+    let foreseen =
+        forecast(spec, record, &Weather { span: Interval::new(from, until), outage: Some(outage) });
+    world.script.during(outage, Trouble::CaDown);
+    world.run_until(until).await;
+    let came: Vec<_> = world.orders().iter().skip(1).map(|(_, order)| order.placed).collect();
+    world.expect(
+        came.len() == foreseen.renewals.len(),
+        &format!("as many renewals as foreseen: {came:?} and {:?}", foreseen.renewals),
+    );
+    // The first point is drawn from the real fingerprint, later ones from made-up ones: each may
+    // differ by the fiftieth of a life in which it lies, and that adds up.
+    for (number, (came, said)) in (1..).zip(came.iter().zip(&foreseen.renewals)) {
+        let apart = came.since(*said).max(said.since(*came));
+        let allowed = lifetime.over(50).times(number - 1) + Span::minutes(31);
+        world.expect(apart <= allowed, &format!("renewal {number}: {came} came, {said} was foreseen"));
+    }
+    world.expect(foreseen.lapses.is_empty(), "no lapse was foreseen, and the laws saw none");
+    world.settle(Span::ZERO).await;
 }

@@ -1,0 +1,70 @@
+//! What a failed try leaves in the record: how many in a row, and when the next may be.
+
+use super::decide::{VALIDATIONS_PER_DAY, backoff};
+use super::failure::{Class, Failure};
+use super::leaf::{mix, seed_of};
+use super::name::{IssuerId, SubjectName};
+use super::record::{FailedValidation, LineageRecord, Trouble};
+use super::time::{Span, Timestamp};
+use super::window::last_resort;
+
+/// What was tried: the names that were asked for, and of whom.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub names: Vec<SubjectName>,
+    /// `None` where no issuer is configured: nobody's trouble is noted then.
+    pub issuer: Option<IssuerId>,
+}
+
+/// Days that a lineage without a certificate is taken to have left: its waits are those of one
+/// that is well before its end.
+const LEFT_WITHOUT_LEAF: Span = Span::days(30);
+
+impl LineageRecord {
+    /// Notes a try that failed at `now`; answers with the count of failures in a row and when the
+    /// next try may be.
+    pub fn note_failure(&mut self, tried: Tried, failure: &Failure, now: Timestamp) -> (u32, Timestamp) {
+        let Tried { names, issuer } = tried;
+        let (count, since) = match &self.trouble {
+            Some(trouble) if related(self, trouble, &names, now) => {
+                (trouble.count.saturating_add(1), trouble.since)
+            }
+            _ => (1, now),
+        };
+        if failure.reached_validation
+            && let Some(name) = &failure.name
+        {
+            self.failed_validations.retain(|failed| failed.at + Span::DAY > now && failed.at <= now);
+            self.failed_validations.push(FailedValidation { name: name.clone(), at: now });
+            let most = Self::VALIDATIONS_MAX.max(VALIDATIONS_PER_DAY);
+            let surplus = self.failed_validations.len().saturating_sub(most);
+            self.failed_validations.drain(..surplus);
+        }
+        let left = self.leaf().map_or(LEFT_WITHOUT_LEAF, |leaf| leaf.left(now));
+        let seed = mix(&[seed_of(self.id.as_str()), self.last_number, u64::from(count)]);
+        let mut next_at = now + backoff(self).after(count, left, failure.reached_validation, seed);
+        if let Class::Limited { until } = failure.class {
+            next_at = next_at.max(until);
+        }
+        self.trouble = issuer.map(|issuer| Trouble {
+            count,
+            since,
+            last_at: now,
+            next_at,
+            probed_at: None,
+            failure: failure.clone(),
+            names,
+            issuer,
+        });
+        (count, next_at)
+    }
+}
+
+/// A changed name set starts afresh. At last resort the old and the new set take turns, and share
+/// one history of failures.
+fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName], now: Timestamp) -> bool {
+    let turns = record.current.as_ref().is_some_and(|current| {
+        now >= last_resort(&current.leaf) && (current.names == names || current.names == trouble.names)
+    });
+    trouble.names == names || turns
+}
