@@ -140,16 +140,21 @@ fn choice(adopt: &Adopt, who: &Identity) -> Result<Choice, Stop> {
     let issuer =
         adopt.issuer.as_deref().map(|text| IssuerId::parse(text).map_err(|why| bad("issuer", text, &why)));
     let webroot = adopt.webroot.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone()));
-    let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(who.gid)).ok().flatten();
     Ok(Choice {
         service: adopt.service.clone(),
         solver: solver.transpose()?,
         webroot: webroot.map(|dir| dir.display().to_string()),
         issuer: issuer.transpose()?,
         agree: adopt.agree_tos,
+        groups: (!who.is_root()).then(|| who.groups().iter().map(|gid| group_name(*gid)).collect()),
         user: who.name.clone().unwrap_or_else(|| who.uid.to_string()),
-        group: group.map_or_else(|| who.gid.to_string(), |group| group.name),
+        group: group_name(who.gid),
     })
+}
+
+fn group_name(gid: u32) -> String {
+    let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(gid)).ok().flatten();
+    group.map_or_else(|| gid.to_string(), |group| group.name)
 }
 
 /// A path has a slash in it, a name never.

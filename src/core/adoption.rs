@@ -21,6 +21,8 @@ pub struct Choice {
     /// What the agent's user and group are called: files of theirs need no owner.
     pub user: String,
     pub group: String,
+    /// Groups that the agent can give files to; `None` for root, who can give them to anybody.
+    pub groups: Option<Vec<String>>,
 }
 
 /// What is to become of one foundling.
@@ -429,12 +431,20 @@ fn places(
                 owner.mode
             ));
         }
-        Rights {
-            owner: (owner.user != choice.user).then(|| owner.user.clone()),
-            group: (owner.group != choice.group).then(|| owner.group.clone()),
-            key_mode,
-            cert_mode: owner.mode & CERT_MODES | 0o400,
+        let mut user = (owner.user != choice.user).then(|| owner.user.clone());
+        let mut group = (owner.group != choice.group).then(|| owner.group.clone());
+        if let Some(groups) = &choice.groups {
+            // Asking for what can't be given would fail the next renewal.
+            let lost: Vec<_> =
+                user.take().into_iter().chain(group.take_if(|group| !groups.contains(group))).collect();
+            if !lost.is_empty() {
+                let (lost, agent) = (lost.join(" and "), &choice.user);
+                notes.push(format!(
+                    "{what} belonged to {lost}; the agent runs as {agent} and can't give it back"
+                ));
+            }
         }
+        Rights { owner: user, group, key_mode, cert_mode: owner.mode & CERT_MODES | 0o400 }
     };
     match &found.places {
         Places::Tree { root, key } => {

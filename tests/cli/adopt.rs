@@ -5,7 +5,7 @@ use std::fs;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::desk::{Desk, exists, orders, self_signed};
+use crate::desk::{Desk, exists, is_root, orders, self_signed};
 
 /// A certificate for these names from a root of its own, and its key.
 fn bought(names: &[&str]) -> (String, String, String) {
@@ -205,4 +205,33 @@ async fn a_tree_of_certbots_shows_the_same_before_and_after_and_goes_back() {
     assert_eq!(desk.read("cb/live/a.example/fullchain.pem"), renewed);
     assert!(exists(&desk.path("cb/renewal/a.example.conf")) && !desk.path("cb/live/a.example").is_symlink());
     desk.run(&["status", "--json"]).ends(0).says("\"retired\"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_root_adopts_is_the_states_owners_and_the_entry_is_roots() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    const NOBODY: u32 = 65_534;
+    if !is_root() {
+        println!("SKIPPED: becoming another user: this is not root");
+        return;
+    }
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    desk.configure(&desk.around(&ca));
+    fs::create_dir(desk.path("state")).unwrap();
+    let ssl = put_files(&desk, &["a.example"]);
+    for path in ["state", "run", "ssl", "ssl/shop.crt"] {
+        chown(desk.path(path), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let ran = desk.run(&["adopt", "--from", "files", &ssl, "--yes"]).ends(0);
+    assert!(
+        ran.out.contains("belonged to root and root") && ran.out.contains("see privileges.md"),
+        "{ran:?}"
+    );
+    for file in desk.files("state") {
+        assert_eq!(file.symlink_metadata().unwrap().uid(), NOBODY, "{}", file.display());
+    }
+    assert_eq!(fs::metadata(desk.path("etc/conf.d/a.example.toml")).unwrap().uid(), 0);
+    desk.run_as(NOBODY, &["renew", "--force", "a.example"]).ends(0).says("renewed until");
+    assert_eq!(desk.read("ssl/shop.crt"), desk.read("state/live/a.example/fullchain.pem"));
 }

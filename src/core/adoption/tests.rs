@@ -205,6 +205,15 @@ fn places_stay_with_their_owners_and_a_key_that_was_open_is_closed() {
     let open = of(0o644);
     assert_eq!(open.entry.outputs[0].rights.key_mode, 0o640);
     assert!(open.notes[0].contains("open to everybody"), "{:?}", open.notes);
+
+    let groups = Some(vec!["root".into()]);
+    let bound = Choice { user: "agent".into(), group: "agent".into(), groups, ..Choice::default() };
+    let found = Foundling { places: places(0o600), ..found(Tool::Lego) };
+    let Verdict::Adopt(given) = plan(&found, &bound, &wanted(), NOW) else { panic!("{found:?}") };
+    let rights = &given.entry.outputs[0].rights;
+    assert_eq!((&rights.owner, &rights.group), (&None, &None), "what can't be given is not asked for");
+    assert_eq!(given.entry.outputs[1].rights.group.as_deref(), Some("root"), "a group that it is in is");
+    assert!(given.notes[0].contains("www and www"), "{:?}", given.notes);
 }
 
 #[test]
