@@ -32,13 +32,13 @@ pub(super) struct Registrar<'a> {
 }
 
 /// Keeps an account that another program registered with this issuer: its key in PKCS#8, which
-/// must be ECDSA on P-256, and its URL. False where we have an account there already; that one
+/// must be ECDSA on P-256 or RSA, and its URL. False where we have an account there already; that one
 /// stays.
 ///
 /// Codes: `account-store`, `account-damaged`, `account-key`.
 pub async fn keep(store: &dyn Store, spec: &IssuerSpec, key: &[u8], url: &str) -> Result<bool, Failure> {
     if let Err(BadKey) = AccountKey::from_pkcs8(key) {
-        let words = "the key of the account that was found is not ECDSA on P-256";
+        let words = "the key of the account that was found is neither ECDSA on P-256 nor RSA";
         return Err(Failure::refused(Fault::Config, "account-key", words));
     }
     let ledger = Ledger { spec, store };

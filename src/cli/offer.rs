@@ -118,8 +118,8 @@ fn account(found: &Foundling) -> String {
         Some(account) => match (&account.unusable, &account.url) {
             (None, Some(url)) => format!("{url} is taken over, unless we have one with that CA"),
             (Some(why), _) => format!(
-                "not taken over: {why}, and ours are ECDSA on P-256; ours with that CA is used, or a new one at the \
-                 first order (no certificate is lost by that)"
+                "not taken over: {why}; ours with that CA is used, or a new one at the first order (no certificate \
+                 is lost by that)"
             ),
             (None, None) => "not taken over: its URL is not known".into(),
         },

@@ -212,8 +212,9 @@ fn renewal(
     if let Some(id) = there.iter().find(usable) {
         params.insert("account".into(), id.clone());
     } else if let Some((key, url)) = &held.account {
-        let id = give_account(steps, &accounts, key, url)?;
-        params.insert("account".into(), id);
+        if let Some(id) = give_account(steps, &accounts, key, url)? {
+            params.insert("account".into(), id);
+        }
     } else {
         steps.told.push(
             "note     certbot has no account with that CA, and we have none to give:  certbot register"
@@ -236,12 +237,22 @@ fn renewal(
 }
 
 /// Our account in certbot's form; answers with what certbot calls it.
-fn give_account(steps: &mut Steps, accounts: &Path, key: &Content, url: &str) -> Result<String, Stop> {
+fn give_account(
+    steps: &mut Steps,
+    accounts: &Path,
+    key: &Content,
+    url: &str,
+) -> Result<Option<String>, Stop> {
     let key = KeyDer { form: KeyForm::Pkcs8, der: key.clone() };
     let unfit = |why: &dyn std::fmt::Display| {
         Failure::broken("account-damaged", format!("our account's key can't be given to certbot: {why}"))
     };
-    let text = jwk::text(&key).map_err(|error| unfit(&error))?;
+    let Ok(text) = jwk::text(&key) else {
+        steps.told.push(
+            "note     our account has an RSA key, which is not given to certbot:  certbot register".into(),
+        );
+        return Ok(None);
+    };
     let half = crate::codec::key::public_half(&key).map_err(|error| unfit(&error))?;
     // Certbot names accounts by a hash, and takes any name.
     let id: String = half.fingerprint.to_string().chars().take(32).collect();
@@ -263,5 +274,5 @@ fn give_account(steps: &mut Steps, accounts: &Path, key: &Content, url: &str) ->
     ] {
         steps.ops.extend(release::file(&home.join(name), content, mode));
     }
-    Ok(id)
+    Ok(Some(id))
 }
