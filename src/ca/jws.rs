@@ -43,13 +43,12 @@ impl AccountKey {
     }
 
     pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, BadKey> {
-        let pair = match EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
-            Ok(pair) => Pair::Ecdsa(pair),
-            Err(_) => {
-                let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| BadKey)?;
-                let (modulus, exponent) = jwk::rsa_public(pair.public_key().as_ref()).ok_or(BadKey)?;
-                Pair::Rsa { pair: Box::new(pair), modulus, exponent }
-            }
+        let pair = if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
+            Pair::Ecdsa(pair)
+        } else {
+            let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| BadKey)?;
+            let (modulus, exponent) = jwk::rsa_public(pair.public_key().as_ref()).ok_or(BadKey)?;
+            Pair::Rsa { pair: Box::new(pair), modulus, exponent }
         };
         Ok(Self { pair, pkcs8: Zeroizing::new(der.to_vec()) })
     }
