@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use crate::core::chain::Member;
+use crate::core::channel::Message;
 use crate::core::endpoint::Endpoint;
 use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
@@ -84,6 +85,10 @@ pub enum Key {
     Challenge(Token),
     /// This node's note; always local.
     Installed(LineageId),
+    /// What people were told by this node; always local.
+    Told,
+    /// What people said that they know; always local.
+    Acks,
 }
 
 impl Key {
@@ -95,6 +100,7 @@ impl Key {
             Self::Account(_) => Shelf::Accounts,
             Self::Challenge(_) => Shelf::Challenges,
             Self::Installed(_) => Shelf::Installed,
+            Self::Told | Self::Acks => Shelf::Alerts,
         }
     }
 }
@@ -108,6 +114,8 @@ impl fmt::Display for Key {
             Self::Account(id) => write!(f, "accounts/{id}"),
             Self::Challenge(token) => write!(f, "challenges/{token}"),
             Self::Installed(id) => write!(f, "installed/{id}"),
+            Self::Told => f.write_str("alerts/told"),
+            Self::Acks => f.write_str("alerts/acks"),
         }
     }
 }
@@ -121,6 +129,7 @@ pub enum Shelf {
     Accounts,
     Challenges,
     Installed,
+    Alerts,
 }
 
 /// A value and the mark to swap it by.
@@ -311,6 +320,19 @@ impl Sighting {
     pub fn nothing(why: Silence, words: impl Into<String>) -> Self {
         Self { from: None, seen: Seen::Nothing { why, words: words.into() } }
     }
+}
+
+/// A way to reach people.
+pub trait Channel: Send + Sync {
+    /// Sends one message, within a time that the caller bounds. Sending twice is harmless: a
+    /// receiver puts together what has one key.
+    fn send<'a>(&'a self, message: &'a Message) -> Reply<'a, Result<(), Failure>>;
+}
+
+/// Somebody outside who notices when the agent falls silent.
+pub trait Heart: Send + Sync {
+    /// `trouble`: what is wrong that cannot wait; `None` where nothing is.
+    fn beat<'a>(&'a self, trouble: Option<&'a str>) -> Reply<'a, Result<(), Failure>>;
 }
 
 /// Takes events; logs and metrics are sinks. Never fails, never waits.

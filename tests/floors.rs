@@ -22,6 +22,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("hook", ADAPTER),
     ("probe", ADAPTER),
     ("telemetry", ADAPTER),
+    ("alert", ADAPTER),
     ("agent", ADAPTER),
     ("cli", &["core", "codec", "config", "ports", "sys", "agent", "wire"]),
     (
@@ -39,6 +40,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "hook",
             "probe",
             "telemetry",
+            "alert",
             "agent",
             "cli",
         ],
@@ -54,6 +56,7 @@ const CONFINED: &[(&str, &str)] = &[
     ("x509_parser", "codec/x509.rs"),
     ("rcgen", "sys/keys.rs"),
     ("instant_acme", "ca/"),
+    ("lettre", "alert/email.rs"),
 ];
 
 /// Where printing and exiting is allowed.

@@ -230,6 +230,7 @@ fn spec(dir: &Path, shape: &Shape) -> LineageSpec {
         hooks: HOOKS[..shape.hooks].iter().map(|name| HookId::parse(name).unwrap()).collect(),
         observe_timeout: Span::secs(30),
         rights: Arc::default(),
+        labels: nolapse::core::labels::Labels::default(),
         deploy_window: None,
         after: Vec::new(),
         around: Around::default(),

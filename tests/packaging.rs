@@ -16,6 +16,8 @@ mod kubernetes;
 mod labels;
 #[path = "packaging/polkit.rs"]
 mod polkit;
+#[path = "packaging/prometheus.rs"]
+mod prometheus;
 #[path = "packaging/readme.rs"]
 mod readme;
 #[path = "packaging/rpm.rs"]

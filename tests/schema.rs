@@ -48,6 +48,8 @@ fn keys() -> Vec<Key> {
         Key::Account(IssuerId::parse("letsencrypt").unwrap()),
         Key::Challenge(Token::parse("LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0").unwrap()),
         Key::Installed(id()),
+        Key::Told,
+        Key::Acks,
     ]
 }
 
@@ -104,6 +106,7 @@ async fn lived_in(disk: &Disk, dir: &Path) -> DirStore {
     }
     store.writable().await.unwrap();
     drop(store.claim(&LineageId::parse(ID).unwrap()).await.unwrap());
+    drop(disk.lock(&store.alerts_lock(), Some(Timestamp::EPOCH)).unwrap());
     let seen = Marks::default().encode(&Marks::default(), |_| true);
     let file = format!("{}-c", store.seen_files().display());
     disk.run(replace(Path::new(&file), seen, FileRights::mode(0o600))).await.unwrap();

@@ -2,12 +2,14 @@
 
 use crate::agent::gather::World;
 use crate::core::census::{Row, Standing};
-use crate::core::decide::Placement;
+use crate::core::decide::{Placement, renewal_point};
 use crate::core::ladder::{Ladder, Observed};
+use crate::core::plight::Plight;
 use crate::core::spec::LineageSpec;
+use crate::core::time::Timestamp;
 
 /// What is true of one lineage on this node, for metrics and health.
-pub fn row(spec: Option<&LineageSpec>, world: &World, ladder: &Ladder) -> Row {
+pub fn row(spec: Option<&LineageSpec>, world: &World, ladder: &Ladder, now: Timestamp) -> Row {
     let (record, installed) = (&world.record.value, &world.installed.value);
     let shown = match &world.disk.live {
         Placement::Shows(number) => record.issued(*number).map(|issued| issued.leaf.not_after),
@@ -41,6 +43,13 @@ pub fn row(spec: Option<&LineageSpec>, world: &World, ladder: &Ladder) -> Row {
         (Some(spec), None) => spec.issuer(),
         (None, current) => current,
     };
+    let generation = match &world.disk.live {
+        Placement::Shows(number) => record.issued(*number),
+        _ => None,
+    };
+    let due_at = renewal_point(record).map(|point| point.at);
+    let plight = spec
+        .and_then(|spec| Plight::of(spec, record, installed, generation, ladder, due_at, now).map(Box::new));
     Row {
         lineage: spec.map_or(&record.id, |spec| &spec.id).clone(),
         issuer: issuer.cloned(),
@@ -50,5 +59,6 @@ pub fn row(spec: Option<&LineageSpec>, world: &World, ladder: &Ladder) -> Row {
         mismatched: count(ladder.endpoints_owed.len()),
         standing,
         trouble: record.trouble.as_ref().map(|trouble| trouble.failure.code.clone()),
+        plight,
     }
 }

@@ -151,7 +151,7 @@ impl Agent {
                 let plan = decide(&world.situation(spec, &request, now));
                 let (record, installed) = (&world.record.value, &world.installed.value);
                 let ladder = Ladder::of(spec, record, installed, &world.disk, now);
-                let row = row(spec, &world, &ladder);
+                let row = row(spec, &world, &ladder, now);
                 self.remember(spec, &world, &row, &ladder);
                 rows.push(row);
                 if at_rest(&plan) { plan.wake_at } else { now }

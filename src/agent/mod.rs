@@ -11,6 +11,7 @@ mod count;
 mod daemon;
 mod gather;
 mod hands;
+mod herald;
 mod install;
 mod look;
 mod notify;
@@ -28,6 +29,7 @@ mod skew;
 mod survey;
 mod tick;
 mod trial;
+mod woes;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -46,12 +48,14 @@ use crate::sys::keys::Keys;
 pub use book::{Book, store_failure};
 pub use daemon::{Pass, Signal};
 pub use gather::World;
+pub use herald::{Herald, Rhythm, Ways, change_acks, read_acks, read_ledger};
 pub use once::{Readiness, Summary};
 pub use recall::{Held, View};
 pub use seen::Belief;
 pub use survey::Survey;
 pub use tick::Outcome;
 pub use trial::Trial;
+pub use woes::Woes;
 
 /// Everything a tick works with. One per process; a new configuration swaps the [`Scene`].
 pub struct Agent {

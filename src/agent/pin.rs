@@ -29,7 +29,9 @@ impl Agent {
         let book = Book::new(&*self.store);
         let mut record = book.record(id).await?;
         let now = self.clock.now();
-        let chosen = choose(&record.value, to, now)?.clone();
+        let installed = book.installed(id).await?;
+        let shown = situation::target(&record.value, &installed.value, now).map(|issued| issued.number);
+        let chosen = choose(&record.value, shown, to, now)?.clone();
         let kept = book.generation(id, chosen.number).await?.is_some_and(|bundle| bundle.is_of(&chosen.leaf));
         if !kept {
             let words = format!("the store has the bytes of generation {} no longer", chosen.number);
@@ -67,11 +69,15 @@ impl Agent {
     }
 }
 
-/// The generation to go back to, if that would be an improvement on an outage.
-fn choose(record: &LineageRecord, to: Option<GenerationNumber>, now: Timestamp) -> Result<&Issued, Failure> {
-    let pinned = situation::pinned(record, now).map(|issued| issued.number);
+/// The generation to go back to, if that would be an improvement on an outage. `shown` is what is to
+/// be shown now: after a service has refused the current one, that is not the current one.
+fn choose(
+    record: &LineageRecord,
+    shown: Option<GenerationNumber>,
+    to: Option<GenerationNumber>,
+    now: Timestamp,
+) -> Result<&Issued, Failure> {
     let current = record.current.as_ref().map(|issued| issued.number);
-    let shown = pinned.or(current);
     let chosen = match to {
         Some(number) => record.issued(number).ok_or_else(|| {
             let kept: Vec<_> = record.kept().map(|issued| issued.number.to_string()).collect();

@@ -58,7 +58,7 @@ impl Survey {
         let id = world.record.value.id.clone();
         let spec = scene.wanted.lineages.get(&id);
         let ladder = Ladder::of(spec, &world.record.value, &world.installed.value, &world.disk, at);
-        let row = row(spec, &world, &ladder);
+        let row = row(spec, &world, &ladder, at);
         Self { id, at, scene, world, ladder, row, plan }
     }
 

@@ -53,6 +53,10 @@ pub enum Verb {
     Forecast(Forecast),
     /// Leave a certificate alone until a date
     Pause(Pause),
+    /// Say that you know: nobody is told again until a date
+    Ack(Ack),
+    /// Test whether people are reached, and list what they were told
+    Alert(Alert),
     /// Drop what is known of a certificate that left the configuration
     Forget(Forget),
     /// Check the configuration, show what it comes to, and test this host for it
@@ -305,6 +309,41 @@ pub struct Pause {
     /// Why, for whoever reads the status
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Ack {
+    /// A certificate, or what an alert names: watch/NAME, channel/NAME, agent
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Date and time, such as 2026-12-01T00:00:00Z, or a span such as 12h or 3d, at most 30d; 0s ends it
+    #[arg(long, value_name = "WHEN")]
+    pub until: String,
+    /// Why, for whoever reads the status
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Alert {
+    #[command(subcommand)]
+    pub what: AlertWhat,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AlertWhat {
+    /// Send a test on every channel, and say of each what happened
+    Test {
+        /// Only this channel
+        #[arg(value_name = "CHANNEL")]
+        channel: Option<String>,
+    },
+    /// What stands that people were told of, and what they acknowledged
+    List {
+        /// Print as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,10 @@
 //! The floor that prints and exits. One file a verb.
 
+mod ack;
 mod add;
 mod adopt;
 mod advice;
+mod alert;
 pub mod args;
 mod check;
 mod deploy;
@@ -127,6 +129,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Explain(explain) => explain::run(places, explain),
         Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),
+        Verb::Ack(ack) => ack::run(places, ack),
+        Verb::Alert(alert) => alert::run(places, alert),
         Verb::Forget(forget) => forget::run(places, forget),
         Verb::Init(init) => init::run(places, init),
         Verb::Add(add) => add::run(places, add),

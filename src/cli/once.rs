@@ -38,6 +38,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
             let _ = clock.timeout(CLOSING_MOST, wired.agent.close_what_is_open()).await;
         }
         publish::write_anew(&wired).await;
+        crate::cli::alert::tell(&wired).await;
         if once.json {
             print::json(&renew::Told::of(&summary.unwrap_or_default()))?;
         }

@@ -1,6 +1,6 @@
 //! What `status` shows and the daemon publishes for everybody.
 
-use crate::agent::View;
+use crate::agent::{View, read_acks};
 use crate::cli::report::{Line, Report};
 use crate::cli::sheet::Sheet;
 use crate::cli::status::is_stale;
@@ -29,7 +29,13 @@ pub async fn report(wired: &Wired) -> Result<Report, Failure> {
         });
     })
     .await?;
-    Ok(Report::new(wired.agent.clock.now(), lines))
+    let now = wired.agent.clock.now();
+    let mut report = Report::new(now, lines);
+    // Without them the rest is as true.
+    if let Ok((known, _)) = read_acks(&*wired.agent.store).await {
+        report.acks = known.acks.into_iter().filter(|ack| ack.until > now).collect();
+    }
+    Ok(report)
 }
 
 /// What there is to say of a lineage.

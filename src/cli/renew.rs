@@ -32,6 +32,7 @@ pub fn run(places: &Places, renew: &Renew) -> Result<Exit, Stop> {
             ..Request::default()
         };
         let summary = pass(&wired, ids, &request, renew.wait, renew.json).await?;
+        crate::cli::alert::tell(&wired).await;
         let broken = !wired.agent.scene().wanted.broken.is_empty() && renew.names.is_empty();
         Ok(exit(&summary, renew.exit_code, broken))
     })
@@ -126,6 +127,12 @@ fn said(outcome: &Outcome) -> String {
 fn rungs(outcome: &Outcome) -> String {
     use crate::core::ladder::Observed;
     let Some(ladder) = &outcome.ladder else { return "not judged".into() };
+    if let Some(refused) = ladder.refused {
+        return format!("REFUSED by its service: the one before gen {refused} is shown again");
+    }
+    if let Some(pinned) = ladder.pinned {
+        return format!("not shown: pinned to gen {pinned}");
+    }
     if !ladder.installed {
         return "NOT installed".into();
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::{Held, Survey, View};
 use crate::cli::advice::{self, Advice};
+use crate::core::ack::Ack;
 use crate::core::census::Standing;
 use crate::core::chain::Flaw;
 use crate::core::decide::{Issuance, Placement, Reason, renewal_point};
@@ -27,6 +28,9 @@ pub struct Report {
     pub at: Timestamp,
     pub severity: Severity,
     pub lineages: Vec<Line>,
+    /// What people said that they know; not in the public file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<Ack>,
 }
 
 /// As monitoring plugins count: 0, 1, 2.
@@ -149,7 +153,7 @@ impl Report {
     pub fn new(at: Timestamp, mut lineages: Vec<Line>) -> Self {
         lineages.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.name.cmp(&b.name)));
         let severity = lineages.iter().map(|line| line.severity).max().unwrap_or(Severity::Ok);
-        Self { version: VERSION, at, severity, lineages }
+        Self { version: VERSION, at, severity, lineages, acks: Vec::new() }
     }
 }
 

@@ -9,9 +9,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::agent::Signal;
 use crate::cli::{Exit, Stop, page, publish};
 use crate::core::failure::{Failure, Fault};
+use crate::core::gravity::Gravity;
 use crate::wire::Places;
 use crate::wire::{self, Loaded, Role, Wired};
 
+/// People are told of a configuration that is not used.
+const REFUSED: &str = "reload-refused";
 /// Signals waiting for the loop.
 const SIGNALS_MAX: usize = 8;
 
@@ -33,6 +36,11 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
         let supervisor = wired.telemetry.supervisor.clone();
         tasks.spawn(async move { supervisor.feed().await });
         let (sender, receiver) = mpsc::channel(SIGNALS_MAX);
+        let (counts, counted_rows) = tokio::sync::watch::channel(None);
+        {
+            let (wired, ask) = (wired.clone(), sender.clone());
+            tasks.spawn(async move { wired.herald.run(&wired.agent, counted_rows, ask).await });
+        }
         tasks.spawn(listen(places.clone(), loaded, wired.clone(), sender)?);
         let dirty = Arc::new(Notify::new());
         tasks.spawn(publish(wired.clone(), dirty.clone()));
@@ -50,6 +58,7 @@ pub fn run(places: &Places) -> Result<Exit, Stop> {
                 if counted != Some(pass.census.at) {
                     counted = Some(pass.census.at);
                     dirty.notify_one();
+                    counts.send_replace(Some(pass.census.clone()));
                 }
             })
             .await;
@@ -116,6 +125,8 @@ async fn reload(places: &Places, loaded: &mut Loaded, wired: &Wired) -> Option<S
             if next.settings != loaded.settings {
                 tracing::warn!("changes in [agent] are used after a restart only");
             }
+            wired.tell_by(&next);
+            wired.herald.woes.clear(REFUSED);
             *loaded = next;
             tracing::info!(certificates = scene.wanted.lineages.len(), "configuration reloaded");
             for (id, why) in &scene.wanted.broken {
@@ -125,6 +136,12 @@ async fn reload(places: &Places, loaded: &mut Loaded, wired: &Wired) -> Option<S
         }
         Err(failure) => {
             tracing::error!(%failure, "the new configuration is not used; the old one stays in force");
+            wired.herald.woes.set(
+                REFUSED,
+                Gravity::Ticket,
+                &format!("the new configuration is not used, the old one stays in force: {failure}"),
+                "mend it (nolapse check), then reload",
+            );
             None
         }
     }

@@ -94,7 +94,13 @@ impl Sheet {
         }
         self.lines.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.name.cmp(&b.name)));
         let severity = self.lines.first().map_or(Severity::Ok, |line| line.severity);
-        let mut head = serde_json::to_vec(&Report { version: VERSION, at, severity, lineages: Vec::new() })?;
+        let mut head = serde_json::to_vec(&Report {
+            version: VERSION,
+            at,
+            severity,
+            lineages: Vec::new(),
+            acks: Vec::new(),
+        })?;
         // The list is the last field.
         head.truncate(head.len().saturating_sub(LIST_END.len()));
         // No comma behind the last.

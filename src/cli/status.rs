@@ -54,7 +54,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
             print::error("none of these certificates is known");
             return Ok(Exit::Plugin(UNKNOWN));
         }
-        report = Report::new(report.at, lines);
+        report = Report { acks: report.acks, ..Report::new(report.at, lines) };
     }
     if status.json {
         print::json(&report)?;
@@ -91,6 +91,14 @@ fn show(report: &Report, all: bool) {
     }
     let shown: Vec<_> =
         report.lineages.iter().filter(|line| all || line.severity > Severity::Ok || total <= FEW).collect();
+    for ack in &report.acks {
+        print::line(&format!(
+            "      acknowledged: {} until {} ({})",
+            ack.subject,
+            ack.until.brief(),
+            ack.reason
+        ));
+    }
     if shown.is_empty() {
         return;
     }

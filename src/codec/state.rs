@@ -13,6 +13,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::core::ack::Acks;
+use crate::core::alert::Ledger;
 use crate::core::failure::plain;
 use crate::core::layout::Content;
 use crate::core::record::{Installed, LineageRecord};
@@ -49,6 +51,8 @@ pub enum StateError {
 enum Kind {
     Lineage,
     Installed,
+    Alerts,
+    Acks,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,6 +89,22 @@ pub fn encode_installed(installed: &Installed) -> Result<Content, StateError> {
 
 pub fn decode_installed(content: &Content) -> Result<Installed, StateError> {
     decode(Kind::Installed, content)
+}
+
+pub fn encode_ledger(ledger: &Ledger) -> Result<Content, StateError> {
+    encode(Kind::Alerts, ledger)
+}
+
+pub fn decode_ledger(content: &Content) -> Result<Ledger, StateError> {
+    decode(Kind::Alerts, content)
+}
+
+pub fn encode_acks(acks: &Acks) -> Result<Content, StateError> {
+    encode(Kind::Acks, acks)
+}
+
+pub fn decode_acks(content: &Content) -> Result<Acks, StateError> {
+    decode(Kind::Acks, content)
 }
 
 fn encode<T: Serialize>(kind: Kind, record: &T) -> Result<Content, StateError> {
@@ -144,6 +164,8 @@ mod tests {
     /// Written by the first release. Never edited: a new schema gets new files beside these.
     const LINEAGE_V1: &str = include_str!("../../tests/fixtures/records/v1-lineage.json");
     const INSTALLED_V1: &str = include_str!("../../tests/fixtures/records/v1-installed.json");
+    const ALERTS_V1: &str = include_str!("../../tests/fixtures/records/v1-alerts.json");
+    const ACKS_V1: &str = include_str!("../../tests/fixtures/records/v1-acks.json");
 
     fn content(text: impl AsRef<str>) -> Content {
         Content::new(text.as_ref().as_bytes().to_vec())
@@ -161,6 +183,19 @@ mod tests {
         let installed = decode_installed(&content(INSTALLED_V1)).unwrap();
         assert_eq!((installed.hooks.len(), installed.endpoints.len()), (1, 2));
         assert!(installed.refused.is_some() && installed.foreign.is_some());
+    }
+
+    #[test]
+    fn what_people_were_told_by_the_first_release_stays_readable() {
+        let ledger = decode_ledger(&content(ALERTS_V1)).unwrap();
+        assert_eq!(ledger.standing().len(), 1);
+        assert_eq!(ledger.channels.values().filter(|note| note.failures == 2).count(), 1);
+        assert_eq!(decode_ledger(&encode_ledger(&ledger).unwrap()), Ok(ledger));
+        let acks = decode_acks(&content(ACKS_V1)).unwrap();
+        assert_eq!(acks.acks.len(), 1);
+        assert_eq!(decode_acks(&encode_acks(&acks).unwrap()), Ok(acks));
+        let newer = ACKS_V1.replacen('1', "2", 1);
+        assert_eq!(decode_acks(&content(newer)), Err(StateError::Newer { found: 2, known: 1 }));
     }
 
     #[test]

@@ -370,6 +370,7 @@ fn terms(
         key,
         reuse_key,
         rights: rights?.into(),
+        labels: section.labels("labels", problems),
     });
     Some(Agreed { terms, observe: observe.into() })
 }

@@ -8,7 +8,9 @@ use super::agent::{AgentSettings, MetricsListen};
 use super::preset;
 use super::resolve::Resolved;
 use super::value;
+use crate::core::channel::{Beat, ChannelKind, ChannelSpec, HeartbeatSpec};
 use crate::core::form::Form;
+use crate::core::labels::Labels;
 use crate::core::layout::output_mode;
 use crate::core::name::{HookId, IssuerId, SolverId};
 use crate::core::spec::{
@@ -41,6 +43,12 @@ pub fn effective(resolved: &Resolved) -> String {
     }
     for lineage in wanted.lineages.values() {
         certificate(&mut page, lineage);
+    }
+    for channel in &resolved.alerts.channels {
+        self::channel(&mut page, channel);
+    }
+    if let Some(heartbeat) = &resolved.alerts.heartbeat {
+        self::heartbeat(&mut page, heartbeat);
     }
     for (id, reason) in &wanted.broken {
         let _ = write!(page.0, "\n# set aside: {id}: {reason}\n");
@@ -206,6 +214,7 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     page.optional("owner", spec.rights.owner.as_deref());
     page.optional("group", spec.rights.group.as_deref());
     page.text("key-mode", &mode(spec.rights.key_mode));
+    labels(page, &spec.labels);
     let (trees, files): (Vec<&Output>, Vec<&Output>) =
         spec.outputs.iter().partition(|output| output.form == Form::Tree);
     for tree in trees {
@@ -216,6 +225,68 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
         let outputs: Vec<String> = files.into_iter().map(output).collect();
         page.raw("outputs", &format!("[\n  {},\n]", outputs.join(",\n  ")));
     }
+}
+
+fn labels(page: &mut Page, labels: &Labels) {
+    if !labels.is_empty() {
+        let pairs: Vec<_> = labels.iter().map(|(key, value)| format!("{key} = {}", quoted(value))).collect();
+        page.raw("labels", &format!("{{ {} }}", pairs.join(", ")));
+    }
+}
+
+fn channel(page: &mut Page, channel: &ChannelSpec) {
+    page.table(&format!("alert.{}", channel.id));
+    page.text("type", channel.kind.word());
+    page.text("least", channel.least.word());
+    labels(page, &channel.labels);
+    page.text("timeout", &value::span_text(channel.timeout));
+    match &channel.kind {
+        ChannelKind::Exec { argv } => page.list("run", argv),
+        ChannelKind::Syslog { socket } | ChannelKind::Journal { socket } => page.text("socket", socket),
+        ChannelKind::Webhook(webhook) => {
+            page.text("url", &webhook.url);
+            if !webhook.headers.is_empty() {
+                page.list("headers", webhook.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+            }
+            page.optional("body", webhook.body.as_deref());
+            secret(page, "secret", webhook.secret.as_ref());
+            page.optional("ca-file", webhook.ca_file.as_deref());
+        }
+        ChannelKind::Email(email) => {
+            let host =
+                if email.host.contains(':') { format!("[{}]", email.host) } else { email.host.clone() };
+            page.text("server", &format!("{host}:{}", email.port));
+            page.text("tls", email.tls.word());
+            page.text("from", &email.from);
+            page.list("to", &email.to);
+            if let Some((user, password)) = &email.login {
+                page.text("user", user);
+                secret(page, "password", Some(password));
+            }
+            page.optional("ca-file", email.ca_file.as_deref());
+        }
+    }
+}
+
+fn secret(page: &mut Page, stem: &str, secret: Option<&SecretSource>) {
+    if let Some(secret) = secret {
+        let (source, place) = source(secret);
+        page.text(&format!("{stem}-{source}"), place);
+    }
+}
+
+fn heartbeat(page: &mut Page, heartbeat: &HeartbeatSpec) {
+    page.table("heartbeat");
+    match &heartbeat.how {
+        Beat::Exec { argv } => page.list("run", argv),
+        Beat::Url { ping, fail, secret } => {
+            page.text("url", ping);
+            page.optional("fail-url", fail.as_deref());
+            self::secret(page, "secret", secret.as_ref());
+        }
+    }
+    page.text("every", &value::span_text(heartbeat.every));
+    page.text("timeout", &value::span_text(heartbeat.timeout));
 }
 
 fn output(output: &Output) -> String {

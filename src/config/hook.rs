@@ -227,7 +227,7 @@ fn header(word: &super::raw::Word<'_>, problems: &mut Problems) -> Option<(Strin
     Some((name, value))
 }
 
-fn split_header(text: &str) -> Result<(String, String), BadName> {
+pub(super) fn split_header(text: &str) -> Result<(String, String), BadName> {
     // RFC 9110 §5.6.2: a token.
     let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     text.split_once(':')

@@ -8,6 +8,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod agent;
+mod alert;
 mod certificate;
 mod domain;
 pub mod draft;
@@ -34,6 +35,7 @@ mod value;
 mod window;
 
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
+pub use alert::AlertSettings;
 pub use effective::effective;
 pub use file::{Excerpt, Source};
 pub use problem::{Problem, Severity};

@@ -22,6 +22,9 @@ pub(super) struct Outline<'a> {
     pub solvers: Named<'a>,
     pub services: Named<'a>,
     pub hooks: Named<'a>,
+    pub alerts: Named<'a>,
+    /// `[heartbeat]` of every file that has one.
+    pub heartbeat: Vec<Section<'a>>,
     /// In the order of files and lines.
     pub certificates: Vec<Entry<'a>>,
 }
@@ -97,6 +100,8 @@ impl<'a> Outline<'a> {
             "solver" => define(&mut self.solvers, Table::Solver, &head, layer, built_in, problems),
             "service" => define(&mut self.services, Table::Service, &head, layer, built_in, problems),
             "hook" => define(&mut self.hooks, Table::Hook, &head, layer, built_in, problems),
+            "alert" => define(&mut self.alerts, Table::Alert, &head, layer, built_in, problems),
+            "heartbeat" => self.heartbeat.push(section(Table::Heartbeat)),
             _ => take_certificates(layer, &mut self.certificates),
         }
     }

@@ -3,6 +3,7 @@
 //! wants all of them at once.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -13,6 +14,7 @@ use super::nearest::nearest;
 use super::problem::Problems;
 use super::table::{Kind, SECRET_SOURCES, Table};
 use super::value;
+use crate::core::labels::Labels;
 use crate::core::name::BadName;
 use crate::core::spec::SecretSource;
 use crate::core::time::Span;
@@ -321,6 +323,36 @@ impl<'a> Section<'a> {
         Some(section)
     }
 
+    /// Texts under keys of one's own; what a layer does not name is taken from those below it.
+    pub fn labels(&self, key: &str, problems: &mut Problems) -> Labels {
+        let mut labels = BTreeMap::new();
+        for layer in &self.layers {
+            let one = Self { layers: vec![*layer], ..self.clone() };
+            let Some(found) = one.find(key) else { continue };
+            let DeValue::Table(table) = found.value else {
+                wrong_type(&found.spot, "a table: { owner = \"…\" }", found.value, problems);
+                continue;
+            };
+            for (name, value) in table {
+                let spot = found.spot.at(&value.span());
+                let Some(word) = text_of(value.get_ref(), spot, problems) else { continue };
+                let name: &str = name.get_ref();
+                match label(name, word.text) {
+                    Ok(()) => drop(labels.entry(name.to_owned()).or_insert_with(|| word.text.to_owned())),
+                    Err(why) => problems.error(&word.spot, "bad-label", why.0),
+                }
+            }
+        }
+        if labels.len() > Labels::MOST {
+            problems.error(
+                &self.head,
+                "too-many",
+                format!("at most {} labels belong together", Labels::MOST),
+            );
+        }
+        Labels::new(labels)
+    }
+
     /// Where a secret is; exactly one source.
     pub fn secret(&self, stem: &str, problems: &mut Problems) -> Option<SecretSource> {
         let key = self.kind.keys().find(|key| key.name == stem)?;
@@ -350,6 +382,21 @@ impl<'a> Section<'a> {
             _ => word.parse("bad-credential", credential_name, problems).map(SecretSource::Credential),
         }
     }
+}
+
+fn label(name: &str, value: &str) -> Result<(), BadName> {
+    let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    if name.is_empty()
+        || name.len() > 64
+        || name.starts_with(|c: char| c.is_ascii_digit())
+        || !name.bytes().all(fits)
+    {
+        return Err(BadName("a label's name has letters, digits and '_' only, as Prometheus takes them"));
+    }
+    if value.chars().count() > Labels::VALUE_MAX || value.chars().any(char::is_control) {
+        return Err(BadName("a label's value has at most 200 characters, none of them a control character"));
+    }
+    Ok(())
 }
 
 impl Word<'_> {

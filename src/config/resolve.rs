@@ -7,6 +7,7 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::agent::{self, AgentSettings, Facts};
+use super::alert::{self, AlertSettings};
 use super::certificate::{self, Known, refuse_unknown_name};
 use super::file::{File, Source, Spot};
 use super::hook;
@@ -20,7 +21,7 @@ use super::roster::{Read, Roster};
 use super::solver;
 use super::syntax;
 use super::table::Table;
-use crate::core::name::{BadName, HookId, IssuerId, SolverId};
+use crate::core::name::{BadName, ChannelId, HookId, IssuerId, SolverId};
 use crate::core::spec::{IssuerSpec, Wanted};
 
 /// A configuration after reading. Usable unless [`Self::fatal`].
@@ -29,6 +30,7 @@ pub struct Resolved {
     /// What can be used; of certificates with errors only name and reason.
     pub wanted: Arc<Wanted>,
     pub agent: AgentSettings,
+    pub alerts: AlertSettings,
     /// By file and place.
     pub problems: Vec<Problem>,
     /// How many more problems there were than are kept.
@@ -91,6 +93,7 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
     let outline = Outline::gather(&files, &trees, &mut problems);
 
     let agent = agent_section(&outline, &files, facts, &mut problems);
+    let alerts = alert_settings(&outline, &mut problems);
     let known = known(&outline, &agent, &mut problems);
     let mut roster = Roster::new(&files, &known, &agent);
     let mut entries = outline.certificates.iter().peekable();
@@ -116,7 +119,7 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
         );
     }
     let (problems, left_out) = problems.into_found();
-    Ok(Resolved { wanted: Arc::new(wanted), agent, problems, left_out })
+    Ok(Resolved { wanted: Arc::new(wanted), agent, alerts, problems, left_out })
 }
 
 /// Reads the certificate of one piece, whose tree is gone when this returns.
@@ -154,6 +157,23 @@ fn agent_section<'a>(
     };
     let section = Section::new(Table::Agent, "agent".to_owned(), head, layers(&outline.agent));
     agent::resolve(&section, facts, problems)
+}
+
+fn alert_settings(outline: &Outline<'_>, problems: &mut Problems) -> AlertSettings {
+    let channels = each(&outline.alerts, ChannelId::parse, problems, alert::channel);
+    if let Some(definition) = outline.alerts.values().nth(alert::CHANNELS_MAX) {
+        let words = format!("at most {} channels", alert::CHANNELS_MAX);
+        problems.error(&definition.section.head, "too-many", words);
+    }
+    for section in &outline.heartbeat {
+        section.refuse_unknown(problems);
+    }
+    refuse_repeated(&outline.heartbeat, problems);
+    let heartbeat = outline.heartbeat.first().and_then(|first| {
+        let section = Section { layers: layers(&outline.heartbeat), ..first.clone() };
+        alert::heartbeat(&section, problems)
+    });
+    AlertSettings { channels: channels.into_values().flatten().collect(), heartbeat }
 }
 
 fn layers<'a>(sections: &[Section<'a>]) -> Vec<Layer<'a>> {

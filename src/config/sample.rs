@@ -40,7 +40,7 @@ const HEAD: &str = "\
 const DEFAULTS: &str = "What holds for every certificate that does not say otherwise.";
 
 /// Tables of the sample and the names they get there.
-const TABLES: [(Table, &str); 7] = [
+const TABLES: [(Table, &str); 9] = [
     (Table::Agent, "agent"),
     (Table::Issuer, "issuer.example-ca"),
     (Table::Eab, "issuer.example-ca.eab"),
@@ -48,6 +48,8 @@ const TABLES: [(Table, &str); 7] = [
     (Table::Service, "service.nginx"),
     (Table::Hook, "hook.app"),
     (Table::Certificate, "certificate.\"shop.example.com\""),
+    (Table::Alert, "alert.mail"),
+    (Table::Heartbeat, "heartbeat"),
 ];
 
 fn setting(page: &mut String, key: &Key) {

@@ -16,10 +16,12 @@ pub enum Table {
     Profile,
     Output,
     Place,
+    Alert,
+    Heartbeat,
 }
 
 impl Table {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Agent,
         Self::Issuer,
         Self::Eab,
@@ -32,6 +34,8 @@ impl Table {
         Self::Profile,
         Self::Output,
         Self::Place,
+        Self::Alert,
+        Self::Heartbeat,
     ];
 
     /// How the table is opened in the file, or where it stands as a value.
@@ -49,6 +53,8 @@ impl Table {
             Self::Profile => "profile",
             Self::Output => "outputs",
             Self::Place => "observe",
+            Self::Alert => "[alert.NAME]",
+            Self::Heartbeat => "[heartbeat]",
         }
     }
 
@@ -67,6 +73,8 @@ impl Table {
             Self::Profile => "a profile",
             Self::Output => "an output",
             Self::Place => "a place to look at",
+            Self::Alert => "an alert channel",
+            Self::Heartbeat => "the heartbeat",
         }
     }
 
@@ -106,6 +114,13 @@ impl Table {
             Self::Place => {
                 "A place where a certificate must be seen, as an element of `observe` where a text does not say \
                  enough. In one line the same reads `at?key=value&key=value`, and so `status` prints it."
+            }
+            Self::Alert => {
+                "A way to reach people when something is wrong, see [alerting](alerting.md). In `url`, `headers` and `body`, \
+                 `${secret}` stands for the secret."
+            }
+            Self::Heartbeat => {
+                "Who is told that the agent lives, so that its silence is noticed. Exactly one of `url` and `run`."
             }
         }
     }
@@ -154,6 +169,8 @@ pub enum Kind {
     TextsOr(Table),
     /// A whole number from 1 to this.
     UpTo(u8),
+    /// A table of texts with keys of one's own.
+    Labels,
 }
 
 impl Kind {
@@ -179,6 +196,7 @@ impl Kind {
             Self::List(table) => format!("list of tables, see [{0}](#{0})", table.header()),
             Self::TextsOr(table) => format!("list of texts and tables, see [{0}](#{0})", table.header()),
             Self::UpTo(most) => format!("number from 1 to {most}"),
+            Self::Labels => "table of texts, like `{ owner = \"web\" }`".into(),
         }
     }
 }
@@ -221,7 +239,8 @@ impl Key {
 pub const SECRET_SOURCES: [&str; 3] = ["-file", "-env", "-credential"];
 
 /// Tables at the top of the file, in the order of the guide.
-pub const TOP: [&str; 7] = ["agent", "issuer", "solver", "service", "hook", "defaults", "certificate"];
+pub const TOP: [&str; 9] =
+    ["agent", "issuer", "solver", "service", "hook", "defaults", "certificate", "alert", "heartbeat"];
 
 const fn key(
     table: Table,
@@ -245,7 +264,8 @@ const fn inherited(
 }
 
 use Table::{
-    Agent, Certificate, Eab, Hook, Issuer, Output, Place, Profile, Request, Service, Signal, Solver,
+    Agent, Alert, Certificate, Eab, Heartbeat, Hook, Issuer, Output, Place, Profile, Request, Service,
+    Signal, Solver,
 };
 
 pub const KEY_WORDS: &[&str] = &["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"];
@@ -269,6 +289,9 @@ pub const ACCEPT_WORDS: &[&str] = &["installed", "any-valid"];
 pub const ADDRESSES_WORDS: &[&str] = &["first", "all"];
 pub const KEY_FAMILY_WORDS: &[&str] = &["ecdsa", "rsa"];
 pub const PROXY_WORDS: &[&str] = &["v1", "v2"];
+pub const ALERT_WORDS: &[&str] = &["exec", "webhook", "email", "syslog", "journal"];
+pub const GRAVITY_WORDS: &[&str] = &["notice", "ticket", "page"];
+pub const MAIL_TLS_WORDS: &[&str] = &["implicit", "starttls", "none"];
 pub const TLS_WORDS: &[&str] = &["1.2", "1.3"];
 
 /// In the order of the guide. One row a line: this is read as a table.
@@ -341,6 +364,7 @@ pub const KEYS: &[Key] = &[
     inherited("reuse-key", Kind::Flag, "`false`", "false", "Keep the private key at renewals instead of making a new one."),
     inherited("owner", Kind::Text, "the agent's user", "\"root\"", "User that owns the files."),
     inherited("group", Kind::Text, "the agent's group", "\"www-data\"", "Group of the files; with `key-mode` 0640 it may read the key."),
+    inherited("labels", Kind::Labels, "none", "{ owner = \"web-team\", runbook = \"https://wiki.example.com/tls\" }", "Words for people, passed on with alerts; those of `[defaults]` are added to."),
     inherited("key-mode", Kind::Mode, "`\"0640\"`", "\"0640\"", "Mode of files that hold the key."),
     key(Certificate, "outputs", Kind::List(Output), "none", "", "Copies for programs that can't read the live directory."),
     key(Certificate, "combined", Kind::Path, "none", "\"/etc/haproxy/certs/shop.pem\"", "Short for an output with chain and key in one file."),
@@ -360,6 +384,29 @@ pub const KEYS: &[Key] = &[
     key(Place, "proxy-protocol", Kind::Word(PROXY_WORDS), "none", "", "The listener expects a PROXY header first; that of a look is `LOCAL` or `UNKNOWN`."),
     key(Place, "samples", Kind::UpTo(32), "`1`", "", "Handshakes with each address, so that more workers or backends are met; one that shows another certificate counts for all."),
     key(Place, "tls", Kind::Texts, "either", "", "`\"1.2\"`, `\"1.3\"` or both in a list: looked at with that version alone, each on its own."),
+    key(Alert, "type", Kind::Word(ALERT_WORDS), "required", "\"email\"", "How people are reached."),
+    key(Alert, "least", Kind::Word(GRAVITY_WORDS), "`\"notice\"`", "\"ticket\"", "What weighs less is not sent here."),
+    key(Alert, "labels", Kind::Labels, "none", "", "Only alerts that bear all of these labels are sent here."),
+    key(Alert, "timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on sending one message, from 1s to 2m."),
+    key(Alert, "run", Kind::Argv, "required for `exec`", "", "A program and its arguments. No shell. The message comes as JSON on standard input."),
+    key(Alert, "url", Kind::Url, "required for `webhook`", "", "Where the message is sent by `POST`."),
+    key(Alert, "headers", Kind::Texts, "`Content-Type: application/json`", "", "Further headers of a webhook, each as `\"Name: value\"`."),
+    key(Alert, "body", Kind::Text, "the message as JSON", "", "What a webhook sends in its place: a text with placeholders like `${title}`, see [alerting](alerting.md#a-webhook)."),
+    key(Alert, "secret", Kind::Secret, "none", "", "What `${secret}` of a webhook stands for."),
+    key(Alert, "server", Kind::Text, "required for `email`", "\"mail.example.com:587\"", "The mail server. Without a port 587, with `tls = \"implicit\"` 465."),
+    key(Alert, "tls", Kind::Word(MAIL_TLS_WORDS), "`\"starttls\"`", "\"starttls\"", "How mail is protected on its way; `none` goes with a server on this host only."),
+    key(Alert, "from", Kind::Text, "required for `email`", "\"nolapse@example.com\"", "Sender of the mail."),
+    key(Alert, "to", Kind::Texts, "required for `email`", "[\"ops@example.com\"]", "Who gets the mail."),
+    key(Alert, "user", Kind::Text, "none", "\"nolapse\"", "Who we are to the mail server."),
+    key(Alert, "password", Kind::Secret, "none", "\"/etc/nolapse/mail.password\"", "The password of `user`."),
+    key(Alert, "ca-file", Kind::Path, "the system's roots", "", "PEM file of the roots that vouch for the server."),
+    key(Alert, "socket", Kind::Path, "`/dev/log`, or the journal's", "", "The datagram socket of `syslog` or `journal`."),
+    key(Heartbeat, "url", Kind::Url, "this or `run`", "\"https://hc.example.com/ping/0c1f\"", "Fetched after each look at everything, at most this often: `every`."),
+    key(Heartbeat, "fail-url", Kind::Url, "none", "\"https://hc.example.com/ping/0c1f/fail\"", "In its place while something is a page, with the words as body. Without it nothing is sent then."),
+    key(Heartbeat, "run", Kind::Argv, "this or `url`", "", "A program in place of a URL; `ok` or `fail` is added to its arguments."),
+    key(Heartbeat, "secret", Kind::Secret, "none", "", "What `${secret}` in the URLs stands for."),
+    key(Heartbeat, "every", Kind::Length, "`\"1h\"`", "\"1h\"", "How often, from 1m to 7d. Whoever listens should wait for about twice as long."),
+    key(Heartbeat, "timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on one request or run, from 1s to 2m."),
 ];
 
 #[cfg(test)]

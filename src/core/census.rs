@@ -2,6 +2,7 @@
 //! supervisor's status line are made from. Nobody has to ask the store a second time.
 
 use super::name::{IssuerId, LineageId};
+use super::plight::Plight;
 use super::time::{Span, Timestamp};
 use super::watched::Watched;
 
@@ -34,6 +35,8 @@ pub struct Row {
     pub standing: Standing,
     /// The code of the standing failure, where the last attempt failed.
     pub trouble: Option<String>,
+    /// What there is to be concerned about; `None` where all is well.
+    pub plight: Option<Box<Plight>>,
 }
 
 /// How far a lineage has come on this node.
@@ -184,6 +187,7 @@ mod tests {
             mismatched: 0,
             standing: Standing::Observed,
             trouble: None,
+            plight: None,
         }
     }
 

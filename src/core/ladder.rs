@@ -7,8 +7,8 @@ use super::endpoint::Endpoint;
 use super::leaf::{Leaf, seed_of};
 use super::manner::Accept;
 use super::name::{HookId, LineageId};
-use super::record::{EndpointNote, Installed, LineageRecord, Sight};
-use super::situation::{OnDisk, Placement, awaiting, target};
+use super::record::{EndpointNote, GenerationNumber, Installed, LineageRecord, Sight};
+use super::situation::{OnDisk, Placement, awaiting, pinned, target};
 use super::spec::LineageSpec;
 use super::time::{Span, Timestamp};
 
@@ -27,6 +27,13 @@ pub struct Ladder {
     /// that is shown meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deploys_at: Option<Timestamp>,
+    /// The newest generation, where a service refused it and an earlier one is shown in its place:
+    /// the rungs are of that one, and the newest is owed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<GenerationNumber>,
+    /// What the operator went back to, where that is shown in place of the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<GenerationNumber>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,6 +58,8 @@ impl Ladder {
         let Some(target) = target(record, installed, now) else {
             return Self {
                 deploys_at: None,
+                refused: None,
+                pinned: None,
                 issued: false,
                 installed: false,
                 hooks_owed: Vec::new(),
@@ -58,6 +67,9 @@ impl Ladder {
                 observed: Observed::No,
             };
         };
+        let newest = record.current.as_ref().map(|current| current.number);
+        let pinned = pinned(record, now).map(|issued| issued.number);
+        let refused = newest.filter(|newest| target.number != *newest && pinned.is_none());
         // What is to be shown now: while the newest waits, the one before it is no debt.
         let awaiting = awaiting(spec, record, installed, disk, now);
         let target = awaiting.map_or(target, |awaiting| awaiting.shown);
@@ -67,6 +79,8 @@ impl Ladder {
         let Some(spec) = spec else {
             return Self {
                 deploys_at,
+                refused,
+                pinned,
                 issued: true,
                 installed: whole,
                 hooks_owed: Vec::new(),
@@ -101,6 +115,8 @@ impl Ladder {
         };
         Self {
             deploys_at,
+            refused,
+            pinned,
             issued: true,
             installed: whole,
             hooks_owed: spec.hooks.iter().filter(|hook| !done(hook)).cloned().collect(),
@@ -113,9 +129,13 @@ impl Ladder {
         self.issued && self.hooks_owed.is_empty()
     }
 
-    /// Nothing is owed: every rung that can be reached is reached.
+    /// Nothing is owed: every rung that can be reached is reached, by the generation that should.
     pub fn paid(&self) -> bool {
-        self.issued && self.installed && self.reloaded() && self.observed != Observed::No
+        self.issued
+            && self.installed
+            && self.reloaded()
+            && self.observed != Observed::No
+            && self.refused.is_none()
     }
 }
 

@@ -93,6 +93,7 @@ impl Memo {
             mismatched: 0,
             standing: if self.looks.is_empty() { Standing::Unverified } else { Standing::Observed },
             trouble: None,
+            plight: None,
         }
     }
 
@@ -103,6 +104,8 @@ impl Memo {
             hooks_owed: Vec::new(),
             endpoints_owed: Vec::new(),
             deploys_at: None,
+            refused: None,
+            pinned: None,
             observed: if self.looks.is_empty() { Observed::Unverified } else { Observed::Yes },
         }
     }

@@ -4,11 +4,15 @@
 //! Outside crates named here: `serde`, so that values can be stored. Nothing else.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod ack;
 pub mod adoption;
 pub mod agenda;
+pub mod alert;
 pub mod attempt;
 pub mod census;
 pub mod chain;
+pub mod channel;
+pub mod concern;
 pub mod decide;
 pub mod deploy_window;
 pub mod diagnosis;
@@ -19,6 +23,7 @@ pub mod forecast;
 pub mod form;
 pub mod foundling;
 pub mod gravity;
+pub mod labels;
 pub mod ladder;
 pub mod layout;
 pub mod leaf;
@@ -29,6 +34,7 @@ pub mod memo;
 pub mod name;
 pub mod order;
 pub mod plan;
+pub mod plight;
 pub mod record;
 pub mod release;
 pub mod retention;

@@ -195,6 +195,11 @@ slug_type!(
     true
 );
 slug_type!(
+    /// A table of `[alert.NAME]`.
+    ChannelId,
+    false
+);
+slug_type!(
     /// A table of `[issuer.NAME]`.
     IssuerId,
     false

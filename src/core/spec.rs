@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::deploy_window::DeployWindow;
 use super::endpoint::Endpoint;
 use super::form::Form;
+use super::labels::Labels;
 use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
@@ -52,6 +53,8 @@ pub struct Terms {
     /// When something new may be shown; always when left out.
     pub deploy_window: Option<DeployWindow>,
     pub rights: Arc<Rights>,
+    /// For people: passed on with alerts.
+    pub labels: Labels,
 }
 
 /// Hooks around an attempt, as where a server must free its port for the challenge.

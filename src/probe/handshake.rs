@@ -32,28 +32,37 @@ const FAREWELL_BYTES: u64 = 64 * 1024;
 /// Most of an answer to a farewell.
 const ANSWER_MAX: usize = 512;
 
-/// Shakes hands and leaves; the connection is at the point where the next byte is TLS.
+/// A connection whose certificate has been seen, to be ended politely.
+pub struct Parting {
+    stream: TlsStream<TcpStream>,
+    protocol: Protocol,
+}
+
+impl Parting {
+    /// Takes a second at most. Manners, not a condition: nothing depends on how it ends.
+    pub async fn end(self, clock: &Clock) {
+        let _ = clock.timeout(FAREWELL, say_goodbye(self.stream, self.protocol)).await;
+    }
+}
+
+/// Shakes hands; the connection is at the point where the next byte is TLS. What there is to end
+/// afterwards comes with it.
 pub async fn shake(
-    clock: &Clock,
     provider: &Arc<CryptoProvider>,
     stream: TcpStream,
     protocol: Protocol,
     name: ServerName<'static>,
     manner: &Manner,
-) -> Result<Chain, Unseen> {
+) -> Result<(Chain, Option<Parting>), Unseen> {
     let provider = offering(provider, manner.key);
     let seen = Arc::new(Seen { provider: Arc::clone(&provider), key: manner.key, chain: Mutex::default() });
     let config = config(provider, Arc::clone(&seen), manner.tls).map_err(|error| Unseen::from(&error))?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let chain = seen.taken();
     match connected {
-        Ok(stream) => {
-            // Manners, not a condition: the certificate has been seen.
-            let _ = clock.timeout(FAREWELL, say_goodbye(stream, protocol)).await;
-            Ok(chain)
-        }
+        Ok(stream) => Ok((chain, Some(Parting { stream, protocol }))),
         // The server wants a certificate of ours; its own it has shown and proved.
-        Err(error) if !chain.is_empty() && server_gave_up(&error) => Ok(chain),
+        Err(error) if !chain.is_empty() && server_gave_up(&error) => Ok((chain, None)),
         Err(error) => Err(error.into()),
     }
 }

@@ -8,7 +8,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::task::JoinSet;
 
-use super::handshake::{Chain, shake};
+use super::handshake::{Chain, Parting, shake};
 use super::prelude::start_tls;
 use super::trust::Trust;
 use super::unseen::Unseen;
@@ -62,7 +62,8 @@ impl TlsProbe {
         let mut left = std::iter::repeat_n(targets, each).flatten().collect::<Vec<_>>().into_iter();
         let rounds = i64::try_from(left.len().div_ceil(SIDE_BY_SIDE)).unwrap_or(1);
         let share = within.over(rounds);
-        let (mut running, mut sightings) = (JoinSet::new(), Vec::with_capacity(left.len()));
+        let (mut running, mut leaving) = (JoinSet::new(), JoinSet::new());
+        let mut sightings = Vec::with_capacity(left.len());
         loop {
             while running.len() < SIDE_BY_SIDE
                 && let Some(addresses) = left.next()
@@ -71,13 +72,22 @@ impl TlsProbe {
                 running.spawn(async move { probe.sample(&endpoint, name, &addresses, share).await });
             }
             match running.join_next().await {
-                Some(Ok(sighting)) => sightings.push(sighting),
+                Some(Ok((sighting, parting))) => {
+                    sightings.push(sighting);
+                    // A slow goodbye takes nothing from the time of those that follow.
+                    if let Some(parting) = parting {
+                        let clock = self.clock.clone();
+                        leaving.spawn(async move { parting.end(&clock).await });
+                    }
+                }
                 Some(Err(error)) => {
                     return Err(Unseen::new(Silence::NotLooked, format!("the look was broken off: {error}")));
                 }
-                None => return Ok(sightings),
+                None => break,
             }
         }
+        while leaving.join_next().await.is_some() {}
+        Ok(sightings)
     }
 
     /// One handshake, with the first of `addresses` that takes the connection.
@@ -87,22 +97,22 @@ impl TlsProbe {
         name: ServerName<'static>,
         addresses: &[SocketAddr],
         within: Span,
-    ) -> Sighting {
+    ) -> (Sighting, Option<Parting>) {
         let mut from = match addresses {
             [only] => Some(only.ip()),
             _ => None,
         };
         let chain = self.clock.timeout(within, self.chain(endpoint, &name, addresses, within, &mut from));
-        let seen = match chain.await {
-            Some(Ok(chain)) => self.read(chain, name).await,
-            Some(Err(unseen)) => Err(unseen),
-            None => Err(too_long(within)),
+        let (seen, parting) = match chain.await {
+            Some(Ok((chain, parting))) => (self.read(chain, name).await, parting),
+            Some(Err(unseen)) => (Err(unseen), None),
+            None => (Err(too_long(within)), None),
         };
         let sighting = match seen {
             Ok(served) => Sighting::served(served),
             Err(unseen) => Sighting::nothing(unseen.why, unseen.words),
         };
-        Sighting { from, ..sighting }
+        (Sighting { from, ..sighting }, parting)
     }
 
     async fn chain(
@@ -112,12 +122,12 @@ impl TlsProbe {
         addresses: &[SocketAddr],
         within: Span,
         from: &mut Option<IpAddr>,
-    ) -> Result<Chain, Unseen> {
+    ) -> Result<(Chain, Option<Parting>), Unseen> {
         let stream = dial::dial(&self.clock, endpoint, addresses, within).await?;
         *from = stream.peer_addr().ok().map(|address| address.ip()).or(*from);
         let stream = start_tls(endpoint.protocol, stream).await?;
         let (protocol, manner) = (endpoint.protocol, &endpoint.manner);
-        let shaken = shake(&self.clock, &self.provider, stream, protocol, name.clone(), manner).await;
+        let shaken = shake(&self.provider, stream, protocol, name.clone(), manner).await;
         shaken.map_err(|unseen| match (protocol, unseen.why) {
             (Protocol::Tls, _) => unseen,
             // Dovecot without a usable key says yes, and then goodbye in plain text.

@@ -103,6 +103,11 @@ impl DirStore {
         self.shelving.installed.join(SEEN)
     }
 
+    /// The file that is locked by whoever sends alerts.
+    pub fn alerts_lock(&self) -> PathBuf {
+        self.shelving.locks().join(super::place::ALERTS_LOCK)
+    }
+
     /// What was found since the last call.
     pub fn reports(&self) -> Vec<StoreReport> {
         std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner))

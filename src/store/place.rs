@@ -13,13 +13,14 @@ use crate::ports::{Key, Shelf};
 const PREVIOUS: char = '~';
 
 /// Every shelf and the name of its directory.
-pub const SHELVES: [(Shelf, &str); 6] = [
+pub const SHELVES: [(Shelf, &str); 7] = [
     (Shelf::Lineages, "lineages"),
     (Shelf::Generations, "generations"),
     (Shelf::Keys, "keys"),
     (Shelf::Accounts, "accounts"),
     (Shelf::Challenges, "challenges"),
     (Shelf::Installed, "installed"),
+    (Shelf::Alerts, "alerts"),
 ];
 pub const LOCKS: &str = "locks";
 pub const QUARANTINE: &str = "quarantine";
@@ -28,6 +29,11 @@ pub const VERSION: &str = "version";
 pub const PROBE: &str = ".writable";
 /// How files beside this node's notes begin; no lineage can be called so.
 pub const SEEN: &str = ".seen";
+
+const TOLD: &str = "told";
+const ACKS: &str = "acks";
+/// The lock of whoever sends alerts.
+pub const ALERTS_LOCK: &str = ".alerts";
 
 /// Where the shelves are.
 #[derive(Clone, Debug)]
@@ -53,6 +59,8 @@ impl Shelving {
             Key::LeafKey(hash) => dir.join(hash.to_string()),
             Key::Account(id) => dir.join(id.as_str()),
             Key::Challenge(token) => dir.join(token.as_str()),
+            Key::Told => dir.join(TOLD),
+            Key::Acks => dir.join(ACKS),
         }
     }
 
@@ -85,7 +93,7 @@ pub fn shard(key: &Key) -> u8 {
 
 /// Whether the value before is kept: for values that change.
 pub const fn keeps_previous(shelf: Shelf) -> bool {
-    matches!(shelf, Shelf::Lineages | Shelf::Accounts | Shelf::Installed)
+    matches!(shelf, Shelf::Lineages | Shelf::Accounts | Shelf::Installed | Shelf::Alerts)
 }
 
 /// The file of the value before.
@@ -107,6 +115,11 @@ pub fn key_of(shelf: Shelf, name: &str) -> Option<Key> {
             // Upper-case digits would be a second name for one key.
             (hash.to_string() == name).then_some(Key::LeafKey(hash))?
         }
+        Shelf::Alerts => match name {
+            TOLD => Key::Told,
+            ACKS => Key::Acks,
+            _ => return None,
+        },
         Shelf::Generations => return None,
     })
 }

@@ -148,6 +148,7 @@ mod tests {
             mismatched,
             standing: Standing::Installed,
             trouble: None,
+            plight: None,
         }
     }
 

@@ -15,6 +15,7 @@ use super::Now;
 use crate::core::census::{Census, Row};
 use crate::core::event::Event;
 use crate::core::failure::Class;
+use crate::core::gravity::Gravity;
 use crate::core::name::LineageId;
 use crate::ports::Sink;
 
@@ -27,6 +28,7 @@ pub struct Metrics {
     shared: Arc<Shared>,
     attempts: Family<AttemptLabels, Counter>,
     failures: Family<FailureLabels, Counter>,
+    alerts: Family<AlertLabels, Gauge>,
     labels: Mutex<Labels>,
 }
 
@@ -45,13 +47,23 @@ impl Metrics {
         registry.register("build_info", "Which nolapse this is; always 1", build);
         registry.register("attempts", "Attempts to obtain a certificate that ended", attempts.clone());
         registry.register("failures", "Failures by what the scheduler makes of them", failures.clone());
+        let alerts = Family::default();
+        registry.register("alerts", "Alerts that stand and nobody has acknowledged", alerts.clone());
         registry.register_collector(Box::new(PerLineage(shared.clone())));
-        Self { registry, shared, attempts, failures, labels: Mutex::default() }
+        Self { registry, shared, attempts, failures, alerts, labels: Mutex::default() }
     }
 
     /// Takes the state after a pass.
     pub fn set(&self, census: Arc<Census>) {
         *self.shared.census.lock().unwrap_or_else(PoisonError::into_inner) = Some(census);
+    }
+
+    /// How many alerts of each gravity stand, the lightest first.
+    pub fn set_alerts(&self, standing: [usize; 3]) {
+        for (gravity, count) in [Gravity::Notice, Gravity::Ticket, Gravity::Page].into_iter().zip(standing) {
+            let gauge = self.alerts.get_or_create(&AlertLabels { gravity: gravity.word() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// In `OpenMetrics` 1.0, for the HTTP endpoint.
@@ -141,6 +153,11 @@ const fn word(class: Class) -> &'static str {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
     version: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertLabels {
+    gravity: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -290,6 +307,7 @@ mod tests {
             mismatched: 2,
             standing: Standing::Installed,
             trouble: None,
+            plight: None,
         }
     }
 

@@ -97,6 +97,7 @@ mod tests {
             mismatched: 0,
             standing: Standing::Unverified,
             trouble: None,
+            plight: None,
         };
         telemetry.report(&Arc::new(Census::of(start, vec![row])), start + Span::HOUR);
         assert!(telemetry.health.ready().ok);

@@ -190,6 +190,7 @@ mod tests {
             mismatched: 0,
             standing,
             trouble: None,
+            plight: None,
         };
         let rows = vec![
             row("a.example", 40, Standing::Observed),

@@ -2,6 +2,7 @@
 //! and the adapters.
 
 mod adopt;
+mod alert;
 mod load;
 pub mod look;
 mod places;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::agent::{Agent, Parts, Scene, store_failure};
+use crate::agent::{Agent, Herald, Parts, Scene, Woes, store_failure};
 use crate::config::{self, AgentSettings, MetricsListen};
 use crate::core::census::Census;
 use crate::core::failure::{Failure, Fault};
@@ -54,6 +55,7 @@ pub enum Role {
 pub struct Wired {
     pub agent: Arc<Agent>,
     pub telemetry: Arc<Telemetry>,
+    pub herald: Arc<Herald>,
     pub settings: AgentSettings,
     listeners: Listeners,
     role: Role,
@@ -134,21 +136,28 @@ impl Wired {
         let telemetry = Arc::new(Telemetry::new(env!("CARGO_PKG_VERSION"), &now));
         let listeners = Listeners::default();
         let scene = scene::build(loaded, &store, &clock, role, &listeners).await?;
+        let woes = Arc::new(Woes::new(&clock));
+        let ways = alert::ways(&loaded.resolved.alerts, &clock);
         let parts = Parts {
             store: store.clone(),
             probe: Arc::new(TlsProbe::new(clock.clone(), Vec::new())),
-            sink: telemetry.clone() as Arc<dyn Sink>,
+            sink: Arc::new(alert::Sinks(telemetry.clone(), woes.clone())) as Arc<dyn Sink>,
             clock,
             disk,
             keys: Keys::random(),
         };
+        let agent = Arc::new(
+            Agent::new(parts, scene)
+                .trusted_with(Arc::new(scene::secret))
+                .remembering(store.seen_files(), role != Role::Reader),
+        );
+        let metrics = telemetry.metrics.clone();
+        let herald = Herald::new(&agent, woes, store.alerts_lock(), alert::host(), ways)
+            .showing(Box::new(move |standing| metrics.set_alerts(standing)));
         Ok(Self {
-            agent: Arc::new(
-                Agent::new(parts, scene)
-                    .trusted_with(Arc::new(scene::secret))
-                    .remembering(store.seen_files(), role != Role::Reader),
-            ),
+            agent,
             telemetry,
+            herald: Arc::new(herald),
             settings: loaded.settings.clone(),
             listeners,
             role,
@@ -161,6 +170,11 @@ impl Wired {
         scene::build(loaded, &self.store, &self.agent.clock, Role::Daemon, &self.listeners).await
     }
 
+    /// Alerts go where a new configuration says.
+    pub fn tell_by(&self, loaded: &Loaded) {
+        self.herald.enter(alert::ways(&loaded.resolved.alerts, &self.agent.clock));
+    }
+
     /// Every lineage that has a record.
     pub async fn known(&self) -> Result<Vec<LineageId>, Failure> {
         let keys = self.agent.store.list(Shelf::Lineages).await.map_err(|error| store_failure(&error))?;
@@ -171,7 +185,7 @@ impl Wired {
     }
 
     /// One row for each lineage, wanted or retired; one that can't be read has none.
-    async fn census(&self) -> Result<Census, Failure> {
+    pub async fn census(&self) -> Result<Census, Failure> {
         let mut ids: BTreeSet<_> = self.agent.scene().wanted.lineages.keys().cloned().collect();
         ids.extend(self.known().await?);
         let mut rows = Vec::with_capacity(ids.len());

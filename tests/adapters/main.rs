@@ -2,7 +2,9 @@
 //! real servers. Everything listens on loopback.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod alert;
 mod bench;
+mod herald;
 mod hook;
 mod manner;
 mod probe;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nolapse::core::leaf::Fingerprint;
 use nolapse::core::silence::Silence;
+use nolapse::core::time::Span;
 use nolapse::ports::{Probe, Seen, Sighting};
 use rustls::ServerConfig;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -153,6 +154,26 @@ async fn f16_one_backend_of_four_that_lags_is_met() {
     let of = |pair: &Pair| sightings.iter().filter(|seen| fingerprint(seen) == pair.fingerprint()).count();
     assert_eq!((sightings.len(), of(&rare), of(&usual)), (20, 5, 15));
     assert!(sightings.iter().all(|seen| seen.from.is_some_and(|ip| ip.is_loopback())));
+}
+
+#[tokio::test]
+async fn a_server_that_never_says_goodbye_takes_no_time_from_the_looks_that_follow() {
+    let pair = Pair::of(&["a.example"]);
+    let acceptor = TlsAcceptor::from(Arc::new(config(&pair)));
+    let port = raw_server(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let held = acceptor.accept(stream).await;
+            std::future::pending::<()>().await;
+            drop(held);
+        }
+    })
+    .await;
+    // Four rounds of eight: each has less time than one goodbye may take.
+    let endpoint = endpoint(&format!("a.example@127.0.0.1:{port}?samples=32"));
+    let sightings = probe().look(&endpoint, Span::secs(3)).await;
+    assert_eq!(sightings.len(), 32);
+    assert!(sightings.iter().all(|sighting| fingerprint(sighting) == pair.fingerprint()));
 }
 
 #[tokio::test]

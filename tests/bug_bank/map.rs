@@ -134,7 +134,8 @@ pub const FAILURES: [Row; 62] = [
         "f23_when_nothing_runs_status_says_so",
         "f08_a_broken_promise_is_a_hang_and_a_long_sleep_is_not",
         "units_verify_with_nothing_said",
-    ], "no heartbeat to the outside")),
+        "f23_the_heartbeat_stands_for_a_loop_that_moves",
+    ], "")),
     row("F24", "suspend, or a paused machine", By(&[
         "f24_three_weeks_of_sleep_over_the_renewal_point_end_in_a_renewal",
         "the_kernel_timer_ends_at_its_date_and_not_before",
@@ -286,7 +287,9 @@ pub const FAILURES: [Row; 62] = [
         "f59_headroom_is_of_what_clients_see",
         "what_is_wrong_reads_like_a_list_of_complaints",
         "metrics_and_health_are_served_and_the_status_file_is_for_everybody",
-    ], "no alert channel of our own: exit codes, metrics, health and status only")),
+        "whatever_fails_nothing_is_lost_and_every_end_is_told",
+        "a_channel_that_hangs_holds_up_no_other_and_hears_it_later",
+    ], "")),
     row("F60", "restore, snapshot, clone", By(&[
         "f60_a_restored_state_never_brings_back_a_certificate_older_than_the_one_served",
     ], "clones are not detected")),

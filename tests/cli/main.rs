@@ -3,6 +3,7 @@
 
 mod add;
 mod adopt;
+mod alert;
 mod bad_host;
 mod bad_text;
 mod check;

@@ -41,7 +41,7 @@ async fn a_rollback_holds_until_it_is_unpinned_and_costs_no_order() {
     // It holds while passes come and go, and through a renewal, which is kept for later.
     desk.run(&["renew"]).ends(0);
     assert_eq!(shown(&desk), ".gen-2");
-    desk.run(&["renew", "--force"]).ends(0);
+    desk.run(&["renew", "--force"]).ends(0).says("not shown: pinned to gen 2");
     assert_eq!((shown(&desk).as_str(), orders(&ca)), (".gen-2", 4));
     // One more step back, by number.
     desk.run(&["rollback", "a.example", "--to", "1"]).ends(0);
@@ -89,4 +89,21 @@ async fn hooks_are_tried_as_they_would_run_and_nothing_is_noted() {
     // Nothing to try on.
     desk.configure(&(config + "[certificate.\"new.example\"]\nhooks = [\"app\"]\n"));
     desk.run(&["test-hook", "new.example"]).ends(1).warns("not-installed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_refusal_going_back_starts_from_what_is_shown() {
+    let desk = Desk::new();
+    let (_ca, config) = after_three(&desk).await;
+    let current = desk.show("state/live/a.example/.current");
+    let program = format!("#!/bin/sh\n[ \"$(readlink {current})\" != .gen-4 ]\n");
+    let check = desk.write("check", &program);
+    std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    desk.configure(
+        &config.replace("[hook.app]\n", &format!("[hook.app]\ncheck = [\"{}\"]\n", check.display())),
+    );
+    desk.run(&["renew", "--force"]).ends(3).says("REFUSED by its service");
+    assert_eq!(shown(&desk), ".gen-3", "the service refused the fourth");
+    desk.run(&["rollback", "a.example"]).ends(0).warns("pinned to generation 2");
+    assert_eq!(shown(&desk), ".gen-2");
 }

@@ -341,6 +341,7 @@ pub fn shop(names: &[&str]) -> LineageSpec {
         after: Vec::new(),
         around: Around::default(),
         rights: Arc::default(),
+        labels: nolapse::core::labels::Labels::default(),
     };
     LineageSpec {
         id: LineageId::parse(SHOP).unwrap(),

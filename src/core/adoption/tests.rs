@@ -138,6 +138,7 @@ fn who_has_a_name_already_is_said() {
             observe_timeout: Span::MINUTE,
             deploy_window: None,
             rights: Rights::default().into(),
+            labels: crate::core::labels::Labels::default(),
         }
         .into(),
     };

@@ -128,6 +128,7 @@ impl World {
             after: Vec::new(),
             around: Around::default(),
             rights: Arc::default(),
+            labels: crate::core::labels::Labels::default(),
         };
         let spec = LineageSpec {
             id: LineageId::parse("a.example").unwrap(),

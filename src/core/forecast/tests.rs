@@ -34,6 +34,7 @@ fn spec() -> LineageSpec {
             observe_timeout: Span::secs(30),
             deploy_window: None,
             rights: Arc::default(),
+            labels: crate::core::labels::Labels::default(),
         }),
     }
 }

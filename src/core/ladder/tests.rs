@@ -100,6 +100,7 @@ fn settled() -> World {
                 after: Vec::new(),
                 around: Around::default(),
                 rights: Arc::default(),
+                labels: crate::core::labels::Labels::default(),
             }),
         }),
         record,
@@ -247,7 +248,7 @@ fn anything_short_of_observed_is_owed() {
             "issued installed reloaded unverified paid",
         ),
         (
-            "gone back to generation 1, and it is seen",
+            "its service refused it: gone back to generation 1, which is seen, and 2 is owed",
             settled().with(|w| {
                 w.record.previous = Some(issued(1, Span::days(40)));
                 w.installed.refused = Some(Refused {
@@ -262,7 +263,7 @@ fn anything_short_of_observed_is_owed() {
                 w.see("[::1]", Sight::New, 1, true);
                 w.see("127.0.0.1", Sight::New, 1, true);
             }),
-            "issued installed reloaded observed paid",
+            "issued installed reloaded observed",
         ),
     ];
     for (row, world, expected) in rows {
