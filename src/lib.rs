@@ -7,11 +7,12 @@
 //! |---|---|---|
 //! | 5 | [`cli`], [`wire`] | read arguments, print, exit; `wire` alone knows configuration and adapters |
 //! | 4 | [`agent`] | run the loop, call ports, hold tasks |
-//! | 3 | [`store`] [`ca`] [`solve`] [`hook`] [`probe`] [`telemetry`] [`watch`] [`alert`] | speak to one outside technology each |
+//! | 3 | [`store`] [`ca`] [`solve`] [`hook`] [`probe`] [`telemetry`] [`watch`] [`adopt`] [`alert`] | speak to one outside technology each |
 //! | 2 | [`ports`] [`sys`] | define the few traits; hold the only clock, disk, process and key primitives |
 //! | 1 | [`codec`] [`config`] | turn text and bytes into types and back |
 //! | 0 | [`core`] | think |
 
+pub mod adopt;
 pub mod agent;
 pub mod alert;
 pub mod ca;

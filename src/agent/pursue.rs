@@ -409,7 +409,12 @@ impl Agent {
     /// Stores the generation under the next free number. After a state was restored or lost in
     /// part, `live/` may show a higher one than the record knows: written over that, readers would
     /// see old and new files side by side (F60).
-    async fn keep(&self, scene: &Scene, record: &LineageRecord, bundle: &Bundle) -> Result<u64, Failure> {
+    pub(super) async fn keep(
+        &self,
+        scene: &Scene,
+        record: &LineageRecord,
+        bundle: &Bundle,
+    ) -> Result<u64, Failure> {
         let shown =
             self.generations_in(&scene.live_dir.join(record.id.as_str())).last().copied().unwrap_or(0);
         let last = record.last_number.max(shown);

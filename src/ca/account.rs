@@ -31,6 +31,60 @@ pub(super) struct Registrar<'a> {
     pub(super) directory: &'a Directory,
 }
 
+/// Keeps an account that another program registered with this issuer: its key in PKCS#8, which
+/// must be ECDSA on P-256 or RSA, and its URL. False where we have an account there already; that one
+/// stays.
+///
+/// Codes: `account-store`, `account-damaged`, `account-key`.
+pub async fn keep(store: &dyn Store, spec: &IssuerSpec, key: &[u8], url: &str) -> Result<bool, Failure> {
+    if let Err(BadKey) = AccountKey::from_pkcs8(key) {
+        let words = "the key of the account that was found is neither ECDSA on P-256 nor RSA";
+        return Err(Failure::refused(Fault::Config, "account-key", words));
+    }
+    let ledger = Ledger { spec, store };
+    for _ in 0..SWAPS_MOST {
+        let (mut book, revision) = ledger.load().await?;
+        if book.position(&spec.directory).is_some() {
+            return Ok(false);
+        }
+        book.accounts.push(Entry {
+            directory: spec.directory.clone(),
+            key: BASE64_URL_SAFE_NO_PAD.encode(key),
+            url: Some(url.to_owned()),
+            // Taken as told: the contact that the other program gave stays until ours is changed.
+            contact: spec.contact.clone(),
+            eab_kid: None,
+            terms: None,
+        });
+        if ledger.swap(&book, revision).await? {
+            return Ok(true);
+        }
+    }
+    Err(ledger.contended())
+}
+
+/// The key in PKCS#8 and the URL of our account with this issuer, where there is one.
+///
+/// Codes: `account-store`, `account-damaged`.
+pub async fn kept(store: &dyn Store, spec: &IssuerSpec) -> Result<Option<(Content, String)>, Failure> {
+    let ledger = Ledger { spec, store };
+    let (book, _) = ledger.load().await?;
+    let Some(entry) = book.position(&spec.directory).and_then(|place| book.accounts.get(place)) else {
+        return Ok(None);
+    };
+    let Some(url) = entry.url.clone() else { return Ok(None) };
+    let key =
+        BASE64_URL_SAFE_NO_PAD.decode(&entry.key).map_err(|_| ledger.damaged("its key can't be read"))?;
+    Ok(Some((Content::new(key), url)))
+}
+
+/// The accounts with one issuer, as they are stored.
+#[derive(Clone, Copy)]
+struct Ledger<'a> {
+    spec: &'a IssuerSpec,
+    store: &'a dyn Store,
+}
+
 /// The stored value of `accounts/<issuer>`: one entry for each directory that the issuer had, so
 /// that a changed `directory` never overwrites a key.
 #[derive(Default, Serialize, Deserialize)]
@@ -105,12 +159,12 @@ impl Registrar<'_> {
     /// The key for this directory; made and saved if there is none.
     async fn saved_key(&self) -> Result<Saved, Failure> {
         for _ in 0..SWAPS_MOST {
-            let (mut book, revision) = self.load().await?;
+            let (mut book, revision) = self.ledger().load().await?;
             if let Some(place) = book.position(&self.spec.directory) {
                 let entry = book.accounts.swap_remove(place);
                 let der = Zeroizing::new(BASE64_URL_SAFE_NO_PAD.decode(&entry.key).unwrap_or_default());
-                let key =
-                    AccountKey::from_pkcs8(&der).map_err(|BadKey| self.damaged("its key can't be read"))?;
+                let key = AccountKey::from_pkcs8(&der)
+                    .map_err(|BadKey| self.ledger().damaged("its key can't be read"))?;
                 return Ok(Saved::Before(key, entry));
             }
             // Before a key is made: nothing is kept of an account that can't be.
@@ -126,11 +180,11 @@ impl Registrar<'_> {
                 terms: None,
             });
             // In a race the other one's key is the account's: it is read in the next round.
-            if self.swap(&book, revision).await? {
+            if self.ledger().swap(&book, revision).await? {
                 return Ok(Saved::New(key));
             }
         }
-        Err(self.contended())
+        Err(self.ledger().contended())
     }
 
     async fn register(&self, key: AccountKey) -> Result<Registered, Failure> {
@@ -231,20 +285,20 @@ impl Registrar<'_> {
     /// Saves what the CA confirmed.
     async fn confirmed(&self, key: AccountKey, url: String) -> Result<Registered, Failure> {
         for _ in 0..SWAPS_MOST {
-            let (mut book, revision) = self.load().await?;
+            let (mut book, revision) = self.ledger().load().await?;
             let Some(place) = book.position(&self.spec.directory) else {
-                return Err(self.damaged("its entry disappeared while the account was registered"));
+                return Err(self.ledger().damaged("its entry disappeared while the account was registered"));
             };
             let entry = &mut book.accounts[place];
             entry.url = Some(url.clone());
             entry.contact.clone_from(&self.spec.contact);
             entry.eab_kid = self.spec.eab.as_ref().map(|eab| eab.kid.clone());
             entry.terms = self.directory.terms.clone().filter(|_| self.spec.accept_terms);
-            if self.swap(&book, revision).await? {
+            if self.ledger().swap(&book, revision).await? {
                 return Ok(Registered { url, key });
             }
         }
-        Err(self.contended())
+        Err(self.ledger().contended())
     }
 
     fn check_terms(&self) -> Result<(), Failure> {
@@ -282,6 +336,12 @@ impl Registrar<'_> {
         })
     }
 
+    fn ledger(&self) -> Ledger<'_> {
+        Ledger { spec: self.spec, store: self.store }
+    }
+}
+
+impl Ledger<'_> {
     async fn load(&self) -> Result<(Book, Option<Revision>), Failure> {
         let entry =
             self.store.load(&Key::Account(self.spec.id.clone())).await.map_err(|e| self.store_failed(&e))?;

@@ -17,6 +17,7 @@ use super::account::{NONCE_TRIES, Registrar};
 use super::courier::{Courier, Exchange, last_status, recorded};
 use super::directory::Directory;
 use super::http::Transport;
+use super::jws::{AccountKey, BadKey};
 use super::orders::{Handle, Orders};
 use super::problem::{Call, of};
 use super::shared::Shared;
@@ -45,6 +46,8 @@ pub struct AcmeCa {
 /// The account opened. Opened again daily and after answers that made no sense.
 struct Session {
     account: Account,
+    /// Of the account's own key (RFC 7638).
+    thumbprint: String,
     directory: Arc<Directory>,
 }
 
@@ -123,13 +126,22 @@ impl AcmeCa {
             self.orders().forget_all();
             self.lost.store(false, Ordering::Release);
         }
-        let courier = Box::new(Courier(self.transport.clone()));
-        let key = PrivatePkcs8KeyDer::from(registered.key.pkcs8());
+        let unusable = |BadKey| Failure::broken("crypto", "the account key can't be used");
+        let thumbprint = registered.key.thumbprint();
+        let own = Arc::new(registered.key);
+        // `instant-acme` signs with ECDSA P-256 only: it gets such a key that nobody knows, and what it
+        // signs is signed again on its way.
+        let stand_in = if own.is_rsa() { Some(AccountKey::generate().map_err(unusable)?) } else { None };
+        let courier = Box::new(Courier {
+            transport: self.transport.clone(),
+            signer: stand_in.as_ref().map(|_| own.clone()),
+        });
+        let key = PrivatePkcs8KeyDer::from(stand_in.as_ref().unwrap_or(&own).pkcs8());
         let opened = Account::builder_with_http(courier)
             .from_parts(registered.url, key, self.transport.directory_url().to_owned())
             .await;
         match opened {
-            Ok(account) => Ok(Session { account, directory }),
+            Ok(account) => Ok(Session { account, thumbprint, directory }),
             Err(error) => Err(self.explain(Call::Directory, error, &Exchange::default())),
         }
     }
@@ -318,12 +330,10 @@ impl AcmeCa {
                     None => Ok(None),
                     Some(Err(error)) => Err(error),
                     Some(Ok(mut handle)) if known => match handle.refresh().await {
-                        Ok(_) => Ok(Some(authorization_view(&handle, session.account.key_thumbprint()))),
+                        Ok(_) => Ok(Some(authorization_view(&handle, &session.thumbprint))),
                         Err(error) => Err(error),
                     },
-                    Some(Ok(handle)) => {
-                        Ok(Some(authorization_view(&handle, session.account.key_thumbprint())))
-                    }
+                    Some(Ok(handle)) => Ok(Some(authorization_view(&handle, &session.thumbprint))),
                 }
             });
             if let (Some(view), _) = self.kept(url, seen)? {

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
 
 use super::http::{Answer, REPLAY_NONCE, Transport};
+use super::jws::{AccountKey, BadKey};
 use super::problem::Document;
 use super::tidy::tidy_status;
 use crate::core::failure::Failure;
@@ -56,21 +57,28 @@ pub(super) fn last_status() -> u16 {
 }
 
 /// What `instant-acme` sends through.
-pub(super) struct Courier(pub(super) Arc<Transport>);
+pub(super) struct Courier {
+    pub(super) transport: Arc<Transport>,
+    /// Signs in place of the key that `instant-acme` was given, where that can't hold the account's.
+    pub(super) signer: Option<Arc<AccountKey>>,
+}
 
 type Answered = Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>>;
 
 impl HttpClient for Courier {
     fn request(&self, request: Request<BodyWrapper<Bytes>>) -> Answered {
-        let transport = self.0.clone();
+        let (transport, signer) = (self.transport.clone(), self.signer.clone());
         Box::pin(async move {
-            carry(&transport, request).await.map_err(|failure| instant_acme::Error::Other(Box::new(failure)))
+            carry(&transport, signer.as_deref(), request)
+                .await
+                .map_err(|failure| instant_acme::Error::Other(Box::new(failure)))
         })
     }
 }
 
 async fn carry(
     transport: &Transport,
+    signer: Option<&AccountKey>,
     request: Request<BodyWrapper<Bytes>>,
 ) -> Result<BytesResponse, Failure> {
     let (parts, body) = request.into_parts();
@@ -90,6 +98,12 @@ async fn carry(
         return Ok(answered(StatusCode::OK, HeaderMap::from_iter([(REPLAY_NONCE, value)]), Bytes::new()));
     }
     let body = body.collect().await.map_or_else(|never| match never {}, |body| body.to_bytes().to_vec());
+    let body = match signer.filter(|_| parts.method == Method::POST) {
+        Some(signer) => signer
+            .sign_again(&body)
+            .map_err(|BadKey| Failure::broken("crypto", "signing with the account key failed"))?,
+        None => body,
+    };
     let answer = transport.send(parts.method, &url, Some(body)).await?;
     Ok(normalised(answer))
 }

@@ -1,17 +1,27 @@
 //! Signed requests that `instant-acme` can't make: with a key that we saved first, and with an
 //! external account binding over it (RFC 7515 flattened JSON, RFC 8555 §6.2 and §7.3.4).
 
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-/// An account's key: ECDSA on P-256, the one kind that `instant-acme` 0.8 takes too.
+use crate::codec::jwk;
+
+/// An account's key: ECDSA on P-256, which we make; or RSA, which other programs made.
 pub(super) struct AccountKey {
-    pair: EcdsaKeyPair,
+    pair: Pair,
     pkcs8: Zeroizing<Vec<u8>>,
+}
+
+enum Pair {
+    Ecdsa(EcdsaKeyPair),
+    Rsa { pair: Box<RsaKeyPair>, modulus: Vec<u8>, exponent: Vec<u8> },
 }
 
 /// Cryptography failed, or the bytes are no key. Says nothing more: the bytes are secret.
@@ -33,8 +43,18 @@ impl AccountKey {
     }
 
     pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, BadKey> {
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der).map_err(|_| BadKey)?;
+        let pair = if let Ok(pair) = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der) {
+            Pair::Ecdsa(pair)
+        } else {
+            let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| BadKey)?;
+            let (modulus, exponent) = jwk::rsa_public(pair.public_key().as_ref()).ok_or(BadKey)?;
+            Pair::Rsa { pair: Box::new(pair), modulus, exponent }
+        };
         Ok(Self { pair, pkcs8: Zeroizing::new(der.to_vec()) })
+    }
+
+    pub(super) const fn is_rsa(&self) -> bool {
+        matches!(self.pair, Pair::Rsa { .. })
     }
 
     pub(super) fn pkcs8(&self) -> &[u8] {
@@ -44,10 +64,71 @@ impl AccountKey {
     /// The public half (RFC 7517). Coordinates keep all 32 octets: RFC 7518 §6.2.1.2 wants
     /// leading zeros, and an ACME client once lost them.
     fn jwk(&self) -> Value {
-        // An uncompressed point: 0x04, x, y.
-        let point = self.pair.public_key().as_ref();
-        let coordinate = |range| BASE64_URL_SAFE_NO_PAD.encode(point.get(range).unwrap_or_default());
-        json!({ "crv": "P-256", "kty": "EC", "x": coordinate(1..33), "y": coordinate(33..65) })
+        match &self.pair {
+            Pair::Ecdsa(pair) => {
+                // An uncompressed point: 0x04, x, y.
+                let point = pair.public_key().as_ref();
+                let coordinate = |range| BASE64_URL_SAFE_NO_PAD.encode(point.get(range).unwrap_or_default());
+                json!({ "crv": "P-256", "kty": "EC", "x": coordinate(1..33), "y": coordinate(33..65) })
+            }
+            Pair::Rsa { modulus, exponent, .. } => json!({
+                "e": BASE64_URL_SAFE_NO_PAD.encode(exponent),
+                "kty": "RSA",
+                "n": BASE64_URL_SAFE_NO_PAD.encode(modulus),
+            }),
+        }
+    }
+
+    /// RFC 7638: SHA-256 over the members in the order of their names.
+    pub(super) fn thumbprint(&self) -> String {
+        let jwk = self.jwk();
+        let text = match &self.pair {
+            Pair::Ecdsa(_) => format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]),
+            Pair::Rsa { .. } => format!(r#"{{"e":{},"kty":"RSA","n":{}}}"#, jwk["e"], jwk["n"]),
+        };
+        BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
+    }
+
+    /// RFC 7518 §3.1.
+    const fn algorithm(&self) -> &'static str {
+        match self.pair {
+            Pair::Ecdsa(_) => "ES256",
+            Pair::Rsa { .. } => "RS256",
+        }
+    }
+
+    fn sign(&self, text: &[u8]) -> Result<Vec<u8>, BadKey> {
+        match &self.pair {
+            Pair::Ecdsa(pair) => {
+                let signature = pair.sign(&SystemRandom::new(), text).map_err(|_| BadKey)?;
+                Ok(signature.as_ref().to_vec())
+            }
+            Pair::Rsa { pair, .. } => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text, &mut signature)
+                    .map_err(|_| BadKey)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    /// A request that was signed by another key for the account's URL, signed by this one.
+    pub(super) fn sign_again(&self, body: &[u8]) -> Result<Vec<u8>, BadKey> {
+        let signed: Value = serde_json::from_slice(body).map_err(|_| BadKey)?;
+        let part = |name: &str| signed[name].as_str().ok_or(BadKey);
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(part("protected")?).map_err(|_| BadKey)?;
+        let mut protected: Value = serde_json::from_slice(&bytes).map_err(|_| BadKey)?;
+        // Whoever is named by a key instead is not this account.
+        if protected["kid"].as_str().is_none() {
+            return Err(BadKey);
+        }
+        protected["alg"] = self.algorithm().into();
+        let protected = BASE64_URL_SAFE_NO_PAD.encode(protected.to_string());
+        let payload = part("payload")?;
+        let signature = self.sign(format!("{protected}.{payload}").as_bytes())?;
+        let signature = BASE64_URL_SAFE_NO_PAD.encode(signature);
+        let again = json!({ "protected": protected, "payload": payload, "signature": signature });
+        Ok(again.to_string().into_bytes())
     }
 
     /// A whole request body. `payload` is `None` for POST-as-GET.
@@ -59,13 +140,12 @@ impl AccountKey {
         payload: Option<&Value>,
     ) -> Result<Vec<u8>, BadKey> {
         let protected = match signer {
-            Signer::Account(kid) => json!({ "alg": "ES256", "kid": kid, "nonce": nonce, "url": url }),
-            Signer::Key => json!({ "alg": "ES256", "jwk": self.jwk(), "nonce": nonce, "url": url }),
+            Signer::Account(kid) => {
+                json!({ "alg": self.algorithm(), "kid": kid, "nonce": nonce, "url": url })
+            }
+            Signer::Key => json!({ "alg": self.algorithm(), "jwk": self.jwk(), "nonce": nonce, "url": url }),
         };
-        let signed = flattened(&protected, payload, |text| {
-            let signature = self.pair.sign(&SystemRandom::new(), text).map_err(|_| BadKey)?;
-            Ok(signature.as_ref().to_vec())
-        })?;
+        let signed = flattened(&protected, payload, |text| self.sign(text))?;
         Ok(signed.to_string().into_bytes())
     }
 
@@ -120,17 +200,9 @@ fn flattened(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use aws_lc_rs::digest::{SHA256, digest};
     use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 
     use super::*;
-
-    /// RFC 7638: SHA-256 over the members in the order of their names.
-    fn thumbprint(key: &AccountKey) -> String {
-        let jwk = key.jwk();
-        let text = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, jwk["x"], jwk["y"]);
-        BASE64_URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
-    }
 
     fn parts(signed: &Value) -> (Value, Vec<u8>, Vec<u8>, String) {
         let text = |member: &str| signed[member].as_str().unwrap().to_owned();
@@ -178,7 +250,7 @@ mod tests {
         // One key in 128 has a coordinate that starts with a zero octet.
         let key = std::iter::repeat_with(|| AccountKey::generate().unwrap())
             .take(20_000)
-            .find(|key| key.pair.public_key().as_ref()[1] == 0)
+            .find(|key| matches!(&key.pair, Pair::Ecdsa(pair) if pair.public_key().as_ref()[1] == 0))
             .unwrap();
         let x = key.jwk()["x"].as_str().unwrap().to_owned();
         assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(x).unwrap().len(), 32);
@@ -188,8 +260,32 @@ mod tests {
     fn the_key_reads_back_from_what_is_saved() {
         let key = AccountKey::generate().unwrap();
         let again = AccountKey::from_pkcs8(key.pkcs8()).unwrap();
-        assert_eq!(thumbprint(&key), thumbprint(&again));
+        assert_eq!(key.thumbprint(), again.thumbprint());
         assert!(AccountKey::from_pkcs8(b"no key").is_err());
+    }
+
+    #[test]
+    fn an_rsa_key_signs_again_what_a_stand_in_signed() {
+        use aws_lc_rs::encoding::AsDer;
+        use aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256;
+        let made = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = made.as_der().unwrap();
+        let key = AccountKey::from_pkcs8(der.as_ref()).unwrap();
+        assert!(key.is_rsa());
+        let stand_in = AccountKey::generate().unwrap();
+        let body = stand_in.request(Signer::Account("https://ca/1"), "n", "https://ca/o", None).unwrap();
+        let again = key.sign_again(&body).unwrap();
+        let (protected, payload, signature, signed) = parts(&serde_json::from_slice(&again).unwrap());
+        assert_eq!(
+            (protected["alg"].as_str(), protected["kid"].as_str()),
+            (Some("RS256"), Some("https://ca/1"))
+        );
+        assert!(payload.is_empty());
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, made.public_key().as_ref())
+            .verify(signed.as_bytes(), &signature)
+            .unwrap();
+        let strange = stand_in.request(Signer::Key, "n", "https://ca/o", None).unwrap();
+        assert!(key.sign_again(&strange).is_err(), "only what names an account");
     }
 
     #[test]

@@ -20,4 +20,5 @@ mod tidy;
 mod trust;
 mod view;
 
+pub use account::{keep, kept};
 pub use acme::AcmeCa;

@@ -27,6 +27,10 @@ pub enum Verb {
     Init(Init),
     /// Configure one more certificate, rehearse, issue and observe it
     Add(Add),
+    /// Take over what another tool keeps, without an order; shows the plan, --yes does it
+    Adopt(Adopt),
+    /// Give a certificate back; shows the plan, --yes does it
+    Release(Release),
     /// Run the agent until it is told to stop
     Run,
     /// Make every certificate usable and end: for init containers
@@ -107,6 +111,58 @@ pub struct Add {
     /// Print the entry instead of writing it
     #[arg(long)]
     pub print: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Adopt {
+    /// Where the tool keeps its files, with a slash in it; then what it calls its certificates
+    #[arg(value_name = "PATH|NAME")]
+    pub what: Vec<String>,
+    /// certbot, lego, acme.sh, dehydrated, caddy, acmetool, or files; all tools when left out
+    #[arg(long, value_name = "TOOL", value_parser = tool)]
+    pub from: Option<crate::core::foundling::Tool>,
+    /// Of plain files: the private key, where it does not lie beside the certificate
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// Service that serves it
+    #[arg(long, value_name = "NAME")]
+    pub service: Option<String>,
+    /// Solver that proves it from now on
+    #[arg(long, value_name = "NAME", conflicts_with = "webroot")]
+    pub solver: Option<String>,
+    /// Directory that a web server serves, for http-01 by files
+    #[arg(long, value_name = "DIR")]
+    pub webroot: Option<PathBuf>,
+    /// Issuer that renews it
+    #[arg(long, value_name = "NAME")]
+    pub issuer: Option<String>,
+    /// Accept the terms of service of an issuer that is written down
+    #[arg(long)]
+    pub agree_tos: bool,
+    /// Also keep the other tool from renewing, where moving one file aside does that
+    #[arg(long)]
+    pub disable_source: bool,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
+    /// Print the plan, and what was done, as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Release {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// To certbot, with a tree that it renews; its files stay and nobody renews them when left out
+    #[arg(long, value_name = "TOOL", value_parser = ["certbot"])]
+    pub to: Option<String>,
+    /// Certbot's directory; that of the certificate's own tree when left out
+    #[arg(long, value_name = "DIR", requires = "to")]
+    pub root: Option<PathBuf>,
+    /// Do it
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -386,6 +442,14 @@ pub fn time(text: &str) -> Result<crate::core::time::Span, String> {
     };
     let span = unit.times(number);
     if span > TIME_MAX { Err(format!("{text:?} is longer than ten years")) } else { Ok(span) }
+}
+
+fn tool(text: &str) -> Result<crate::core::foundling::Tool, String> {
+    use crate::core::foundling::Tool;
+    Tool::parse(text).ok_or_else(|| {
+        let tools: Vec<_> = Tool::ALL.iter().map(|tool| tool.word()).collect();
+        format!("{text:?} is none of {}", tools.join(", "))
+    })
 }
 
 #[cfg(test)]

@@ -6,13 +6,12 @@ use std::path::Path;
 use crate::cli::args::Check;
 use crate::cli::finding::{Finding, Weight};
 use crate::cli::host::Host;
-use crate::cli::{Exit, Stop, certbot, owner, print, skew};
+use crate::cli::{Exit, Stop, owner, print, rival, skew};
 use crate::config::{self, AgentSettings, Resolved, Severity};
 use crate::core::failure::Failure;
 use crate::core::spec::{IssuerSpec, Wanted};
 use crate::core::time::{Span, Timestamp};
 use crate::sys::clock::Clock;
-use crate::sys::disk::Disk;
 use crate::sys::privilege::{self, Identity};
 use crate::wire::Places;
 use crate::wire::{self, look};
@@ -65,7 +64,7 @@ fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
     let owner = owner::of(settings)?;
     let tested = Host { settings, wanted, owner: &owner };
     let mut found = tested.as_root();
-    found.extend(certbot::findings(&Disk::real(), Path::new("/"), wanted));
+    found.extend(rival::findings(&wire::rivals(Path::new("/")), wanted));
     let me = Identity::current();
     if me.uid != owner.uid {
         if !me.is_root() {

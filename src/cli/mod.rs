@@ -2,10 +2,10 @@
 
 mod ack;
 mod add;
+mod adopt;
 mod advice;
 mod alert;
 pub mod args;
-mod certbot;
 mod check;
 mod deploy;
 mod discover;
@@ -20,6 +20,7 @@ mod held;
 mod host;
 mod init;
 mod mount;
+mod offer;
 mod once;
 mod owner;
 mod page;
@@ -27,8 +28,10 @@ mod pause;
 pub mod print;
 pub mod publish;
 mod rehearse;
+mod release;
 mod renew;
 pub mod report;
+mod rival;
 mod rollback;
 mod run;
 mod select;
@@ -137,6 +140,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Forget(forget) => forget::run(places, forget),
         Verb::Init(init) => init::run(places, init),
         Verb::Add(add) => add::run(places, add),
+        Verb::Adopt(adopt) => adopt::run(places, adopt),
+        Verb::Release(release) => release::run(places, release),
         Verb::Check(check) => check::run(places, check),
         Verb::Generate(generate) => generate::run(places, generate),
     };

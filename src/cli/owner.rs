@@ -42,20 +42,7 @@ pub fn take_its_place(settings: &AgentSettings) -> Result<(), Failure> {
     if owner.is_root() {
         return Ok(());
     }
-    let mut dirs = vec![(&settings.state_dir, STATE_MODE)];
-    // Inside the state directory the owner makes it.
-    if !settings.live_dir.starts_with(&settings.state_dir) {
-        dirs.push((&settings.live_dir, LIVE_MODE));
-    }
-    for (dir, mode) in dirs {
-        privilege::make_dir_for(&owner, dir, mode).map_err(|error| {
-            Failure::refused(
-                Fault::Host,
-                "directory-missing",
-                format!("{} can't be made for {owner}: {error}", dir.display()),
-            )
-        })?;
-    }
+    make_places(settings, &owner)?;
     privilege::step_down(&owner).map_err(|error| {
         Failure::refused(
             Fault::Host,
@@ -66,4 +53,23 @@ pub fn take_its_place(settings: &AgentSettings) -> Result<(), Failure> {
             ),
         )
     })
+}
+
+/// Makes the directories of the state that are missing, for `owner`. Only root can.
+pub fn make_places(settings: &AgentSettings, owner: &Identity) -> Result<(), Failure> {
+    let mut dirs = vec![(&settings.state_dir, STATE_MODE)];
+    // Inside the state directory the owner makes it.
+    if !settings.live_dir.starts_with(&settings.state_dir) {
+        dirs.push((&settings.live_dir, LIVE_MODE));
+    }
+    for (dir, mode) in dirs {
+        privilege::make_dir_for(owner, dir, mode).map_err(|error| {
+            Failure::refused(
+                Fault::Host,
+                "directory-missing",
+                format!("{} can't be made for {owner}: {error}", dir.display()),
+            )
+        })?;
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cli::args::Status;
 use crate::cli::report::{Line, Report, Severity};
-use crate::cli::{Exit, Stop, print, publish, watched};
+use crate::cli::{Exit, Stop, print, publish, rival, watched};
 use crate::core::failure::Fault;
 use crate::core::tally::Tally;
 use crate::core::time::{Span, Timestamp};
@@ -22,7 +22,7 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
     let report = runtime.block_on(async {
         match &loaded {
             Ok(loaded) => match Wired::new(loaded, Role::Reader).await {
-                Ok(wired) => publish::report(&wired).await,
+                Ok(wired) => publish::report(&wired).await.map(rival::note),
                 // Whoever only watches needs no state.
                 Err(failure) if failure.code == "state-unreadable" && watches_alone(loaded) => {
                     Ok(Report::new(Clock::wall().now(), Vec::new()))

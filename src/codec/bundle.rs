@@ -117,6 +117,25 @@ impl Bundle {
         Ok(Self { key, key_kind: half.kind, chain, leaf })
     }
 
+    /// A pair that somebody else's tool left, whatever else the texts hold. Certificates that are
+    /// not of the chain, or in another order than a chain has, are put right; nothing is asked of
+    /// names and dates.
+    pub fn found(chain: &[u8], key: &[u8]) -> Result<Self, BundleError> {
+        let (key, half) = read_key(key)?;
+        let mut rest = pem::lenient_certificates(chain)?;
+        let of_key = |der: &Vec<u8>| x509::leaf(der).is_ok_and(|leaf| leaf.key == half.fingerprint);
+        let at = rest.iter().position(of_key).ok_or(BundleError::Mismatched)?;
+        let mut chain = vec![rest.swap_remove(at)];
+        while let Some(last) = chain.last()
+            && let Some(next) = rest.iter().position(|der| x509::vouches(der, last))
+        {
+            chain.push(rest.remove(next));
+        }
+        let leaf = matching_leaf(&chain, half)?;
+        x509::verify_links(&chain)?;
+        Ok(Self { key, key_kind: half.kind, chain, leaf })
+    }
+
     /// The value to store.
     pub fn to_content(&self) -> Content {
         let body = concat(&[&pem::encode_key(&self.key), &self.fullchain()]);

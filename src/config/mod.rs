@@ -13,6 +13,7 @@ mod certificate;
 mod discover;
 mod dns;
 mod domain;
+pub mod draft;
 mod effective;
 mod file;
 mod hook;

@@ -5,6 +5,7 @@
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod ack;
+pub mod adoption;
 pub mod agenda;
 pub mod alert;
 pub mod attempt;
@@ -23,6 +24,7 @@ pub mod event;
 pub mod failure;
 pub mod forecast;
 pub mod form;
+pub mod foundling;
 pub mod gravity;
 pub mod labels;
 pub mod ladder;
@@ -38,6 +40,7 @@ pub mod pattern;
 pub mod plan;
 pub mod plight;
 pub mod record;
+pub mod release;
 pub mod retention;
 pub mod scrutiny;
 pub mod silence;

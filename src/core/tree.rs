@@ -61,6 +61,10 @@ impl Tree {
         self.shelves.join(&self.name)
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn archive(&self) -> &Path {
         &self.archive
     }

@@ -109,6 +109,43 @@ pub fn step_down(who: &Identity) -> Result<(), CannotStepDown> {
     Ok(())
 }
 
+/// Root that is somebody else for a while; see [`step_aside`].
+pub struct Aside {
+    groups: Vec<Gid>,
+    gid: Gid,
+}
+
+/// Becomes `who` for a while, with the groups of that user; [`Aside::back`] is the way back. For a
+/// verb that writes files of the service's and then files of root's; nothing is started meanwhile.
+pub fn step_aside(who: &Identity) -> Result<Aside, CannotStepDown> {
+    let failed = |what| {
+        let who = who.to_string();
+        move |errno: nix::Error| CannotStepDown { who, what, source: errno.into() }
+    };
+    let groups = nix::unistd::getgroups().map_err(failed("its groups"))?;
+    let aside = Aside { groups, gid: Gid::effective() };
+    let gid = Gid::from_raw(who.gid);
+    match who.name.as_deref().and_then(|name| CString::new(name).ok()) {
+        Some(name) => nix::unistd::initgroups(&name, gid),
+        None => nix::unistd::setgroups(&[gid]),
+    }
+    .map_err(failed("its groups"))?;
+    nix::unistd::setegid(gid).map_err(failed("its group"))?;
+    nix::unistd::seteuid(Uid::from_raw(who.uid)).map_err(failed("its number"))?;
+    Ok(aside)
+}
+
+impl Aside {
+    pub fn back(self) -> Result<(), CannotStepDown> {
+        let failed = |what| {
+            move |errno: nix::Error| CannotStepDown { who: "root again".into(), what, source: errno.into() }
+        };
+        nix::unistd::seteuid(Uid::from_raw(0)).map_err(failed("its number"))?;
+        nix::unistd::setegid(self.gid).map_err(failed("its group"))?;
+        nix::unistd::setgroups(&self.groups).map_err(failed("its groups"))
+    }
+}
+
 /// Asks the kernel to let capabilities outlive the change of user, where there is one to keep.
 fn keep_ports() -> bool {
     let may = rustix::thread::capabilities(None)

@@ -1,6 +1,7 @@
 //! From a configuration to a running agent: the only folder that knows both the configuration
 //! and the adapters.
 
+mod adopt;
 mod alert;
 mod discover;
 mod load;
@@ -31,6 +32,7 @@ use crate::telemetry::log::{self, Format};
 use crate::telemetry::serve::{Place, Server};
 
 pub use crate::telemetry::page::{Making, StatusPage};
+pub use adopt::{AccountFate, Find, Quest, Rival, rivals, search};
 pub use discover::{issued_names, sightings};
 pub use load::{CONFIG, Loaded, LogChoice, Unusable, config_file, facts, load, read_sources, reload};
 pub use places::{LogForm, Places};

@@ -20,6 +20,7 @@ mod support {
     pub mod server;
 }
 
+mod adopt;
 mod ari;
 mod batch;
 mod canary;
@@ -30,6 +31,7 @@ mod dns;
 mod issue;
 mod outputs;
 mod recipes;
+mod release;
 mod resume;
 mod sabotage;
 mod sandbox;

@@ -255,6 +255,8 @@ fn write_api_certificate(dir: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let mut root = CertificateParams::new(Vec::new()).unwrap();
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a leaf that is called like its issuer for self-signed.
+    root.distinguished_name.push(rcgen::DnType::CommonName, "Test API Root");
     let root_key = KeyPair::generate().unwrap();
     let root_pem = root.self_signed(&root_key).unwrap().pem();
     let key = KeyPair::generate().unwrap();
