@@ -147,6 +147,11 @@ impl Herald {
         }
     }
 
+    /// Whether no other process sends. By the time of the next step it may.
+    pub fn is_free(&self) -> bool {
+        self.disk.lock(&self.lock, None).is_ok_and(|guard| guard.is_some())
+    }
+
     /// What a process by a timer does at its end. `Ok(false)`: another one sends.
     pub async fn once(&self, census: &Census, scene: &Scene) -> Result<bool, Failure> {
         let mut desk = Desk::default();

@@ -2,7 +2,7 @@
 
 use crate::agent::{read_acks, read_ledger};
 use crate::cli::args::{Alert, AlertWhat};
-use crate::cli::{Exit, Stop, print};
+use crate::cli::{Exit, Stop, print, publish};
 use crate::core::failure::Failure;
 use crate::core::name::ChannelId;
 use crate::wire::{self, Loaded, Places, Role, Wired};
@@ -102,6 +102,9 @@ fn list(places: &Places, json: bool) -> Result<Exit, Stop> {
 pub async fn tell(wired: &Wired) {
     if !wired.herald.is_wanted() && wired.settings.textfile.is_none() {
         return;
+    }
+    if wired.herald.is_free() {
+        publish::publish_watched(wired, wired.look_at_watches().await).await;
     }
     let told = match wired.census().await {
         Ok(census) => {

@@ -10,6 +10,7 @@ pub use self::press::press;
 
 use self::markup::Html;
 use crate::cli::report::{Line, Report, Severity};
+use crate::cli::watched;
 use crate::core::time::Span;
 
 /// The style sheet, served beside the page.
@@ -17,6 +18,8 @@ pub const STYLE: &str = include_str!("page/style.css");
 
 /// Rows of the list of certificates, the worst first; the rest is counted.
 const ROWS_MAX: usize = 500;
+/// Names of one certificate that is watched.
+const NAMES_MAX: usize = 3;
 /// Certificates that are told of in full because they need a look.
 const CARDS_MAX: usize = 50;
 /// Seconds after which a browser asks again.
@@ -36,6 +39,7 @@ pub fn render(report: &Report) -> String {
     cards(&mut page, report);
     timeline::draw(&mut page, report);
     certificates(&mut page, report);
+    watched(&mut page, report);
     issuers(&mut page, report);
     page.raw("</main><footer>");
     page.text(&format!(
@@ -51,7 +55,10 @@ fn verdict(report: &Report) -> String {
     let total = report.lineages.len();
     let bad = report.lineages.iter().filter(|line| line.severity > Severity::Ok).count();
     let noun = if total == 1 { "certificate" } else { "certificates" };
+    let foreign = report.watched.iter().filter(|line| line.severity > Severity::Ok).count();
     match (total, bad) {
+        (_, 0) if foreign > 0 => watched::summary(&report.watched),
+        (0, _) if !report.watched.is_empty() => watched::summary(&report.watched),
         (0, _) => "no certificate is managed here".into(),
         (_, 0) => {
             let observed = report.lineages.iter().filter(|line| line.rungs.observed == Some(true)).count();
@@ -158,6 +165,38 @@ fn ladder(page: &mut Html, line: &Line) {
         }
     }
     page.raw("</span>");
+}
+
+/// What somebody else renews, or nobody.
+fn watched(page: &mut Html, report: &Report) {
+    if report.watched.is_empty() {
+        return;
+    }
+    page.raw("<section id=\"watched\">");
+    page.element("h2", "", "Watched, not managed");
+    page.element("p", "more", &watched::summary(&report.watched));
+    page.raw("<table><thead><tr><th>Place<th>Names<th>Left<th>Ends (UTC)<th>Wrong</thead><tbody>");
+    for line in report.watched.iter().take(ROWS_MAX) {
+        page.raw(&format!("<tr class=\"{}\"><th scope=\"row\">", class(line.severity)));
+        page.text(&line.place);
+        page.raw("<td data-is=\"Names\">");
+        page.text(&line.names.iter().take(NAMES_MAX).map(String::as_str).collect::<Vec<_>>().join(" "));
+        page.raw("<td data-is=\"Left\">");
+        page.text(&line.headroom_seconds.map_or_else(|| "—".to_owned(), |left| Span::secs(left).to_string()));
+        page.raw("<td data-is=\"Ends\">");
+        page.text(&line.not_after.map_or_else(|| "—".to_owned(), crate::core::time::Timestamp::brief));
+        page.raw("<td data-is=\"Wrong\">");
+        if line.blemishes.is_empty() {
+            page.text("nothing");
+        }
+        for blemish in &line.blemishes {
+            let words = format!("{}: {} [{}]", blemish.gravity, blemish.words, blemish.code);
+            page.element("div", if line.severity > Severity::Ok { "wrong" } else { "" }, &words);
+        }
+    }
+    page.raw("</table>");
+    more(page, report.watched.len(), ROWS_MAX);
+    page.raw("</section>");
 }
 
 /// CAs as their customers find them.

@@ -69,8 +69,10 @@ const OWED_GRACE: Span = Span::minutes(30);
 const WRONG_GRACE: Span = Span::minutes(10);
 /// A new certificate may take so long to come.
 const FIRST_GRACE: Span = Span::HOUR;
-/// What is watched may be away for so long.
+/// What is watched may be away, or be rotated by somebody else, for so long.
 const WATCH_GRACE: Span = Span::minutes(5);
+/// What only time brings about does not go away by itself.
+const LASTING: [&str; 4] = ["expired", "ends-soon", "weak-key", "weak-signature"];
 /// With fewer tries left somebody is woken.
 const TRIES_LEAST: u32 = 3;
 
@@ -98,7 +100,7 @@ impl Concerns {
                     code: blemish.code.to_owned(),
                     cause: format!("watch/{}/{}", watched.watch, blemish.code),
                     gravity: blemish.gravity,
-                    grace: WATCH_GRACE,
+                    grace: if LASTING.contains(&blemish.code) { Span::ZERO } else { WATCH_GRACE },
                     since: census.at,
                     words: plain(&blemish.words, Concern::WORDS_MAX),
                     advice: blemish.advice.clone(),

@@ -13,7 +13,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::agent::{Agent, Herald, Lookout, Parts, Scene, Woes, store_failure};
 use crate::config::{self, AgentSettings, MetricsListen};
@@ -21,6 +21,7 @@ use crate::core::census::Census;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, FileRights};
 use crate::core::name::LineageId;
+use crate::core::watched::Watched;
 use crate::ports::{Key, Shelf, Sink};
 use crate::probe::TlsProbe;
 use crate::store::DirStore;
@@ -62,6 +63,8 @@ pub struct Wired {
     listeners: Listeners,
     role: Role,
     store: Arc<DirStore>,
+    /// What a process by a timer found of what is watched.
+    watched: OnceLock<Vec<Watched>>,
 }
 
 /// The listener for metrics and health, where one is configured.
@@ -166,6 +169,7 @@ impl Wired {
             listeners,
             role,
             store,
+            watched: OnceLock::new(),
         })
     }
 
@@ -197,7 +201,17 @@ impl Wired {
         for id in ids {
             rows.extend(self.agent.view(&id).await.ok().and_then(|view| view.row()));
         }
-        Ok(Census::of(self.agent.clock.now(), rows))
+        let watched = self.watched.get().cloned().unwrap_or_default();
+        Ok(Census { watched, ..Census::of(self.agent.clock.now(), rows) })
+    }
+
+    /// Looks at what is watched, for a process that no daemon does this for: from now on its counts
+    /// tell of that, too. Answers with what was found.
+    pub async fn look_at_watches(&self) -> &[Watched] {
+        let watches = &self.agent.scene().wanted.watches;
+        let found =
+            if watches.is_empty() { Vec::new() } else { lookout(&self.agent.clock).look(watches).await };
+        self.watched.get_or_init(|| found)
     }
 
     /// Writes the metrics file, where there is a place for it. Not worth failing for.

@@ -162,11 +162,15 @@ async fn the_status_page_is_whole_in_a_browser_on_a_desk_and_on_a_phone() {
         let hooks = if name == "mail" { "hooks = [\"relay\"]\n" } else { "" };
         let _ = write!(config, "[certificate.\"{name}.example.com\"]\n{hooks}");
     }
+    desk.write("bought.pem", &crate::desk::self_signed("old.example.com"));
+    config += &format!("[watch.bought]\nfiles = [\"{}\"]\n", desk.show("bought.pem"));
     ca.reject_identifier("pay.example.com");
     desk.configure(&config);
     desk.run(&["renew"]).ends(1);
     let _daemon = Process(desk.command(&["run"]).stderr(Stdio::null()).spawn().unwrap());
-    wait_for("the page", || ask(port, "GET", "/", "").is_ok_and(|html| html.contains("2 of 6")));
+    wait_for("the page", || {
+        ask(port, "GET", "/", "").is_ok_and(|html| html.contains("2 of 6") && html.contains("bought.pem"))
+    });
     let (desk, ()) = tokio::task::spawn_blocking(move || {
         let browser = Browser::open(&desk);
         look(&browser, port);
@@ -180,7 +184,7 @@ async fn the_status_page_is_whole_in_a_browser_on_a_desk_and_on_a_phone() {
 fn look(browser: &Browser, port: u16) {
     let url = format!("http://localhost:{port}/");
     let pictures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide/images");
-    for (wide, high, picture) in [(1000, 1250, "status-page.png"), (390, 844, "status-page-phone.png")] {
+    for (wide, high, picture) in [(1000, 1450, "status-page.png"), (390, 844, "status-page-phone.png")] {
         browser.go(&url, wide, high);
         let text = browser.evaluate("document.body.innerText");
         let text = text.as_str().unwrap();
@@ -191,6 +195,8 @@ fn look(browser: &Browser, port: u16) {
             "What is to come",
             "relay",
             "Do:",
+            "Watched, not managed",
+            "old.example.com",
         ] {
             assert!(text.contains(words), "{words:?} at {wide}:\n{text}");
         }
@@ -202,7 +208,7 @@ fn look(browser: &Browser, port: u16) {
         let border = browser.evaluate("getComputedStyle(document.querySelector('header')).borderTopWidth");
         assert_eq!(border, "6px", "the style sheet is used");
         let bars = browser.evaluate("document.querySelectorAll('.bars li').length");
-        assert_eq!(bars, 5, "a bar for each certificate there is");
+        assert_eq!(bars, 6, "a bar for each certificate there is");
         let drawn = "Math.min(...[...document.querySelectorAll('.bars .life')].map(bar => bar.getBoundingClientRect().width))";
         assert!(browser.evaluate(drawn).as_f64().unwrap() > 50.0, "bars are seen");
         let told = browser.call("POST", "/se/log", &json!({"type": "browser"}));

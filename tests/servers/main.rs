@@ -29,6 +29,7 @@ mod deploy;
 mod discover;
 mod dns;
 mod issue;
+mod megaphone;
 mod outputs;
 mod recipes;
 mod release;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::cli::watched::WatchReport;
 use crate::cli::{page, publish};
 use crate::core::time::{Span, Timestamp};
 use crate::wire::{Making, StatusPage, Wired};
@@ -26,7 +27,9 @@ pub fn press(wired: &Arc<Wired>) -> StatusPage {
             {
                 return Ok(html.clone());
             }
-            let html: Arc<str> = page::render(&publish::report(&wired).await?).into();
+            let watched = WatchReport::new(now, &wired.agent.watched()).watched;
+            let report = publish::report(&wired).await?.beside(watched);
+            let html: Arc<str> = page::render(&report).into();
             *last = Some((now, html.clone()));
             Ok(html)
         })

@@ -98,6 +98,39 @@ fn t09_no_text_from_outside_becomes_markup() {
 }
 
 #[test]
+fn what_nobody_manages_stands_there_too() {
+    use crate::core::gravity::Gravity;
+    let bought = watched::Line {
+        watch: "bought".into(),
+        place: "/etc/ssl/<shop>.pem".into(),
+        severity: Severity::Critical,
+        names: vec!["shop.example".into()],
+        fingerprint: None,
+        not_before: None,
+        not_after: Some(NOW + Span::days(5)),
+        headroom_seconds: Some(5 * 86_400),
+        percent_left: Some(0),
+        seen_at: NOW,
+        blemishes: vec![watched::Blemish {
+            code: "ends-soon".into(),
+            gravity: Gravity::Page,
+            words: "it ends in 5 d".into(),
+            advice: "renew it".into(),
+        }],
+    };
+    let html = render(&Report::new(NOW, vec![line("a.example", 60)]).beside(vec![bought]));
+    for words in [
+        "class=\"badge\">CRIT<",
+        "1 watched place, 1 needs a look",
+        "/etc/ssl/&lt;shop&gt;.pem",
+        "page: it ends in 5 d [ends-soon]",
+        "shop.example: ends in 5 d<",
+    ] {
+        assert!(html.contains(words), "{words} in {html}");
+    }
+}
+
+#[test]
 fn nothing_comes_from_elsewhere() {
     let html = page(vec![line("a.example", 60)]);
     assert!(!html.contains("http://") && !html.contains("https://") && !html.contains("<img"), "{html}");

@@ -2,6 +2,7 @@
 
 use crate::cli::page::Html;
 use crate::cli::report::{Line, Report, Severity};
+use crate::cli::watched;
 use crate::core::time::{Span, Timestamp};
 
 /// Certificates with a bar of their own, those that end first.
@@ -18,14 +19,14 @@ const COLUMN_HIGH: usize = 48;
 
 /// Draws both.
 pub fn draw(page: &mut Html, report: &Report) {
-    let mut ends: Vec<_> =
-        report.lineages.iter().filter_map(|line| Some((line.headroom_seconds?, line))).collect();
+    let managed = report.lineages.iter().filter_map(Life::of);
+    let mut ends: Vec<_> = managed.chain(report.watched.iter().filter_map(Life::watched)).collect();
     if ends.is_empty() {
         return;
     }
-    ends.sort_by_key(|(left, line)| (*left, &line.name));
+    ends.sort_by_key(|life| (life.left, life.name));
     let shown = &ends[..ends.len().min(BARS_MAX)];
-    let last = shown.last().map_or(Span::ZERO, |(left, _)| Span::secs(*left));
+    let last = shown.last().map_or(Span::ZERO, |life| life.left);
     let scale = Scale { from: report.at, length: last.max(AHEAD_LEAST).min(AHEAD_MOST) };
     page.raw("<section id=\"timeline\">");
     page.element("h2", "", "What is to come");
@@ -34,14 +35,34 @@ pub fn draw(page: &mut Html, report: &Report) {
     );
     columns(page, report, &scale);
     page.raw("<ol class=\"bars\">");
-    for (left, line) in shown {
-        bar(page, line, Span::secs(*left), &scale);
+    for life in shown {
+        bar(page, life, &scale);
     }
     page.raw("</ol>");
     if ends.len() > shown.len() {
         page.element("p", "more", &format!("… and {} that end later", ends.len() - shown.len()));
     }
     page.raw("</section>");
+}
+
+/// What has a bar.
+struct Life<'r> {
+    name: &'r str,
+    left: Span,
+    renews_at: Option<Timestamp>,
+    severity: Severity,
+}
+
+impl<'r> Life<'r> {
+    fn of(line: &'r Line) -> Option<Self> {
+        let (renews_at, severity) = (line.renews_at, line.severity);
+        Some(Self { name: &line.name, left: Span::secs(line.headroom_seconds?), renews_at, severity })
+    }
+
+    fn watched(line: &'r watched::Line) -> Option<Self> {
+        let (name, severity) = (line.names.first().unwrap_or(&line.place), line.severity);
+        Some(Self { name, left: Span::secs(line.headroom_seconds?), renews_at: None, severity })
+    }
 }
 
 /// From left to right.
@@ -106,10 +127,11 @@ fn columns(page: &mut Html, report: &Report, scale: &Scale) {
     page.raw("</svg>");
 }
 
-fn bar(page: &mut Html, line: &Line, left: Span, scale: &Scale) {
+fn bar(page: &mut Html, line: &Life<'_>, scale: &Scale) {
+    let left = line.left;
     let renews = line.renews_at.map(|at| at.since(scale.from));
     page.raw("<li><span class=\"who\">");
-    page.text(&line.name);
+    page.text(line.name);
     page.raw("</span><svg width=\"100%\" height=\"14\" role=\"img\"><title>");
     let ends = if left.is_positive() { format!("ends in {left}") } else { "has ended".to_owned() };
     let renewal = line.renews_at.map(|at| format!(", renews {} UTC", at.brief())).unwrap_or_default();
