@@ -163,7 +163,7 @@ async fn the_status_page_is_whole_in_a_browser_on_a_desk_and_on_a_phone() {
         let _ = write!(config, "[certificate.\"{name}.example.com\"]\n{hooks}");
     }
     desk.write("bought.pem", &crate::desk::self_signed("old.example.com"));
-    config += &format!("[watch.bought]\nfiles = [\"{}\"]\n", desk.show("bought.pem"));
+    let _ = write!(config, "[watch.bought]\nfiles = [\"{}\"]\n", desk.show("bought.pem"));
     ca.reject_identifier("pay.example.com");
     desk.configure(&config);
     desk.run(&["renew"]).ends(1);
