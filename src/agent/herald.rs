@@ -231,7 +231,8 @@ impl Herald {
 
     fn concerns(&self, census: &Census, scene: &Scene, now: Timestamp) -> Concerns {
         let labels = |id: &_| scene.wanted.lineages.get(id).map(|spec| &spec.labels);
-        let mut concerns = Concerns::of(census, labels, now);
+        let watch_labels = |id: &_| scene.wanted.watches.get(id).map(|spec| &spec.labels);
+        let mut concerns = Concerns::of(census, labels, watch_labels, now);
         let (own, next) = self.woes.standing(now);
         concerns.all.extend(own);
         concerns.next_at = concerns.next_at.into_iter().chain(next).min();

@@ -305,6 +305,7 @@ fn watch(page: &mut Page, spec: &WatchSpec) {
     for (key, bound) in [("ticket-before", spec.thresholds.ticket), ("page-before", spec.thresholds.page)] {
         page.optional(key, bound.map(value::span_text).as_deref());
     }
+    labels(page, &spec.labels);
 }
 
 fn labels(page: &mut Page, labels: &Labels) {

@@ -446,6 +446,7 @@ pub const KEYS: &[Key] = &[
     key(Watch, "timeout", Kind::Length, "`\"10s\"`", "\"10s\"", "Bound on one look at one endpoint, from 1s to 5m."),
     key(Watch, "ticket-before", Kind::Length, "a fifth of its life, at most 30d", "\"30d\"", "Less left than this: somebody should act within days."),
     key(Watch, "page-before", Kind::Length, "a tenth of its life, at most 7d", "\"7d\"", "Less left than this: somebody should act now."),
+    key(Watch, "labels", Kind::Labels, "none", "{ owner = \"web-team\" }", "Words for people, passed on with alerts."),
     key(Discover, "ct", Kind::Inner(Transparency), "off", "", "Where names of issued certificates are asked for. Nothing is asked unless this is set."),
     key(Transparency, "exec", Kind::Argv, "this or `url`", "[\"/usr/local/bin/ct-names\"]", "A program that is given the domains, one a line, and prints names, one a line. No shell."),
     key(Transparency, "url", Kind::Url, "this or `exec`", "", "Asked once for each domain, which stands in the place of `{domain}`; answers with names, one a line, or as JSON."),

@@ -75,6 +75,7 @@ pub(super) fn resolve(id: WatchId, section: &Section<'_>, problems: &mut Problem
         every,
         timeout,
         thresholds: Thresholds { ticket, page },
+        labels: section.labels("labels", problems),
         origin: section.head.place(),
     })
 }

@@ -5,7 +5,7 @@ use super::census::{Census, Row, Standing};
 use super::failure::{Backoff, plain};
 use super::gravity::Gravity;
 use super::labels::Labels;
-use super::name::LineageId;
+use super::name::{LineageId, WatchId};
 use super::plight::{Failing, Misserved, Plight, short_from};
 use super::record::Sight;
 use super::time::{Interval, Span, Timestamp};
@@ -77,10 +77,11 @@ const LASTING: [&str; 4] = ["expired", "ends-soon", "weak-key", "weak-signature"
 const TRIES_LEAST: u32 = 3;
 
 impl Concerns {
-    /// Of what was counted. `labels` are those of a certificate.
+    /// Of what was counted. `labels` are those of a certificate, `watch_labels` those of a watch.
     pub fn of<'l>(
         census: &Census,
         labels: impl Fn(&LineageId) -> Option<&'l Labels>,
+        watch_labels: impl Fn(&WatchId) -> Option<&'l Labels>,
         now: Timestamp,
     ) -> Self {
         let mut found = Self::default();
@@ -104,7 +105,7 @@ impl Concerns {
                     since: census.at,
                     words: plain(&blemish.words, Concern::WORDS_MAX),
                     advice: blemish.advice.clone(),
-                    labels: Labels::default(),
+                    labels: watch_labels(&watched.watch).cloned().unwrap_or_default(),
                 });
             }
         }

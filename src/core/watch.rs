@@ -1,6 +1,7 @@
 //! What the operator wants to have looked at: certificates that somebody else renews, or nobody.
 
 use super::endpoint::Endpoint;
+use super::labels::Labels;
 use super::leaf::seed_of;
 use super::name::{SubjectName, WatchId};
 use super::spec::Origin;
@@ -24,6 +25,8 @@ pub struct WatchSpec {
     /// Bound on one look at one endpoint.
     pub timeout: Span,
     pub thresholds: Thresholds,
+    /// Passed on with what people are told.
+    pub labels: Labels,
     pub origin: Origin,
 }
 
@@ -91,6 +94,7 @@ pub(crate) mod tests {
             every: Span::hours(6),
             timeout: Span::secs(10),
             thresholds: Thresholds::default(),
+            labels: crate::core::labels::Labels::default(),
             origin: Origin::default(),
         }
     }

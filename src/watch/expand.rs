@@ -230,6 +230,7 @@ mod tests {
             every: Span::HOUR,
             timeout: Span::secs(1),
             thresholds: Thresholds::default(),
+            labels: crate::core::labels::Labels::default(),
             origin: Origin::default(),
         }
     }

@@ -153,3 +153,41 @@ fn a_daemon_tells_beats_and_says_when_its_configuration_is_refused() {
     assert_eq!((&refused["gravity"], &refused["subjects"][0]), (&"ticket".into(), &"agent".into()));
     assert_eq!(told(&desk).iter().filter(|message| message["code"] == "renewal-failing").count(), 1);
 }
+
+/// A certificate that ends in so many days, as somebody bought it.
+fn bought(desk: &Desk, days: i64) {
+    let mut params = rcgen::CertificateParams::new(["old.example".to_owned()]).unwrap();
+    params.not_after = time::OffsetDateTime::now_utc() + time::Duration::days(days);
+    params.not_before = params.not_after - time::Duration::days(730);
+    let key = rcgen::KeyPair::generate().unwrap();
+    desk.write("bought.pem", &params.self_signed(&key).unwrap().pem());
+}
+
+#[test]
+fn by_a_timer_what_is_watched_is_told_of_too() {
+    let desk = Desk::new();
+    bought(&desk, 5);
+    desk.configure(&format!(
+        "[watch.bought]\nfiles = [\"{}\"]\nlabels = {{ owner = \"shop\" }}\n\
+         [alert.file]\ntype = \"exec\"\nrun = [\"sh\", \"-c\", \"cat >> {}\"]\n",
+        desk.show("bought.pem"),
+        desk.show("told")
+    ));
+    desk.run(&["renew"]).ends(0);
+    let messages = told(&desk);
+    assert_eq!(messages.len(), 1, "{messages:#?}");
+    let message = &messages[0];
+    assert_eq!((message["occasion"].as_str(), message["gravity"].as_str()), (Some("raised"), Some("page")));
+    assert_eq!(
+        (message["code"].as_str(), message["labels"]["owner"].as_str()),
+        (Some("ends-soon"), Some("shop"))
+    );
+    desk.run(&["renew"]).ends(0);
+    assert_eq!(told(&desk).len(), 1, "once");
+    bought(&desk, 600);
+    desk.run(&["renew"]).ends(0);
+    let messages = told(&desk);
+    assert_eq!(messages.last().unwrap()["occasion"], "recovered", "{messages:#?}");
+    let seen: serde_json::Value = serde_json::from_str(&desk.read("run/watched.json")).unwrap();
+    assert_eq!(seen["severity"], "ok");
+}

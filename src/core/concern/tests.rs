@@ -51,7 +51,7 @@ fn row(plight: Plight) -> Row {
 }
 
 fn judged(row: Row) -> Concerns {
-    Concerns::of(&Census::of(NOW, vec![row]), |_| None, NOW)
+    Concerns::of(&Census::of(NOW, vec![row]), |_| None, |_| None, NOW)
 }
 
 fn told(row: Row) -> Vec<String> {
@@ -188,7 +188,7 @@ fn time_alone_makes_it_graver_and_the_date_is_known() {
     let census = Census::of(NOW, vec![row]);
     let mut steps = Vec::new();
     for _ in 0..4 {
-        let concerns = Concerns::of(&census, |_| None, now);
+        let concerns = Concerns::of(&census, |_| None, |_| None, now);
         let concern = &concerns.all[0];
         steps.push((now.since(NOW).whole_secs() / 3600, concern.gravity, concern.code.clone()));
         assert_eq!(concern.cause, "renewal/letsencrypt/ca-down", "one alert through it all");
@@ -230,16 +230,18 @@ fn what_nobody_manages_is_a_concern_with_its_own_words() {
         blemishes: vec![blemish],
     };
     let census = Census { watched: vec![watched], ..Census::of(NOW, Vec::new()) };
-    let concerns = Concerns::of(&census, |_| None, NOW);
+    let labels = Labels::new([("owner".to_owned(), "web".to_owned())].into());
+    let concerns = Concerns::of(&census, |_| None, |_| Some(&labels), NOW);
     assert_eq!(concerns.all[0].subject, "watch/bought /etc/ssl/shop.pem");
     assert_eq!(concerns.all[0].cause, "watch/bought/watch-ends-soon");
+    assert_eq!(concerns.all[0].labels.value("owner"), Some("web"));
 }
 
 #[test]
 fn labels_are_those_of_the_certificate() {
     let labels = Labels::new([("owner".to_owned(), "web".to_owned())].into());
     let census = Census::of(NOW, vec![row(Plight { failing: Some(failing()), ..plight() })]);
-    let concerns = Concerns::of(&census, |_| Some(&labels), NOW);
+    let concerns = Concerns::of(&census, |_| Some(&labels), |_| None, NOW);
     assert_eq!(concerns.all[0].labels.value("owner"), Some("web"));
     assert!(concerns.all[0].words.contains("fault: CA, 1 try"), "{}", concerns.all[0].words);
 }
