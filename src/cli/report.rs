@@ -31,7 +31,7 @@ pub struct Report {
     /// What is looked at and not managed; kept in a file of its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<watched::Line>,
-    /// The last field, see [`Sheet`](crate::cli::sheet::Sheet).
+    /// The last field: the public file is written behind it.
     pub lineages: Vec<Line>,
     /// What people said that they know; not in the public file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -19,7 +19,7 @@ pub struct Transparency {
 pub enum NamesSource {
     /// A program and its arguments.
     Exec(Vec<String>),
-    /// With [`DOMAIN`] where the domain belongs.
+    /// With `{domain}` where the domain belongs.
     Url(String),
 }
 
