@@ -3,7 +3,7 @@
 use crate::agent::{read_acks, read_ledger};
 use crate::cli::args::{Alert, AlertWhat};
 use crate::cli::{Exit, Stop, print, publish};
-use crate::core::failure::Failure;
+use crate::core::failure::{Failure, Fault};
 use crate::core::name::ChannelId;
 use crate::wire::{self, Loaded, Places, Role, Wired};
 
@@ -104,13 +104,25 @@ pub async fn tell(wired: &Wired) {
         return;
     }
     if wired.herald.is_free() {
-        publish::publish_watched(wired, wired.look_at_watches().await).await;
+        let Some(found) = wired.agent.clock.timeout(LOOKING_MOST, wired.look_at_watches()).await else {
+            // Without it what is wrong there would be told as over. The heartbeat is left out, too.
+            wired.write_metrics().await;
+            print::note(&format!(
+                "nolapse: alerts: looking at what is watched took longer than {LOOKING_MOST}, so nobody is told \
+                 of anything by this run; fewer endpoints, or a shorter timeout in [watch.NAME]"
+            ));
+            return;
+        };
+        publish::publish_watched(wired, found).await;
     }
     let told = match wired.census().await {
         Ok(census) => {
             let scene = wired.agent.scene();
             let work = wired.herald.once(&census, &scene);
-            wired.agent.clock.timeout(TELLING_MOST, work).await.unwrap_or(Ok(true))
+            wired.agent.clock.timeout(TELLING_MOST, work).await.unwrap_or_else(|| {
+                let words = format!("it took longer than {TELLING_MOST}; the next run sends what is left");
+                Err(Failure::transient(Fault::Network, "alert-timeout", words))
+            })
         }
         Err(failure) => Err(failure),
     };
@@ -122,5 +134,7 @@ pub async fn tell(wired: &Wired) {
     }
 }
 
+/// Longest time that the end of a process looks at what is watched.
+const LOOKING_MOST: crate::core::time::Span = crate::core::time::Span::minutes(2);
 /// Longest time that the end of a process waits for channels.
 const TELLING_MOST: crate::core::time::Span = crate::core::time::Span::minutes(3);
