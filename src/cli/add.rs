@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Add;
-use crate::cli::entry::{listed, quoted, write_new};
+use crate::cli::entry::{Ground, listed, quoted, write_new};
 use crate::cli::{Exit, Stop, owner, print, rehearse, renew};
 use crate::config::{self, Resolved, Source};
 use crate::core::decide::Request;
@@ -21,17 +21,7 @@ const WAIT: Span = Span::MINUTE;
 const UNWRITTEN: &str = "the new entry";
 
 pub fn run(places: &Places, add: &Add) -> Result<Exit, Stop> {
-    let file = wire::config_file(places);
-    let sources = wire::read_sources(&file)?;
-    let facts = wire::facts(places);
-    let before = config::resolve(&sources, &facts);
-    if before.fatal() {
-        for problem in before.problems.iter().filter(|problem| problem.is_fatal()) {
-            print::note(&problem.to_string());
-        }
-        print::error("the configuration can't be used; mend it first, nothing was added");
-        return Ok(Exit::Configuration);
-    }
+    let Ground { file, sources, facts, before } = Ground::read(places, "added")?;
     let text = text(add, &before.wanted);
     let mut together = sources;
     together.push(Source { name: UNWRITTEN.into(), text: text.clone() });

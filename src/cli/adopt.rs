@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::args::Adopt;
-use crate::cli::entry::write_new;
+use crate::cli::entry::{Ground, write_new};
 use crate::cli::offer::Offer;
 use crate::cli::{Exit, Stop, owner, print, renew};
 use crate::config::{self, Resolved, Source};
@@ -72,17 +72,7 @@ struct Blocked<'a> {
 }
 
 pub fn run(places: &Places, adopt: &Adopt) -> Result<Exit, Stop> {
-    let file = wire::config_file(places);
-    let sources = wire::read_sources(&file)?;
-    let facts = wire::facts(places);
-    let before = config::resolve(&sources, &facts);
-    if before.fatal() {
-        for problem in before.problems.iter().filter(|problem| problem.is_fatal()) {
-            print::note(&problem.to_string());
-        }
-        print::error("the configuration can't be used; mend it first, nothing was adopted");
-        return Ok(Exit::Configuration);
-    }
+    let Ground { file, sources, facts, before } = Ground::read(places, "adopted")?;
     let who = owner::of(&before.agent)?;
     let choice = choice(adopt, &who)?;
     let (path, names) = asked(adopt);

@@ -1,14 +1,43 @@
 //! Writing a configuration file that is not there yet.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::cli::{Exit, Stop, print};
+use crate::config::{self, Facts, Resolved, Source};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{Content, FileRights, FsOp, temporary};
 use crate::sys::disk::{Disk, DiskError};
+use crate::wire::{self, Places};
 
 /// Configuration is for everybody to read: secrets are elsewhere, by their place only.
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
+
+/// The configuration to which something is to be added.
+pub struct Ground {
+    pub file: PathBuf,
+    pub sources: Vec<Source>,
+    pub facts: Facts,
+    pub before: Resolved,
+}
+
+impl Ground {
+    /// As it is now. One that can't be used is told of, and that nothing was `done` for it.
+    pub fn read(places: &Places, done: &str) -> Result<Self, Stop> {
+        let file = wire::config_file(places);
+        let sources = wire::read_sources(&file)?;
+        let facts = wire::facts(places);
+        let before = config::resolve(&sources, &facts);
+        if before.fatal() {
+            for problem in before.problems.iter().filter(|problem| problem.is_fatal()) {
+                print::note(&problem.to_string());
+            }
+            print::error(&format!("the configuration can't be used; mend it first, nothing was {done}"));
+            return Err(Stop::Said(Exit::Configuration));
+        }
+        Ok(Self { file, sources, facts, before })
+    }
+}
 
 /// Writes `text` durably as a new file; the directories that lead there are made. A file that is
 /// there already stays as it is, also when it appears at this moment.
