@@ -16,7 +16,7 @@ use crate::core::failure::Failure;
 use crate::core::layout::Content;
 use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::{IssuerId, LineageId, Token};
-use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
+use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView, PersistTerms};
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
 use crate::core::silence::Silence;
 use crate::core::spec::SecretSource;
@@ -208,6 +208,12 @@ pub trait Ca: Send + Sync {
 
     /// Gives up an order's open authorizations, best effort.
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>>;
+
+    /// What a text for dns-persist-01 at `base` must hold, as far as the directory tells; `None` where only an
+    /// order would. `base` is a name without a star.
+    fn persist_terms<'a>(&'a self, _base: &'a str) -> Reply<'a, Result<Option<PersistTerms>, Failure>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 
     /// Makes or restores the account, and says which URL it has.
     fn account(&self) -> Reply<'_, Result<String, Failure>>;

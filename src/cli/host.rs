@@ -12,7 +12,7 @@ use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
 use crate::core::form::Form;
-use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
+use crate::core::spec::{Call, Listen, SignalTarget, Wanted};
 use crate::core::time::Span;
 use crate::sys::disk::Disk;
 use crate::sys::privilege::Identity;
@@ -119,9 +119,9 @@ impl Host<'_> {
         let used = |id| self.wanted.lineages.values().any(|spec| spec.solvers.contains(id));
         let solvers = self.wanted.solvers.values().filter(|solver| used(&solver.id));
         let mut wants: Vec<_> = solvers
-            .filter_map(|solver| match &solver.kind {
-                SolverKind::Http { listen } => Some((format!("solver {}", solver.id), listen.clone())),
-                SolverKind::Webroot { .. } | SolverKind::Dns(_) => None,
+            .flat_map(|solver| {
+                let wants = move |listen: &Listen| (format!("solver {}", solver.id), listen.clone());
+                solver.kind.listens().iter().map(wants)
             })
             .collect();
         if let Some(MetricsListen::Address(address)) = self.settings.metrics {

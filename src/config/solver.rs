@@ -9,6 +9,7 @@ use super::table::SOLVER_WORDS;
 use super::value;
 use crate::core::name::SolverId;
 use crate::core::pattern::NamePattern;
+use crate::core::record::ChallengeKind;
 use crate::core::spec::{SolverKind, SolverSpec};
 
 /// Reads one solver; `None` when it can't be used, which was then reported.
@@ -19,15 +20,25 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> Option<SolverSpec> {
     let word = kind_word(section, problems)?;
-    let way = section.one_of(&["listen", "webroot", "provider"], problems)?;
-    let fits = if way == "provider" { "dns-01" } else { "http-01" };
+    const WAYS: [&str; 3] = ["listen", "webroot", "provider"];
+    let way = if word == "dns-persist-01" && WAYS.iter().all(|way| section.find(way).is_none()) {
+        word
+    } else {
+        section.one_of(&WAYS, problems)?
+    };
+    let fits: &[&str] = match way {
+        "provider" => &["dns-01", "dns-account-01"],
+        "dns-persist-01" => &[way],
+        _ => &["http-01"],
+    };
     if let Some(found) = section.find("type")
-        && word != fits
+        && !fits.contains(&word)
     {
+        let fits = fits.join(" or ");
         problems.error(&found.spot, "one-of", format!("`{way}` answers {fits}, and `type` says {word}"));
         return None;
     }
-    if way != "provider" {
+    if way == "listen" || way == "webroot" {
         dns::refuse_keys(section, "provider", problems);
     }
     let kind = match way {
@@ -35,7 +46,11 @@ pub(super) fn resolve(
             SolverKind::Http { listen: section.parsed("listen", "bad-address", value::listen, problems)? }
         }
         "webroot" => SolverKind::Webroot { root: webroot(section, state_dir, problems)? },
-        _ => SolverKind::Dns(Box::new(dns::resolve(section, problems)?)),
+        "dns-persist-01" => SolverKind::Persist(dns::persist(section, problems)?),
+        _ => {
+            let challenge = ChallengeKind::parse(word).unwrap_or(ChallengeKind::Dns01);
+            SolverKind::Dns(Box::new(dns::resolve(section, challenge, problems)?))
+        }
     };
     let check_port = section.port("check-port", problems);
     let names = names(section, problems)?;
@@ -93,7 +108,7 @@ fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<&'static 
         );
         return None;
     }
-    if matches!(word.text, "tls-alpn-01" | "dns-persist-01" | "dns-account-01") {
+    if word.text == "tls-alpn-01" {
         problems.error_hint(
             &word.spot,
             "unsupported-challenge",

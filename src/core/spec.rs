@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, WatchId};
 use super::pattern::NamePattern;
+use super::record::ChallengeKind;
 use super::time::Span;
 use super::watch::WatchSpec;
 
@@ -277,7 +278,7 @@ impl SolverSpec {
     pub fn could_prove(&self, name: &SubjectName) -> bool {
         let kind_fits = match self.kind {
             SolverKind::Http { .. } | SolverKind::Webroot { .. } => !name.is_wildcard(),
-            SolverKind::Dns(_) => name.base().is_some(),
+            SolverKind::Dns(_) | SolverKind::Persist(_) => name.base().is_some(),
         };
         kind_fits && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)))
     }
@@ -289,13 +290,40 @@ pub enum SolverKind {
     Http { listen: Listen },
     /// http-01 by files below a directory that a web server serves.
     Webroot { root: String },
-    /// dns-01 by a text in DNS.
+    /// dns-01 or dns-account-01 by a text in DNS.
     Dns(Box<DnsSpec>),
+    /// dns-persist-01 by a text in DNS that the operator set.
+    Persist(PersistSpec),
+}
+
+impl SolverKind {
+    /// Where it listens by itself.
+    pub fn listens(&self) -> &[Listen] {
+        match self {
+            Self::Http { listen } => std::slice::from_ref(listen),
+            Self::Dns(dns) => match &dns.provider {
+                DnsProvider::Own(own) => &own.listen,
+                _ => &[],
+            },
+            Self::Webroot { .. } | Self::Persist(_) => &[],
+        }
+    }
+
+    /// What it answers.
+    pub const fn challenge(&self) -> ChallengeKind {
+        match self {
+            Self::Http { .. } | Self::Webroot { .. } => ChallengeKind::Http01,
+            Self::Dns(dns) => dns.challenge,
+            Self::Persist(_) => ChallengeKind::DnsPersist01,
+        }
+    }
 }
 
 /// How a text gets into DNS, and where it must be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsSpec {
+    /// dns-01 or dns-account-01.
+    pub challenge: ChallengeKind,
     pub provider: DnsProvider,
     /// Those of the system when there are none.
     pub resolvers: Vec<SocketAddr>,
@@ -315,6 +343,15 @@ impl DnsSpec {
     pub const TTL: Span = Span::secs(60);
 }
 
+/// Where a text that stands is looked for; nothing is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersistSpec {
+    /// Those of the system when there are none.
+    pub resolvers: Vec<SocketAddr>,
+    /// Servers to look at in place of the zone's own.
+    pub authoritative: Vec<SocketAddr>,
+}
+
 /// Who changes the zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsProvider {
@@ -332,10 +369,12 @@ pub enum DnsProvider {
         /// URL, for accounts whose file does not say.
         server: Option<String>,
     },
+    /// Nobody: we answer for it.
+    Own(OwnServer),
 }
 
 impl DnsProvider {
-    pub const WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns"];
+    pub const WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns", "self"];
 
     pub const fn word(&self) -> &'static str {
         match self {
@@ -343,6 +382,7 @@ impl DnsProvider {
             Self::Exec(_) => "exec",
             Self::Webhook(_) => "webhook",
             Self::AcmeDns { .. } => "acme-dns",
+            Self::Own(_) => "self",
         }
     }
 
@@ -351,9 +391,23 @@ impl DnsProvider {
         match self {
             Self::Rfc2136 { key, .. } => key.as_ref(),
             Self::Webhook(call) => call.token.as_ref().or(call.login.as_ref().map(|(_, password)| password)),
-            Self::Exec(_) | Self::AcmeDns { .. } => None,
+            Self::Exec(_) | Self::AcmeDns { .. } | Self::Own(_) => None,
         }
     }
+}
+
+/// A name server of ours, for zones that were delegated to this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnServer {
+    /// Each for UDP and TCP.
+    pub listen: Vec<Listen>,
+    pub zones: Vec<DomainName>,
+    /// What the delegations (NS) call this host.
+    pub name_server: DomainName,
+    /// Of `name_server`, for where it lies in one of the zones.
+    pub addresses: Vec<IpAddr>,
+    /// Mailbox of who answers for the zones, as SOA writes it.
+    pub contact: DomainName,
 }
 
 /// A program that changes a zone.

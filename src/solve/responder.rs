@@ -103,13 +103,13 @@ async fn serve(listener: TcpListener, answers: Arc<Answers>, clock: Clock) {
 
 /// Open connections, the oldest first. Dropping it ends them.
 #[derive(Default)]
-struct Connections {
+pub(super) struct Connections {
     tasks: JoinSet<()>,
     by_age: VecDeque<AbortHandle>,
 }
 
 impl Connections {
-    fn admit(&mut self, conversation: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn admit(&mut self, conversation: impl Future<Output = ()> + Send + 'static) {
         self.by_age.retain(|task| !task.is_finished());
         if self.by_age.len() >= CONNECTIONS
             && let Some(oldest) = self.by_age.pop_front()
@@ -119,7 +119,7 @@ impl Connections {
         self.by_age.push_back(self.tasks.spawn(conversation));
     }
 
-    async fn one_ended(&mut self) {
+    pub(super) async fn one_ended(&mut self) {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
