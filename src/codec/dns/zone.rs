@@ -45,9 +45,9 @@ pub const TEXTS_MAX: usize = 200;
 /// Longest text told, in octets: one string.
 pub const TEXT_MAX: usize = 255;
 
-/// Seconds that resolvers may keep a text, or that there is none: every attempt has new ones, and a CA that
-/// looked too early must see them at its next look.
-const TTL_TEXT: u32 = 1;
+/// Seconds that resolvers may keep a text, or that there is none: none at all. Every attempt has new texts,
+/// and a CA's resolver that remembers those of a second ago refuses them.
+const TTL_TEXT: u32 = 0;
 /// Seconds for what does not change: SOA, NS and addresses.
 const TTL_LASTING: u32 = 3600;
 
