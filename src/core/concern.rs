@@ -6,6 +6,7 @@ use super::failure::{Backoff, plain};
 use super::gravity::Gravity;
 use super::labels::Labels;
 use super::name::{LineageId, WatchId};
+use super::persist::PersistNote;
 use super::plight::{Failing, Misserved, Plight, short_from};
 use super::record::Sight;
 use super::time::{Interval, Span, Timestamp};
@@ -129,6 +130,7 @@ impl Concerns {
         self.renewal(row, now);
         if let Some(plight) = &row.plight {
             self.deployment(row, plight, now);
+            self.texts(row, plight, now);
             if plight.paused_until.is_some() {
                 // Somebody said so; only what clients will see is more than a note.
                 let calm = |concern: &&mut Concern| !EXPIRY.contains(&concern.code.as_str());
@@ -276,6 +278,31 @@ impl Concerns {
                 concern.words = format!("the new certificate was taken back: {words}");
                 concern.advice = format!("nolapse explain {}", row.lineage);
             });
+        }
+    }
+
+    /// Texts for dns-persist-01 that the next renewal will want, and not find.
+    fn texts(&mut self, row: &Row, plight: &Plight, now: Timestamp) {
+        for note in &plight.persist {
+            let ends = note.until.map(|until| (until, until - PersistNote::NOTICE));
+            if let Some((_, from)) = ends {
+                self.at_latest(from, now);
+            }
+            let advice = format!("nolapse dns-persist {}", row.lineage);
+            if let Some(wrong) = &note.wrong {
+                self.push(row, "persist-lost", "persist-lost".into(), Gravity::Ticket, |concern| {
+                    concern.words = format!("{}: {} [{}]", note.name, wrong.words, wrong.code);
+                    concern.advice = advice;
+                    concern.since = wrong.since;
+                });
+            } else if let Some((until, _)) = ends.filter(|(_, from)| *from <= now) {
+                self.push(row, "persist-ends", "persist-ends".into(), Gravity::Ticket, |concern| {
+                    concern.words =
+                        format!("the text that proves {} (dns-persist-01) ends {}", note.name, until.brief());
+                    concern.advice = advice;
+                    concern.since = until - PersistNote::NOTICE;
+                });
+            }
         }
     }
 

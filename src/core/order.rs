@@ -1,5 +1,7 @@
 //! What a CA says of an order, in our own words (RFC 8555 §7.1).
 
+use serde::{Deserialize, Serialize};
+
 use super::name::{SolverId, SubjectName, Token};
 use super::pattern::NamePattern;
 use super::record::ChallengeKind;
@@ -90,7 +92,8 @@ pub enum Terms {
 }
 
 /// What a text for dns-persist-01 must hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PersistTerms {
     /// Names that the CA goes by; one of them stands in the text. At least one.
     pub issuers: Vec<String>,

@@ -13,7 +13,7 @@ use crate::core::failure::{Failure, Fault, plain};
 use crate::core::name::{SolverId, SubjectName};
 use crate::core::order::{ChallengeTask, PersistTerms, Terms};
 use crate::core::record::{ChallengeKind, Receipt};
-use crate::core::time::{Span, Timestamp};
+use crate::core::time::Timestamp;
 use crate::ports::{Reply, Solver};
 use crate::sys::clock::Clock;
 
@@ -23,8 +23,6 @@ const SERVERS_MAX: usize = 16;
 const TEXTS_MAX: usize = 64;
 /// Characters of a stranger's text shown.
 const SHOWN: usize = 300;
-/// A text that ends within this time is spoken of.
-pub const NOTICE: Span = Span::days(30);
 
 /// Looks for texts and changes nothing.
 pub struct PersistEye {
@@ -39,7 +37,6 @@ pub struct PersistView {
     /// Where the text must stand.
     pub place: DomainName,
     pub servers: Vec<ServerView>,
-    pub at: Timestamp,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +88,7 @@ impl PersistEye {
             };
             views.push(ServerView { server, said });
         }
-        Ok(PersistView { place, servers: views, at: self.clock.now() })
+        Ok(PersistView { place, servers: views })
     }
 
     fn found(&self, text: &[u8], name: &SubjectName, terms: &PersistTerms) -> Found {
@@ -135,10 +132,11 @@ impl PersistView {
             _ => ("persist-missing", "is missing"),
         };
         let seen: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
+        let record = wanted(name, terms).map(|record| record.zone_line(&self.place));
         let words = format!(
-            "the text for dns-persist-01 {what}: {}; set  {}",
-            seen.join("; "),
-            wanted(name, terms).map_or_else(|| "it anew".to_owned(), |record| record.zone_line(&self.place))
+            "the text for dns-persist-01 {what}; set  {}  (seen now: {})",
+            record.unwrap_or_default(),
+            seen.join("; ")
         );
         Err(if lacking.len() == answered.len() && !answered.is_empty() {
             Failure::refused(Fault::Config, code, words)
@@ -206,14 +204,7 @@ impl PersistSolver {
             ));
         };
         let view = self.eye.look(&task.name, terms).await?;
-        let until = view.verdict(&task.name, terms)?;
-        if let Some(until) = until.filter(|until| until.since(view.at) < NOTICE) {
-            tracing::warn!(
-                name = %task.name, place = %view.place, until = %until,
-                "the text for dns-persist-01 ends soon; set a new one before"
-            );
-        }
-        Ok(())
+        view.verdict(&task.name, terms).map(|_| ())
     }
 }
 
@@ -244,6 +235,19 @@ impl Solver for PersistSolver {
 
     fn clean_up<'a>(&'a self, _receipt: &'a Receipt) -> Reply<'a, Result<(), Failure>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn standing<'a>(
+        &'a self,
+        name: &'a SubjectName,
+        terms: &'a PersistTerms,
+    ) -> Reply<'a, Option<Result<Option<Timestamp>, Failure>>> {
+        Box::pin(async move {
+            Some(match self.eye.look(name, terms).await {
+                Ok(view) => view.verdict(name, terms),
+                Err(failure) => Err(failure),
+            })
+        })
     }
 
     fn able(&self) -> Reply<'_, Result<(), Failure>> {

@@ -195,7 +195,7 @@ pub(super) fn dns_solver(
 }
 
 /// Where name servers listen.
-const DNS_PORT: u16 = 53;
+pub(super) const DNS_PORT: u16 = 53;
 
 impl Listeners {
     /// The one that runs, if it is as the configuration wants it; else also the one that must go.

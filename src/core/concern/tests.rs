@@ -10,6 +10,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// A certificate of 45 days with ten days left, due for renewal since five.
 fn plight() -> Plight {
     Plight {
+        persist: Vec::new(),
         life: Some(Interval::new(NOW - Span::days(35), NOW + Span::days(10))),
         due_at: Some(NOW - Span::days(5)),
         failing: None,
