@@ -8,7 +8,9 @@ use crate::core::time::Timestamp;
 use crate::wire::{Places, Role, Wired, persist_sheets};
 
 pub fn run(places: &Places, asked: &DnsPersist) -> Result<Exit, Stop> {
-    let until = match asked.until.as_deref().map(str::parse::<Timestamp>) {
+    // A day alone is its first moment, UTC.
+    let day = |text: &str| if text.contains('T') { text.to_owned() } else { format!("{text}T00:00:00Z") };
+    let until = match asked.until.as_deref().map(|text| day(text).parse::<Timestamp>()) {
         None => None,
         Some(Ok(until)) => Some(until),
         Some(Err(why)) => {

@@ -33,6 +33,7 @@ mod issue;
 mod megaphone;
 mod outputs;
 mod own_dns;
+mod persist;
 mod recipes;
 mod release;
 mod resume;
