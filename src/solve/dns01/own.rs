@@ -169,7 +169,11 @@ impl Provider for OwnZones {
         if let Some(zone) = zones.max_by_key(|zone| zone.as_str().len()) {
             return Ok(Some(zone.clone()));
         }
-        let zone = &self.spec.zones[0];
+        // Aliases of many names belong into a zone that is nobody's challenge itself.
+        let shared = |zone: &&DomainName| zone.labels().next() != Some(DomainName::CHALLENGE);
+        let Some(zone) = self.spec.zones.iter().find(shared).or(self.spec.zones.first()) else {
+            return Ok(None);
+        };
         let words = format!(
             "{name} lies in no zone that this host answers for ({}); set  {name}. CNAME {}.{zone}.  or delegate \
              it by  {name}. NS {}.  and add it to `zones`",
