@@ -73,14 +73,13 @@ impl Agent {
             }
             for solver in spec.solvers.iter().filter_map(|id| scene.solvers.get(id)) {
                 match solver.standing(&note.name, &note.terms).await {
-                    None => {}
                     Some(Ok(until)) => (note.until, note.wrong) = (until, None),
                     Some(Err(failure)) if failure.class == Class::Refused => {
                         let since = note.wrong.as_ref().map_or(self.clock.now(), |wrong| wrong.since);
                         let Failure { code, words, .. } = failure;
                         note.wrong = Some(PersistWrong { code, words, since });
                     }
-                    Some(Err(_)) => {}
+                    None | Some(Err(_)) => {}
                 }
             }
         }

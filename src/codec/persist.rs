@@ -3,7 +3,7 @@
 //!
 //! Drafts 00 and 01 name the account by its URL, draft 02 by a digest; [`hashed_accounts`] makes that.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -108,7 +108,7 @@ impl PersistRecord {
         let mut line = format!("{} IN TXT", name.absolute());
         // Nothing in it needs an escape: no quote, no backslash, see `is_account`.
         for part in text.as_bytes().chunks(STRING_MAX) {
-            line.push_str(&format!(" \"{}\"", String::from_utf8_lossy(part)));
+            let _ = write!(line, " \"{}\"", String::from_utf8_lossy(part));
         }
         line
     }

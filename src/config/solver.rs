@@ -12,6 +12,9 @@ use crate::core::pattern::NamePattern;
 use crate::core::record::ChallengeKind;
 use crate::core::spec::{SolverKind, SolverSpec};
 
+/// Keys of which a solver has one.
+const WAYS: [&str; 3] = ["listen", "webroot", "provider"];
+
 /// Reads one solver; `None` when it can't be used, which was then reported.
 pub(super) fn resolve(
     id: SolverId,
@@ -20,7 +23,6 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> Option<SolverSpec> {
     let word = kind_word(section, problems)?;
-    const WAYS: [&str; 3] = ["listen", "webroot", "provider"];
     let way = if word == "dns-persist-01" && WAYS.iter().all(|way| section.find(way).is_none()) {
         word
     } else {

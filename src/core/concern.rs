@@ -6,7 +6,7 @@ use super::failure::{Backoff, plain};
 use super::gravity::Gravity;
 use super::labels::Labels;
 use super::name::{LineageId, WatchId};
-use super::persist::PersistNote;
+use super::persist::{PersistNote, PersistWoe};
 use super::plight::{Failing, Misserved, Plight, short_from};
 use super::record::Sight;
 use super::time::{Interval, Span, Timestamp};
@@ -284,25 +284,15 @@ impl Concerns {
     /// Texts for dns-persist-01 that the next renewal will want, and not find.
     fn texts(&mut self, row: &Row, plight: &Plight, now: Timestamp) {
         for note in &plight.persist {
-            let ends = note.until.map(|until| (until, until - PersistNote::NOTICE));
-            if let Some((_, from)) = ends {
-                self.at_latest(from, now);
+            if let Some(until) = note.until {
+                self.at_latest(until - PersistNote::NOTICE, now);
             }
-            let advice = format!("nolapse dns-persist {}", row.lineage);
-            if let Some(wrong) = &note.wrong {
-                self.push(row, "persist-lost", "persist-lost".into(), Gravity::Ticket, |concern| {
-                    concern.words = format!("{}: {} [{}]", note.name, wrong.words, wrong.code);
-                    concern.advice = advice;
-                    concern.since = wrong.since;
-                });
-            } else if let Some((until, _)) = ends.filter(|(_, from)| *from <= now) {
-                self.push(row, "persist-ends", "persist-ends".into(), Gravity::Ticket, |concern| {
-                    concern.words =
-                        format!("the text that proves {} (dns-persist-01) ends {}", note.name, until.brief());
-                    concern.advice = advice;
-                    concern.since = until - PersistNote::NOTICE;
-                });
-            }
+            let Some(PersistWoe { code, words, since }) = note.woe(now) else { continue };
+            self.push(row, code, code.into(), Gravity::Ticket, |concern| {
+                concern.words = words;
+                concern.advice = format!("nolapse dns-persist {}", row.lineage);
+                concern.since = since;
+            });
         }
     }
 

@@ -32,9 +32,28 @@ pub struct PersistWrong {
     pub since: Timestamp,
 }
 
+/// What a person should know of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersistWoe {
+    pub code: &'static str,
+    pub words: String,
+    pub since: Timestamp,
+}
+
 impl PersistNote {
     /// Texts remembered; a certificate has no more names.
     pub const MAX: usize = 100;
+    /// What is wrong with it now, and since when it is worth a word; the code of the alert with it.
+    pub fn woe(&self, at: Timestamp) -> Option<PersistWoe> {
+        if let Some(PersistWrong { code, words, since }) = &self.wrong {
+            let words = format!("{}: {words} [{code}]", self.name);
+            return Some(PersistWoe { code: "persist-lost", words, since: *since });
+        }
+        let until = self.until.filter(|until| *until - Self::NOTICE <= at)?;
+        let words = format!("the text that proves {} (dns-persist-01) ends {}", self.name, until.brief());
+        Some(PersistWoe { code: "persist-ends", words, since: until - Self::NOTICE })
+    }
+
     /// An end is spoken of when it is nearer than this: a text is set by hand.
     pub const NOTICE: Span = Span::days(30);
 }

@@ -100,6 +100,15 @@ impl PersistEye {
     }
 }
 
+impl Found {
+    fn shown(&self) -> String {
+        match &self.record {
+            Ok(_) => format!("{:?}", self.text),
+            Err(why) => format!("{:?} ({why})", self.text),
+        }
+    }
+}
+
 impl ServerView {
     /// The best that it shows; `None` where it shows nothing that can be read.
     pub fn best(&self) -> Option<&(PersistRecord, Worth)> {
@@ -157,20 +166,11 @@ impl fmt::Display for ServerView {
         match &self.said {
             Err(why) => write!(f, " {why}"),
             Ok(found) if found.is_empty() => f.write_str(" has nothing there"),
-            Ok(found) => match self.best() {
-                Some((_, Worth::Good)) => f.write_str(" shows it"),
-                _ => {
-                    let texts: Vec<_> = found
-                        .iter()
-                        .take(2)
-                        .map(|found| match &found.record {
-                            Ok(_) => format!("{:?}", found.text),
-                            Err(why) => format!("{:?} ({why})", found.text),
-                        })
-                        .collect();
-                    write!(f, " shows {}", texts.join(", "))
-                }
-            },
+            Ok(_) if self.best().is_some_and(|(_, worth)| *worth == Worth::Good) => f.write_str(" shows it"),
+            Ok(found) => {
+                let texts: Vec<_> = found.iter().take(2).map(Found::shown).collect();
+                write!(f, " shows {}", texts.join(", "))
+            }
         }
     }
 }

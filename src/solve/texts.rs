@@ -62,7 +62,7 @@ impl StandingTexts {
     pub async fn all(&self) -> Option<Arc<Texts>> {
         let mut shelf = self.shelf.lock().await;
         let now = self.clock.monotonic();
-        if !shelf.read_at.is_some_and(|at| now - at < AGE_MOST) {
+        if shelf.read_at.is_none_or(|at| now - at >= AGE_MOST) {
             let read = self.read(&mut shelf).await;
             shelf.read_at = Some(now);
             if let Err(error) = &read
@@ -110,9 +110,8 @@ fn shown(record: &ProofRecord) -> String {
 /// Of its own, not the challenge's token: some CAs give all challenges of a name one token, and taking away
 /// the answer to another kind must not take this one.
 fn key(record: &ProofRecord) -> Result<Key, Failure> {
-    let digest = sha256(shown(record).as_bytes()).0;
-    let hex: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
-    Token::parse(&hex).map(Key::Challenge).map_err(|why| Failure::broken("store-failed", why.to_string()))
+    let digest = sha256(shown(record).as_bytes()).to_string();
+    Token::parse(&digest).map(Key::Challenge).map_err(|why| Failure::broken("store-failed", why.to_string()))
 }
 
 fn unstored(error: &StoreError) -> Failure {

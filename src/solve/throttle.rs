@@ -68,7 +68,7 @@ impl Throttle {
             return Turn::Answer;
         }
         bucket.refused = bucket.refused.wrapping_add(1);
-        if bucket.refused % SLIP == 0 { Turn::ByTcp } else { Turn::Silence }
+        if bucket.refused.is_multiple_of(SLIP) { Turn::ByTcp } else { Turn::Silence }
     }
 }
 

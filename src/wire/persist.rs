@@ -40,7 +40,7 @@ pub async fn persist_sheets(
     let record = Book::new(&*wired.agent.store).record(id).await?;
     let eye = eye(&scene, id, &wired.agent.clock);
     let mut by_base: BTreeMap<&str, Vec<SubjectName>> = BTreeMap::new();
-    for name in spec.names.iter() {
+    for name in &spec.names {
         if let Some(base) = name.base() {
             by_base.entry(base).or_default().push(name.clone());
         }

@@ -130,6 +130,27 @@ async fn a_text_that_ends_or_is_anothers_is_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_comes_near_is_told_by_status_and_explain() {
+    let Some(scene) = Scene::new(PersistDraft::Two).await else { return };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let told = scene.site.expect(1, &["dns-persist", "example.test"]);
+    let line = line_of(&told.out);
+    // In twenty days, and three weeks before the certificate.
+    let ends =
+        line.strip_suffix('"').map(|line| format!("{line}; persistUntil={}\"", now + 20 * 86_400)).unwrap();
+    scene.set(&ends);
+    scene.site.expect(0, &["renew"]);
+    let status = scene.site.run(&["status", "--all"]);
+    assert_eq!(status.code, Some(1), "{status:?}");
+    assert!(status.out.contains("nolapse dns-persist example.test  prints  [persist-ends]"), "{status:?}");
+    let explained = scene.site.run(&["explain", "example.test"]);
+    assert!(
+        explained.out.contains("persist the text that proves example.test (dns-persist-01) ends "),
+        "{explained:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_account_has_a_place_of_its_own_for_dns_account_01() {
     let site = Site::new();
     let Some(dns) = Delegation::start(&site.path("dns")) else { return };

@@ -55,7 +55,7 @@ impl Delegation {
                 command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
             started.children.push(child);
         }
-        let known = |port| !started.dig_at(port, "example.test", "SOA").is_empty();
+        let known = |port| !Self::dig_at(port, "example.test", "SOA").is_empty();
         let up = wait_for(START_MOST, || known(resolver) && known(second));
         assert!(up, "the resolvers do not answer:\n{}", started.log());
         Some(started)
@@ -63,10 +63,10 @@ impl Delegation {
 
     /// As the first resolver sees it.
     pub fn dig(&self, name: &str, kind: &str) -> Vec<String> {
-        self.dig_at(self.resolver, name, kind)
+        Self::dig_at(self.resolver, name, kind)
     }
 
-    pub fn dig_at(&self, port: u16, name: &str, kind: &str) -> Vec<String> {
+    pub fn dig_at(port: u16, name: &str, kind: &str) -> Vec<String> {
         let port = port.to_string();
         dig(&["+short", "-p", &port, "@127.0.0.1", name, kind])
             .lines()
@@ -110,7 +110,7 @@ fn addresses() -> Option<[Ipv4Addr; 2]> {
         if opened.iter().all(Result::is_ok) {
             return Some(place);
         }
-        if opened.iter().flat_map(|one| one.as_ref().err()).any(|e| e.raw_os_error() == Some(13)) {
+        if opened.iter().filter_map(|one| one.as_ref().err()).any(|e| e.raw_os_error() == Some(13)) {
             println!(
                 "SKIPPED: port 53 is not ours (a test of delegations needs root or CAP_NET_BIND_SERVICE)"
             );

@@ -216,7 +216,9 @@ impl Reply {
         put_u16(&mut self.bytes, CLASS_IN);
         put_u32(&mut self.bytes, ttl);
         put_u16(&mut self.bytes, length);
-        data.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        for part in data {
+            self.bytes.extend_from_slice(part);
+        }
         match section {
             Section::Answer => self.answers += 1,
             Section::Authority => self.authorities += 1,
