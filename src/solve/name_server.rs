@@ -1,5 +1,5 @@
 //! The sockets of a name server of ours: UDP and TCP on each address, answers by
-//! [`Zones`](crate::codec::dns::Zones).
+//! [`Zones`].
 //!
 //! It is open to the whole internet while it runs: nothing a stranger sends makes it keep more than
 //! [`MESSAGE_MAX`] for each of its connections, wait longer than [`CONNECTION_LIFE`], or send more
