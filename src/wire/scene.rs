@@ -20,6 +20,7 @@ use crate::solve::dns01::{Dns01Solver, Provider};
 use crate::solve::http01::Http01Solver;
 use crate::solve::propagation::Propagation;
 use crate::solve::self_check::SelfCheck;
+use crate::solve::stand::Listening;
 use crate::solve::webroot::WebrootSolver;
 use crate::store::DirStore;
 use crate::sys::clock::Clock;
