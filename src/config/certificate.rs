@@ -280,7 +280,9 @@ fn unprovable(
     Some(match name {
         SubjectName::Wildcard(_) => (
             "wildcard",
-            format!("{name} can't be proved by http-01, and no solver of this certificate answers by DNS"),
+            format!(
+                "{name} can't be proved by http-01 or tls-alpn-01, and no solver of this certificate answers by DNS"
+            ),
             "add a solver with `provider` for it, or list the names one by one",
         ),
         _ => (
