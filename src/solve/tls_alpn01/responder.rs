@@ -2,7 +2,8 @@
 //! it serves challenges of every nolapse process on this state directory.
 //!
 //! Whoever does not offer `acme-tls/1` and nothing else, or asks for a name without a challenge, is
-//! left without a byte in answer: all of them see the same closed connection. Nothing outlives
+//! left without a byte in answer: all of them see the same closed connection (who speaks no TLS at all
+//! gets the alert that says so). Nothing outlives
 //! [`CONVERSATION`], which is where Traefik's GHSA-cwjm-3f7h-9hwq came from (threat T11). One
 //! greeting takes 64 KiB at most, so 256 of them take 16 MiB.
 
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{Acceptor, ClientHello, NoServerSessionStorage};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
@@ -106,14 +108,16 @@ impl Answers {
         let private =
             PrivateKeyDer::try_from(key.der().bytes().to_vec()).map_err(|error| unusable(&error))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let signer = provider.key_provider.load_private_key(private).map_err(|error| unusable(&error))?;
+        // Not `with_single_cert`: that reads the certificate as a client would, and no client knows
+        // its critical extension.
+        let pair = CertifiedKey::new(vec![CertificateDer::from(certificate)], signer);
         let mut config = ServerConfig::builder_with_provider(provider)
             // TLS 1.2 and 1.3; RFC 8737 §3 wants nothing older.
             .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                let chain = vec![CertificateDer::from(certificate)];
-                builder.with_no_client_auth().with_single_cert(chain, private)
-            })
-            .map_err(|error| unusable(&error))?;
+            .map_err(|error| unusable(&error))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
