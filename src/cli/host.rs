@@ -36,7 +36,7 @@ const RULE_DIRS: [&str; 4] = [
 const HTTP_WAY_OUT: &str = "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
                             (service = …), use a webroot, or stop it";
 const TLS_WAY_OUT: &str = "let that server pass connections with the ALPN protocol acme-tls/1 on to a loopback \
-                           listener (listen = \"127.0.0.1:8443\"), prove by another kind, or stop it";
+                           listener (solver = \"tls-loopback\"), prove by another kind, or stop it";
 
 /// A configuration, and who the agent runs as here.
 pub struct Host<'a> {

@@ -7,6 +7,7 @@
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod address;
 mod agent;
 mod alert;
 mod certificate;

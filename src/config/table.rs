@@ -102,7 +102,8 @@ impl Table {
             }
             Self::Solver => {
                 "A way to prove control of names. Built in: `standalone` (own listener on port 80) and `loopback` \
-                 (own listener on 127.0.0.1:8089, behind the snippet that is shipped for a web server)."
+                 (own listener on 127.0.0.1:8089, behind the snippet that is shipped for a web server) for http-01; \
+                 `tls-standalone` (port 443) and `tls-loopback` (127.0.0.1:8090) for tls-alpn-01."
             }
             Self::Service => {
                 "A program that serves certificates. Built in: `nginx`, `apache2`, `haproxy`, `caddy`, `postfix`, \
