@@ -40,7 +40,7 @@ pub(super) fn judge(
 }
 
 /// Let's Encrypt's profile for certificates of 160 hours, the only one with addresses.
-const IP_PROFILE: &str = "shortlived";
+pub const IP_PROFILE: &str = "shortlived";
 
 /// Addresses that mean something else, or nothing, on another network.
 fn is_inner(ip: IpAddr) -> bool {

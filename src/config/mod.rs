@@ -38,6 +38,7 @@ mod value;
 mod watch;
 mod window;
 
+pub use address::IP_PROFILE;
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
 pub use alert::AlertSettings;
 pub use discover::{NamesSource, Transparency};
