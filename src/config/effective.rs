@@ -35,7 +35,7 @@ pub fn effective(resolved: &Resolved) -> String {
         page.text("type", solver.kind.challenge().word());
         match &solver.kind {
             SolverKind::Http { listen } | SolverKind::TlsAlpn { listen } => {
-                page.text("listen", &value::listen_text(listen))
+                page.text("listen", &value::listen_text(listen));
             }
             SolverKind::Webroot { root } => page.text("webroot", root),
             SolverKind::Dns(dns) => self::dns(&mut page, dns),
