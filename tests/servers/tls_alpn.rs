@@ -129,15 +129,20 @@ fn shares_its_port(stage: &Stage, own: u16, name: &str) {
     assert!(ports::wait_for(SOON, || served::leaf(port, name).as_ref() == Some(&renewed)));
 }
 
-#[test]
-fn nginx_shares_its_port_by_ssl_preread() {
+/// A second nginx in front, with the shipped snippet bent by `change` and more `server` blocks.
+fn nginx_in_front(
+    stage: &Stage,
+    own: u16,
+    https: u16,
+    change: fn(String) -> String,
+    more: &str,
+) -> Option<Front> {
     if !std::path::Path::new(STREAM).exists() {
         println!("SKIPPED: nginx's stream module is not installed (Debian: apt install libnginx-mod-stream)");
-        return;
+        return None;
     }
-    let Some(stage) = Stage::new() else { return };
-    let (port, own) = (stage.pebble.tls_port(), ports::free());
-    let snippet = shipped("nginx/nolapse-tls-alpn.conf", port, own, stage.nginx.https);
+    let port = stage.pebble.tls_port();
+    let snippet = change(shipped("nginx/nolapse-tls-alpn.conf", port, own, https));
     let dir = stage.site.path("front");
     std::fs::create_dir(&dir).unwrap();
     let shown = dir.display();
@@ -146,12 +151,35 @@ fn nginx_shares_its_port_by_ssl_preread() {
         "front/nginx.conf",
         &format!(
             "load_module {STREAM};\ndaemon off; pid {shown}/pid; error_log {shown}/error.log;\nevents {{}}\n\
-             stream {{ include {shown}/nolapse-tls-alpn.conf; }}\n"
+             stream {{ include {shown}/nolapse-tls-alpn.conf; {more} }}\n"
         ),
     );
     let mut command = Command::new("nginx");
     command.arg("-e").arg(dir.join("error.log")).arg("-c").arg(dir.join("nginx.conf"));
-    let _front = Front::start(command, &stage.site, port);
+    Some(Front::start(command, &stage.site, port))
+}
+
+#[test]
+fn nginx_shares_its_port_by_ssl_preread() {
+    let Some(stage) = Stage::new() else { return };
+    let own = ports::free();
+    let Some(_front) = nginx_in_front(&stage, own, stage.nginx.https, |snippet| snippet, "") else { return };
+    shares_its_port(&stage, own, "shop.example");
+}
+
+/// What the guide says of the client's address: behind each line of the map is something that takes
+/// the PROXY header.
+#[test]
+fn nginx_shares_its_port_and_hands_the_clients_address_on() {
+    let Some(stage) = Stage::new() else { return };
+    let (own, dropping, https) = (ports::free(), ports::free(), ports::free());
+    let more = format!(
+        "server {{ listen 127.0.0.1:{dropping} proxy_protocol; proxy_pass 127.0.0.1:{own}; }}\n\
+         server {{ listen 127.0.0.1:{https} proxy_protocol; proxy_pass 127.0.0.1:{}; }}",
+        stage.nginx.https
+    );
+    let change = |snippet: String| snippet.replace("ssl_preread on;", "ssl_preread on; proxy_protocol on;");
+    let Some(_front) = nginx_in_front(&stage, dropping, https, change, &more) else { return };
     shares_its_port(&stage, own, "shop.example");
 }
 
