@@ -439,12 +439,16 @@ async fn f37_a_server_that_holds_the_port_is_named() {
     let store = Arc::new(MemoryStore::default());
     let solver = solver(&store, port, port);
     let task = task("a.example", "token-1");
+    let before = solver.able().await.unwrap_err();
+    assert_eq!(store.len(), 0, "a free look leaves nothing");
     solver.present(&task).await.unwrap();
-    let failure = solver.confirm(&task).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Refused, "port-in-use"));
+    let after = solver.confirm(&task).await.unwrap_err();
     let holder = format!("process {}", std::process::id());
-    for part in [&holder, "acme-tls/1", "does not speak"] {
-        assert!(failure.words.contains(part), "{part} is missing: {failure}");
+    for failure in [before, after] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Refused, "port-in-use"));
+        for part in [&holder, "acme-tls/1", "does not speak"] {
+            assert!(failure.words.contains(part), "{part} is missing: {failure}");
+        }
     }
 }
 

@@ -188,6 +188,7 @@ pub const FAILURES: [Row; 62] = [
     row("F37", "port 80 is taken", By(&[
         "f37_a_port_in_use_names_its_holder",
         "f37_a_port_held_by_a_stranger_costs_no_validation",
+        "f37_a_port_in_use_for_tls_alpn_names_its_holder_and_costs_no_order",
         "f37_a_server_that_keeps_the_port_to_itself_is_named_before_an_order",
     ], "")),
     row("F38", "a CAA record forbids", Proof::None(

@@ -85,14 +85,6 @@ impl HandshakeCheck {
         }
     }
 
-    /// Whether anybody takes connections there. More can't be asked: strangers are told nothing.
-    pub async fn somebody_listens(&self, clock: &Clock) -> Result<(), Miss> {
-        match clock.timeout(LOOK_TIME, self.connect()).await {
-            Some(connected) => connected.map(drop),
-            None => Err(self.broken(&format!("no connection within {LOOK_TIME}"))),
-        }
-    }
-
     async fn handshake(&self, standing: &Standing) -> Result<(), Miss> {
         let asked = server_name(&standing.name).and_then(|asked| ServerName::try_from(asked).ok());
         let asked = asked.ok_or_else(|| self.broken(&"the name is no server name"))?;

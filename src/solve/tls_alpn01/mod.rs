@@ -7,6 +7,8 @@ mod responder;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 pub use check::{HandshakeCheck, Miss};
 pub use responder::{CONVERSATION, answer};
 
@@ -21,6 +23,9 @@ use crate::core::spec::Listen;
 use crate::ports::{Expect, Key, Reply, Solver, Store, StoreError};
 use crate::sys::clock::Clock;
 
+/// A name that is never certified (RFC 6761 §6.4), and what is proved of it.
+const LOOK: (&str, &str) = ("look.nolapse.invalid", "look.nolapse");
+
 /// Puts answers into the store and sees to it that somebody shows them.
 ///
 /// As with [`Http01Solver`](super::http01::Http01Solver), another nolapse on this state directory
@@ -31,6 +36,10 @@ pub struct TlsAlpn01Solver {
     listen: Listen,
     store: Arc<dyn Store>,
     check: HandshakeCheck,
+    /// The look at whoever has the port where our listener would be.
+    holder: HandshakeCheck,
+    /// One such look at a time.
+    asking: Mutex<()>,
     clock: Clock,
     stand: Stand,
 }
@@ -44,7 +53,12 @@ impl TlsAlpn01Solver {
             Box::pin(async move { answer(&at, answers, &time).await })
         }));
         let check = HandshakeCheck::of(&listen, port);
-        Self { id, listen, store, check, clock: clock.clone(), stand }
+        let own = match &listen {
+            Listen::Address(address) => address.port(),
+            Listen::Systemd(_) => port,
+        };
+        let (holder, asking) = (HandshakeCheck::of(&listen, own), Mutex::default());
+        Self { id, listen, store, check, holder, asking, clock: clock.clone(), stand }
     }
 
     /// Where our own listener runs now, if it does.
@@ -127,15 +141,32 @@ impl Solver for TlsAlpn01Solver {
     fn able(&self) -> Reply<'_, Result<(), Failure>> {
         Box::pin(async move {
             let Err(refused) = self.stand.able().await else { return Ok(()) };
-            self.check.somebody_listens(&self.clock).await.map_err(|miss| {
-                let words = format!("{}. And {miss}", refused.words);
-                Failure::new(refused.class, refused.fault, &refused.code, words)
-            })
+            match self.ask_holder().await? {
+                Ok(()) => Ok(()),
+                Err(miss) => {
+                    let words = format!("{}. And {miss}", refused.words);
+                    Err(Failure::new(refused.class, refused.fault, &refused.code, words))
+                }
+            }
         })
     }
 }
 
 impl TlsAlpn01Solver {
+    /// Whether whoever holds our port answers from our store: a challenge that no CA ever set is put
+    /// there, looked for and taken away.
+    async fn ask_holder(&self) -> Result<Result<(), Miss>, Failure> {
+        let name = SubjectName::Dns(LOOK.0.to_owned());
+        let _one = self.asking.lock().await;
+        let key = place(&name)?;
+        let standing = Standing { name, key_authorization: LOOK.1.to_owned() };
+        let content = Content::new(standing.to_text().into_bytes());
+        self.store.swap(&key, Expect::Anything, content).await.map_err(|error| unstored(&error))?;
+        let seen = self.holder.look(&standing, &self.clock).await;
+        self.store.remove(&key).await.map_err(|error| unstored(&error))?;
+        Ok(seen)
+    }
+
     /// Takes our answer away, and no other that was set for the same name since.
     async fn remove(&self, name: &SubjectName, token: &Token) -> Result<(), Failure> {
         let key = place(name)?;
