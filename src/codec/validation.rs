@@ -74,9 +74,13 @@ impl Standing {
         Some(Self { name, key_authorization: key_authorization.to_owned() })
     }
 
-    /// Whether it answers the challenge with this token.
+    /// The token of the challenge that it answers.
+    pub fn token(&self) -> Option<Token> {
+        Token::parse(self.key_authorization.split_once('.')?.0).ok()
+    }
+
     pub fn is_of(&self, token: &Token) -> bool {
-        self.key_authorization.split_once('.').is_some_and(|(first, _)| first == token.as_str())
+        self.token().as_ref() == Some(token)
     }
 
     /// What the certificate shows of it.

@@ -68,6 +68,11 @@ impl Stand {
         }
     }
 
+    /// Whether this answer was set by this process and not yet taken away.
+    pub async fn holds(&self, token: &Token) -> bool {
+        self.state.lock().await.standing.contains(token)
+    }
+
     /// Why our own listener does not run though an answer stands.
     pub async fn refused(&self) -> Option<Failure> {
         self.state.lock().await.refused.clone()

@@ -3,6 +3,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use nolapse::codec::validation::{ALPN, Flaw, Standing, server_name};
 use nolapse::core::failure::Class;
@@ -281,18 +282,42 @@ async fn a_running_daemon_answers_for_another_process() {
 async fn of_two_challenges_for_one_name_the_later_is_answered_and_cleaned_by_its_own_only() {
     let store = Arc::new(MemoryStore::default());
     let port = free_port();
+    let (one, two) = (solver(&store, port, port), solver(&store, port, port));
+    let (earlier, later) = (task("a.example", "token-1"), task("a.example", "token-2"));
+    one.present(&earlier).await.unwrap();
+    two.present(&later).await.unwrap();
+    two.confirm(&later).await.unwrap();
+    let failure = one.confirm(&earlier).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "self-check-failed"));
+    assert!(failure.words.contains("another challenge for this name"), "{failure}");
+    let entry = store.len();
+    one.clean_up(&one.receipt(&earlier).await.unwrap()).await.unwrap();
+    assert_eq!(store.len(), entry, "the later answer stands");
+    two.clean_up(&two.receipt(&later).await.unwrap()).await.unwrap();
+    assert_eq!(store.len(), 0);
+}
+
+/// As where one name is in an ECDSA and in an RSA certificate, both ordered by one daemon.
+#[tokio::test(start_paused = true)]
+async fn in_one_process_the_second_challenge_for_a_name_waits_for_its_turn() {
+    let store = Arc::new(MemoryStore::default());
+    let port = free_port();
     let solver = solver(&store, port, port);
     let (earlier, later) = (task("a.example", "token-1"), task("a.example", "token-2"));
     solver.present(&earlier).await.unwrap();
-    solver.present(&later).await.unwrap();
-    solver.confirm(&later).await.unwrap();
-    let failure = solver.confirm(&earlier).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "self-check-failed"));
-    assert!(failure.words.contains("another challenge for this name"), "{failure}");
-    solver.clean_up(&solver.receipt(&earlier).await.unwrap()).await.unwrap();
-    solver.confirm(&later).await.unwrap();
-    solver.clean_up(&solver.receipt(&later).await.unwrap()).await.unwrap();
-    assert_eq!(store.len(), 0);
+    let begun = tokio::time::Instant::now();
+    let proved = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        solver.clean_up(&solver.receipt(&earlier).await.unwrap()).await.unwrap();
+    };
+    let (set, ()) = tokio::join!(solver.present(&later), proved);
+    set.unwrap();
+    assert!((5..=6).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    // One that is never taken away holds nobody up for ever.
+    let third = task("a.example", "token-3");
+    solver.present(&third).await.unwrap();
+    assert!(begun.elapsed() < PATIENCE * 3, "{:?}", begun.elapsed());
+    assert_eq!(store.len(), 1);
 }
 
 #[tokio::test]

@@ -228,6 +228,23 @@ fn f09_a_daemon_that_holds_the_port_answers_for_a_renewal_in_another_process() {
     proved_by_tls_alone(&stage);
 }
 
+/// Two orders for one name at once: a handshake can't tell them apart, so they take turns.
+#[test]
+fn one_name_in_two_certificates_is_proved_for_both() {
+    let Some(stage) = Stage::new() else { return };
+    let port = stage.pebble.tls_port();
+    let names = "names = [\"t.example\"]\nservice = \"ng\"";
+    let config = config(&stage, &format!("127.0.0.1:{port}"), stage.nginx.https)
+        .certificate("ecdsa", names)
+        .certificate("rsa", &format!("{names}\nkey = \"rsa-2048\"\nobserve = []"));
+    stage.site.write(&config);
+    stage.nginx.serve(&stage.site, &["ecdsa"], "");
+    stage.site.run(&["renew"]);
+    assert_eq!((stage.site.generation("ecdsa"), stage.site.generation("rsa")), (1, 1));
+    assert_eq!(stage.orders(), 2, "neither was refused");
+    proved_by_tls_alone(&stage);
+}
+
 #[test]
 fn a_socket_that_was_handed_over_is_used() {
     let Some(mut stage) = Stage::new() else { return };

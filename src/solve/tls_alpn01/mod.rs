@@ -20,8 +20,14 @@ use crate::core::name::{SolverId, SubjectName, Token};
 use crate::core::order::ChallengeTask;
 use crate::core::record::{ChallengeKind, Receipt};
 use crate::core::spec::Listen;
+use crate::core::time::Span;
 use crate::ports::{Expect, Key, Reply, Solver, Store, StoreError};
 use crate::sys::clock::Clock;
+
+/// Longest wait for another answer for the same name to be taken away, in pauses of [`TURN_PAUSE`];
+/// half of what setting an answer may take.
+const TURN_LOOKS: usize = 240;
+const TURN_PAUSE: Span = Span::from_millis(250);
 
 /// A name that is never certified (RFC 6761 §6.4), and what is proved of it.
 const LOOK: (&str, &str) = ("look.nolapse.invalid", "look.nolapse");
@@ -30,7 +36,8 @@ const LOOK: (&str, &str) = ("look.nolapse.invalid", "look.nolapse");
 ///
 /// As with [`Http01Solver`](super::http01::Http01Solver), another nolapse on this state directory
 /// may hold the port, or a server that passes such connections on. A handshake names the name and
-/// nothing else, so of two challenges for one name the one that was set last is answered.
+/// nothing else, so of two challenges for one name the one that was set last is answered: within
+/// one process the second waits for its turn, between two processes it does not.
 pub struct TlsAlpn01Solver {
     id: SolverId,
     listen: Listen,
@@ -38,7 +45,7 @@ pub struct TlsAlpn01Solver {
     check: HandshakeCheck,
     /// The look at whoever has the port where our listener would be.
     holder: HandshakeCheck,
-    /// One such look at a time.
+    /// One look, and one change of an answer, at a time.
     asking: Mutex<()>,
     clock: Clock,
     stand: Stand,
@@ -104,11 +111,14 @@ impl Solver for TlsAlpn01Solver {
 
     fn present<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>> {
         Box::pin(async move {
-            let content = Content::new(standing(task).to_text().into_bytes());
             let key = place(&task.name)?;
-            self.store.swap(&key, Expect::Anything, content).await.map_err(|error| unstored(&error))?;
-            self.stand.enter(&task.token).await;
-            Ok(())
+            for _ in 0..TURN_LOOKS {
+                if self.set(&key, task, false).await? {
+                    return Ok(());
+                }
+                self.clock.sleep(TURN_PAUSE).await;
+            }
+            self.set(&key, task, true).await.map(drop)
         })
     }
 
@@ -165,6 +175,25 @@ impl TlsAlpn01Solver {
         let seen = self.holder.look(&standing, &self.clock).await;
         self.store.remove(&key).await.map_err(|error| unstored(&error))?;
         Ok(seen)
+    }
+
+    /// Sets the answer, unless another one of this process stands for the name; `regardless` of that
+    /// on request. Says whether it was set.
+    async fn set(&self, key: &Key, task: &ChallengeTask, regardless: bool) -> Result<bool, Failure> {
+        let _one = self.asking.lock().await;
+        let found = self.store.load(key).await.map_err(|error| unstored(&error))?;
+        let before = found.and_then(|entry| Standing::parse(entry.content.bytes())?.token());
+        if let Some(other) = before
+            && other != task.token
+            && !regardless
+            && self.stand.holds(&other).await
+        {
+            return Ok(false);
+        }
+        let content = Content::new(standing(task).to_text().into_bytes());
+        self.store.swap(key, Expect::Anything, content).await.map_err(|error| unstored(&error))?;
+        self.stand.enter(&task.token).await;
+        Ok(true)
     }
 
     /// Takes our answer away, and no other that was set for the same name since.
