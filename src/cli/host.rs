@@ -12,6 +12,7 @@ use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
 use crate::core::form::Form;
+use crate::core::record::ChallengeKind;
 use crate::core::spec::{Call, Listen, SignalTarget, Wanted};
 use crate::core::time::Span;
 use crate::sys::disk::Disk;
@@ -30,6 +31,13 @@ const RULE_DIRS: [&str; 4] = [
     "/usr/local/share/polkit-1/rules.d",
     "/usr/share/polkit-1/rules.d",
 ];
+
+/// What to do about a port of ours that somebody else holds.
+const HTTP_WAY_OUT: &str = "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
+                            (service = …), use a webroot, or stop it";
+const DNS_WAY_OUT: &str = "let `dns-listen` name an address that the other server leaves free, or stop it";
+const TLS_WAY_OUT: &str = "let that server pass connections with the ALPN protocol acme-tls/1 on to a loopback \
+                           listener (solver = \"tls-loopback\"), prove by another kind, or stop it";
 
 /// A configuration, and who the agent runs as here.
 pub struct Host<'a> {
@@ -120,14 +128,19 @@ impl Host<'_> {
         let solvers = self.wanted.solvers.values().filter(|solver| used(&solver.id));
         let mut wants: Vec<_> = solvers
             .flat_map(|solver| {
-                let wants = move |listen: &Listen| (format!("solver {}", solver.id), listen.clone());
+                let way_out = match solver.kind.challenge() {
+                    ChallengeKind::TlsAlpn01 => TLS_WAY_OUT,
+                    ChallengeKind::Http01 => HTTP_WAY_OUT,
+                    _ => DNS_WAY_OUT,
+                };
+                let wants = move |listen: &Listen| (format!("solver {}", solver.id), listen.clone(), way_out);
                 solver.kind.listens().iter().map(wants)
             })
             .collect();
         if let Some(MetricsListen::Address(address)) = self.settings.metrics {
-            wants.push(("metrics".into(), Listen::Address(address)));
+            wants.push(("metrics".into(), Listen::Address(address), HTTP_WAY_OUT));
         }
-        for (what, listen) in wants {
+        for (what, listen, way_out) in wants {
             let address = match listen {
                 Listen::Address(address) => address,
                 Listen::Systemd(name) => {
@@ -138,7 +151,10 @@ impl Host<'_> {
                                 format!("{what}: no socket unit is named {name}"),
                             )
                             .seen(format!("no *.socket in {} says FileDescriptorName={name}", UNIT_DIRS[0]))
-                            .fix("nolapse.socket has the name http01: systemctl enable --now nolapse.socket"),
+                            .fix(
+                                "nolapse.socket has the name http01, nolapse-tls.socket tlsalpn01: \
+                                 systemctl enable --now nolapse.socket",
+                            ),
                         );
                     }
                     continue;
@@ -148,10 +164,7 @@ impl Host<'_> {
                 found.push(
                     Finding::error("port-in-use", format!("{what} can't listen on {address}"))
                         .seen(format!("port {} is held by {rival}", address.port()))
-                        .fix(
-                            "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
-                             (service = …), use a webroot, or stop it",
-                        ),
+                        .fix(way_out),
                 );
             }
             if needs_right(address.port()) && !self.owner.is_root() && !unit_says("CAP_NET_BIND_SERVICE") {

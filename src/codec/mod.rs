@@ -23,4 +23,5 @@ pub mod seen;
 pub mod servers;
 pub mod state;
 pub mod transparency;
+pub mod validation;
 pub mod x509;

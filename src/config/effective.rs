@@ -34,7 +34,9 @@ pub fn effective(resolved: &Resolved) -> String {
         page.table(&format!("solver.{}", solver.id));
         page.text("type", solver.kind.challenge().word());
         match &solver.kind {
-            SolverKind::Http { listen } => page.text("listen", &value::listen_text(listen)),
+            SolverKind::Http { listen } | SolverKind::TlsAlpn { listen } => {
+                page.text("listen", &value::listen_text(listen));
+            }
             SolverKind::Webroot { root } => page.text("webroot", root),
             SolverKind::Dns(dns) => self::dns(&mut page, dns),
             SolverKind::Persist(persist) => {

@@ -29,6 +29,7 @@ pub(super) fn resolve(
         section.one_of(&WAYS, problems)?
     };
     let fits: &[&str] = match way {
+        "listen" => &["http-01", "tls-alpn-01"],
         "provider" => &["dns-01", "dns-account-01"],
         "dns-persist-01" => &[way],
         _ => &["http-01"],
@@ -45,7 +46,8 @@ pub(super) fn resolve(
     }
     let kind = match way {
         "listen" => {
-            SolverKind::Http { listen: section.parsed("listen", "bad-address", value::listen, problems)? }
+            let listen = section.parsed("listen", "bad-address", value::listen, problems)?;
+            if word == "tls-alpn-01" { SolverKind::TlsAlpn { listen } } else { SolverKind::Http { listen } }
         }
         "webroot" => SolverKind::Webroot { root: webroot(section, state_dir, problems)? },
         "dns-persist-01" => SolverKind::Persist(dns::persist(section, problems)?),
@@ -107,15 +109,6 @@ fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<&'static 
             "unknown-word",
             format!("`type` can't be \"{}\"", word.text),
             "write type = \"http-01\", with `webroot = \"/path\"` for files or `listen = \"[::]:80\"` for an own listener",
-        );
-        return None;
-    }
-    if word.text == "tls-alpn-01" {
-        problems.error_hint(
-            &word.spot,
-            "unsupported-challenge",
-            format!("{} is not in this release", word.text),
-            "use type = \"http-01\" or \"dns-01\"",
         );
         return None;
     }

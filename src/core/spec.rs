@@ -298,17 +298,20 @@ pub struct SolverSpec {
     pub kind: SolverKind,
     /// The only names that it is for; all where there are none.
     pub names: Vec<NamePattern>,
-    /// Where on loopback the answer is looked for before the CA is told; 80 when left out. With DNS the
-    /// port at which name servers are asked; 53 when left out.
+    /// Where on loopback the answer is looked for before the CA is told; 80 when left out, 443 with
+    /// tls-alpn-01. With DNS the port at which name servers are asked; 53 when left out.
     pub check_port: Option<u16>,
     pub origin: Origin,
 }
 
 impl SolverSpec {
-    /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8738 §7).
+    /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8737 §3,
+    /// RFC 8738 §7).
     pub fn could_prove(&self, name: &SubjectName) -> bool {
         let kind_fits = match self.kind {
-            SolverKind::Http { .. } | SolverKind::Webroot { .. } => !name.is_wildcard(),
+            SolverKind::Http { .. } | SolverKind::TlsAlpn { .. } | SolverKind::Webroot { .. } => {
+                !name.is_wildcard()
+            }
             SolverKind::Dns(_) | SolverKind::Persist(_) => name.base().is_some(),
         };
         kind_fits && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)))
@@ -319,6 +322,8 @@ impl SolverSpec {
 pub enum SolverKind {
     /// http-01 by a listener of ours.
     Http { listen: Listen },
+    /// tls-alpn-01 by a listener of ours.
+    TlsAlpn { listen: Listen },
     /// http-01 by files below a directory that a web server serves.
     Webroot { root: String },
     /// dns-01 or dns-account-01 by a text in DNS.
@@ -331,7 +336,7 @@ impl SolverKind {
     /// Where it listens by itself.
     pub fn listens(&self) -> &[Listen] {
         match self {
-            Self::Http { listen } => std::slice::from_ref(listen),
+            Self::Http { listen } | Self::TlsAlpn { listen } => std::slice::from_ref(listen),
             Self::Dns(dns) => match &dns.provider {
                 DnsProvider::Own(own) => &own.listen,
                 _ => &[],
@@ -344,6 +349,7 @@ impl SolverKind {
     pub const fn challenge(&self) -> ChallengeKind {
         match self {
             Self::Http { .. } | Self::Webroot { .. } => ChallengeKind::Http01,
+            Self::TlsAlpn { .. } => ChallengeKind::TlsAlpn01,
             Self::Dns(dns) => dns.challenge,
             Self::Persist(_) => ChallengeKind::DnsPersist01,
         }
@@ -485,7 +491,7 @@ pub struct SolverWebhook {
     pub login: Option<(String, SecretSource)>,
 }
 
-/// Where the http-01 listener waits.
+/// Where a listener for challenges waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// `[::]:80`, `127.0.0.1:8089`.

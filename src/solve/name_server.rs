@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 
-use super::responder::Connections;
+use super::listener::Listener;
 use super::socket;
 use super::texts::StandingTexts;
 use super::throttle::{Throttle, Turn};
@@ -31,13 +31,17 @@ pub const QUESTIONS_MAX: usize = 100;
 pub const IDLE: Span = Span::secs(5);
 /// Time for a whole connection.
 pub const CONNECTION_LIFE: Span = Span::secs(30);
-/// Pause after the system refused a connection or a datagram.
+/// Pause after the system refused a datagram.
 const PAUSE: Span = Span::from_millis(100);
+
+const WAY_OUT: &str = "let the solver's `dns-listen` name an address that the other one leaves free (a resolver on \
+                       127.0.0.53 needs port 53 of that address alone), or stop it";
 
 /// Answers until dropped.
 pub struct NameServer {
     addresses: Vec<SocketAddr>,
     tasks: Vec<JoinHandle<()>>,
+    listeners: Vec<Listener>,
 }
 
 /// What all sockets share.
@@ -52,13 +56,13 @@ impl NameServer {
     ///
     /// Codes: those of [`socket::open`].
     pub async fn bind(listen: &[Listen], tongue: Arc<Tongue>) -> Result<Self, Failure> {
-        let mut server = Self { addresses: Vec::new(), tasks: Vec::new() };
+        let mut server = Self { addresses: Vec::new(), tasks: Vec::new(), listeners: Vec::new() };
         for listen in listen {
             let (streams, datagrams) = sockets(listen).await?;
             server.addresses.extend(datagrams.iter().filter_map(|socket| socket.local_addr().ok()));
-            for listener in streams {
-                server.tasks.push(tokio::spawn(serve(listener, Arc::clone(&tongue))));
-            }
+            let shared = Arc::clone(&tongue);
+            let converse = move |stream| converse(stream, Arc::clone(&shared));
+            server.listeners.push(Listener::start(streams, &tongue.clock, converse));
             for socket in datagrams {
                 server.tasks.push(tokio::spawn(answer(socket, Arc::clone(&tongue))));
             }
@@ -78,6 +82,9 @@ impl NameServer {
             // Nothing but the news that it was aborted.
             let _ = task.await;
         }
+        for listener in self.listeners.drain(..) {
+            listener.close().await;
+        }
     }
 }
 
@@ -91,8 +98,8 @@ impl Drop for NameServer {
 
 /// Both kinds at one address. What systemd hands over must hold at least UDP: without it no resolver asks.
 pub async fn sockets(listen: &Listen) -> Result<(Vec<TcpListener>, Vec<UdpSocket>), Failure> {
-    let datagrams = socket::open_datagrams(listen).await?;
-    let streams = match socket::open(listen).await {
+    let datagrams = socket::open_datagrams(listen, WAY_OUT).await?;
+    let streams = match socket::open_or(listen, WAY_OUT).await {
         // One name may be given to a unit for UDP alone; long answers are lost then, and no others.
         Err(failure) if failure.code == "socket-missing" && !datagrams.is_empty() => Vec::new(),
         streams => streams?,
@@ -121,21 +128,6 @@ async fn answer(socket: UdpSocket, tongue: Arc<Tongue>) {
         if let Some(answer) = tongue.tell(&buffer[..length], path).await {
             // Whether it arrives is the asker's business: it asks again.
             let _ = socket.send_to(&answer, from).await;
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, tongue: Arc<Tongue>) {
-    let mut connections = Connections::default();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.admit(converse(stream, Arc::clone(&tongue))),
-                // The client went away before it was let in.
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                Err(_) => tongue.clock.sleep(PAUSE).await,
-            },
-            () = connections.one_ended() => {}
         }
     }
 }

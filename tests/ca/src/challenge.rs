@@ -17,6 +17,7 @@ use crate::identifier::Identifier;
 use crate::instant::{now, rfc3339};
 use crate::problem::Problem;
 use crate::reply::Reply;
+use crate::tls_alpn01;
 
 /// The ways of proving control that the CA can check.
 ///
@@ -32,6 +33,8 @@ pub enum ChallengeKind {
     DnsAccount01,
     /// draft-ietf-acme-dns-persist, in the shape that `CaBuilder::persist_draft` chooses, at the same server.
     DnsPersist01,
+    /// RFC 8737, at the port that `CaBuilder::tls_port` names.
+    TlsAlpn01,
 }
 
 #[derive(Debug, Clone)]
@@ -73,13 +76,15 @@ impl ChallengeKind {
             Self::Dns01 => "dns-01",
             Self::DnsAccount01 => "dns-account-01",
             Self::DnsPersist01 => "dns-persist-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
         }
     }
 
     pub(crate) fn can_prove(self, identifier: &Identifier, wildcard: bool) -> bool {
         match self {
-            // RFC 8738 §4 allows http-01 for addresses; wildcards need the DNS (RFC 8555 §8.3 has none).
-            Self::Http01 => !wildcard,
+            // RFC 8738 §5 and §6 allow these for addresses; wildcards need the DNS (RFC 8555 §8.3 and RFC 8737 §3
+            // have none).
+            Self::Http01 | Self::TlsAlpn01 => !wildcard,
             // RFC 8738 §7: addresses are never proven by the DNS.
             Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01 => matches!(identifier, Identifier::Dns(_)),
         }
@@ -190,6 +195,7 @@ impl Subject {
             ChallengeKind::Dns01 => dns01::validate(ca, self).await,
             ChallengeKind::DnsAccount01 => dns01::validate_at(ca, self, &dns_account01::place(self)).await,
             ChallengeKind::DnsPersist01 => dns_persist01::validate(ca, self).await,
+            ChallengeKind::TlsAlpn01 => tls_alpn01::validate(ca, self).await,
         }
     }
 }
