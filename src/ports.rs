@@ -15,8 +15,8 @@ use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
 use crate::core::layout::Content;
 use crate::core::leaf::{Fingerprint, Leaf};
-use crate::core::name::{IssuerId, LineageId, Token};
-use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
+use crate::core::name::{IssuerId, LineageId, SubjectName, Token};
+use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView, PersistTerms};
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
 use crate::core::silence::Silence;
 use crate::core::spec::SecretSource;
@@ -209,6 +209,12 @@ pub trait Ca: Send + Sync {
     /// Gives up an order's open authorizations, best effort.
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>>;
 
+    /// What a text for dns-persist-01 at `base` must hold, as far as the directory tells; `None` where only an
+    /// order would. `base` is a name without a star.
+    fn persist_terms<'a>(&'a self, _base: &'a str) -> Reply<'a, Result<Option<PersistTerms>, Failure>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// Makes or restores the account, and says which URL it has.
     fn account(&self) -> Reply<'_, Result<String, Failure>>;
 }
@@ -261,6 +267,16 @@ pub trait Solver: Send + Sync {
 
     /// Undoes what the receipt stands for. No error when it is gone already.
     fn clean_up<'a>(&'a self, receipt: &'a Receipt) -> Reply<'a, Result<(), Failure>>;
+
+    /// Of a kind that proves by what stands all the time: when that ends, if it does, or why it proves
+    /// nothing. `None` of all other kinds.
+    fn standing<'a>(
+        &'a self,
+        _name: &'a SubjectName,
+        _terms: &'a PersistTerms,
+    ) -> Reply<'a, Option<Result<Option<Timestamp>, Failure>>> {
+        Box::pin(std::future::ready(None))
+    }
 
     /// A free look: could an answer be set up now?
     fn able(&self) -> Reply<'_, Result<(), Failure>>;

@@ -229,6 +229,7 @@ impl Ca for Authority {
             let view = |(place, name): (usize, &SubjectName)| {
                 let token = Self::token(order, place);
                 let challenge = ChallengeView {
+                    terms: nolapse::core::order::Terms::default(),
                     kind: Some(ChallengeKind::Http01),
                     url: format!("{order}/{place}"),
                     key_authorization: format!("{}.thumbprint", token.as_str()),

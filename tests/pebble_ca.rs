@@ -251,6 +251,7 @@ fn always_valid() -> Options {
 fn task(view: &AuthorizationView, kind: ChallengeKind) -> ChallengeTask {
     let challenge = view.challenges.iter().find(|c| c.kind == Some(kind)).unwrap();
     ChallengeTask {
+        terms: nolapse::core::order::Terms::default(),
         solver: SolverId::parse("test").unwrap(),
         kind,
         name: view.name.clone(),

@@ -13,7 +13,7 @@ use crate::core::decide::{backoff, renewal_point};
 use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::name::{LineageId, SubjectName};
-use crate::core::order::{ChallengeTask, Offer};
+use crate::core::order::{ChallengeTask, Offer, Terms};
 use crate::core::record::{Issued, LineageRecord, Miss};
 use crate::core::spec::LineageSpec;
 use crate::core::time::Timestamp;
@@ -232,6 +232,7 @@ impl Agent {
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => {
+                    note_terms(&mut world.record.value, &action);
                     let misses = &world.record.value.misses;
                     let hand = Hand {
                         ca: &*ca,
@@ -533,6 +534,16 @@ async fn tell_ready(ca: &dyn Ca, order: &str, tasks: &[ChallengeTask]) -> Result
         ca.ready(order, task).await?;
     }
     Ok(Observation::Told)
+}
+
+/// A text that proves by standing is looked for between renewals, too; and `dns-persist` tells it.
+fn note_terms(record: &mut LineageRecord, action: &Action) {
+    let Action::Reserve(tasks) = action else { return };
+    for task in tasks {
+        if let Terms::Persist(terms) = &task.terms {
+            record.note_persist_terms(&task.name, terms);
+        }
+    }
 }
 
 fn slow(task: &ChallengeTask) -> Failure {

@@ -12,19 +12,21 @@ use instant_acme::{
 };
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::Value;
 
 use super::account::{NONCE_TRIES, Registrar};
-use super::courier::{Courier, Exchange, last_status, recorded};
+use super::courier::{Courier, Exchange, last_challenges, last_status, recorded};
 use super::directory::Directory;
 use super::http::Transport;
 use super::jws::{AccountKey, BadKey};
 use super::orders::{Handle, Orders};
+use super::persist::Applicant;
 use super::problem::{Call, of};
 use super::shared::Shared;
 use super::view::{authorization_view, challenge_type, identifier, order_view, window};
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::layout::Content;
-use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
+use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView, PersistTerms};
 use crate::core::spec::{IssuerSpec, Profile};
 use crate::core::time::Span;
 use crate::ports::{Ca, Greeting, RenewalInfo, Reply, Secrets, Store};
@@ -49,6 +51,18 @@ struct Session {
     /// Of the account's own key (RFC 7638).
     thumbprint: String,
     directory: Arc<Directory>,
+}
+
+impl Session {
+    /// Who asks, for reading an authorization with these challenges.
+    fn applicant<'a>(&'a self, challenges: &'a [Value]) -> Applicant<'a> {
+        Applicant {
+            thumbprint: &self.thumbprint,
+            account: self.account.id(),
+            meta: &self.directory.persist,
+            challenges,
+        }
+    }
 }
 
 /// Rounds of one call against `badNonce`; `instant-acme` makes three tries in each.
@@ -326,14 +340,17 @@ impl AcmeCa {
             let seen = ask!(self, &session, Call::Authorization, {
                 let mut stream = order.authorizations();
                 let handle = nth(&mut stream, place).await;
+                let view = |handle: &AuthorizationHandle<'_>| {
+                    authorization_view(handle, &session.applicant(&last_challenges()))
+                };
                 match handle {
                     None => Ok(None),
                     Some(Err(error)) => Err(error),
                     Some(Ok(mut handle)) if known => match handle.refresh().await {
-                        Ok(_) => Ok(Some(authorization_view(&handle, &session.thumbprint))),
+                        Ok(_) => Ok(Some(view(&handle))),
                         Err(error) => Err(error),
                     },
-                    Some(Ok(handle)) => Ok(Some(authorization_view(&handle, &session.thumbprint))),
+                    Some(Ok(handle)) => Ok(Some(view(&handle))),
                 }
             });
             if let (Some(view), _) = self.kept(url, seen)? {
@@ -565,6 +582,13 @@ impl Ca for AcmeCa {
 
     fn account(&self) -> Reply<'_, Result<String, Failure>> {
         Box::pin(async move { Ok(self.session().await?.account.id().to_owned()) })
+    }
+
+    fn persist_terms<'a>(&'a self, base: &'a str) -> Reply<'a, Result<Option<PersistTerms>, Failure>> {
+        Box::pin(async move {
+            let session = self.session().await?;
+            Ok(session.directory.persist.terms(base, &session.applicant(&[])))
+        })
     }
 }
 

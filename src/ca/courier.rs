@@ -10,6 +10,7 @@ use ::http::{Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
+use serde_json::Value;
 
 use super::http::{Answer, REPLAY_NONCE, Transport};
 use super::jws::{AccountKey, BadKey};
@@ -26,6 +27,8 @@ pub(super) struct Exchange {
     pub(super) location: Option<String>,
     /// Of a refusal.
     pub(super) problem: Option<Document>,
+    /// Of an authorization: `instant-acme` drops what it does not know of them.
+    pub(super) challenges: Vec<Value>,
 }
 
 impl Exchange {
@@ -54,6 +57,13 @@ pub(super) async fn recorded<F: Future>(transport: &Transport, call: F) -> (F::O
 /// Status of the last answer in the call that is being recorded; 0 before the first.
 pub(super) fn last_status() -> u16 {
     EXCHANGE.try_with(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).status).unwrap_or_default()
+}
+
+/// Challenges of the authorization that was the last answer.
+pub(super) fn last_challenges() -> Vec<Value> {
+    EXCHANGE
+        .try_with(|kept| kept.lock().unwrap_or_else(PoisonError::into_inner).challenges.clone())
+        .unwrap_or_default()
 }
 
 /// What `instant-acme` sends through.
@@ -112,12 +122,14 @@ async fn carry(
 /// second try, a tame Retry-After, and a body it can parse.
 fn normalised(answer: Answer) -> BytesResponse {
     let problem = (answer.status >= 400).then(|| answer.problem());
+    let json = if problem.is_none() { answer.json() } else { None };
     let _ = EXCHANGE.try_with(|kept| {
         *kept.lock().unwrap_or_else(PoisonError::into_inner) = Exchange {
             status: answer.status,
             retry_after: answer.retry_after,
             location: answer.location.clone(),
             problem: problem.clone(),
+            challenges: challenges(json.as_ref()),
         };
     });
     let mut headers = HeaderMap::new();
@@ -132,7 +144,7 @@ fn normalised(answer: Answer) -> BytesResponse {
     }
     let body = match &problem {
         Some(problem) => Bytes::from(problem.canonical().to_string()),
-        None => match answer.json() {
+        None => match json {
             Some(mut value) => {
                 tidy_status(&mut value);
                 Bytes::from(value.to_string())
@@ -142,6 +154,14 @@ fn normalised(answer: Answer) -> BytesResponse {
     };
     // Statuses beyond 599 exist in the wild; they are errors like any other.
     answered(StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY), headers, body)
+}
+
+/// Challenges read of one authorization.
+const CHALLENGES_MAX: usize = 32;
+
+fn challenges(body: Option<&Value>) -> Vec<Value> {
+    let list = body.and_then(|body| body.get("challenges")).and_then(Value::as_array);
+    list.into_iter().flatten().take(CHALLENGES_MAX).cloned().collect()
 }
 
 fn answered(status: StatusCode, headers: HeaderMap, body: Bytes) -> BytesResponse {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use reqwest::Url;
 use serde_json::Value;
 
+use super::persist::PersistMeta;
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::time::{Span, Timestamp};
 use crate::ports::Greeting;
@@ -21,6 +22,7 @@ pub(super) struct Directory {
     pub(super) terms: Option<String>,
     pub(super) profiles: BTreeSet<String>,
     pub(super) eab_required: bool,
+    pub(super) persist: PersistMeta,
     /// All of it, put right for `instant-acme`.
     pub(super) document: Value,
     /// The CA's clock when it answered.
@@ -91,6 +93,7 @@ impl Directory {
                 .map(|url| plain(url, TEXT_MOST)),
             profiles,
             eab_required: member("externalAccountRequired").and_then(Value::as_bool).unwrap_or(false),
+            persist: PersistMeta::read(meta),
             document: Value::Null,
             date,
             read_at: now,

@@ -12,6 +12,7 @@ mod http;
 mod jws;
 mod nonce;
 mod orders;
+mod persist;
 mod problem;
 #[doc(hidden)]
 pub mod readers;

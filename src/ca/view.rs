@@ -7,11 +7,13 @@ use instant_acme::{
 use serde_json::Value;
 
 use super::courier::Exchange;
+use super::persist::Applicant;
 use super::problem::of;
+use crate::codec::digest::sha256;
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::name::{SubjectName, Token};
 use crate::core::order::{
-    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeView, OrderStatus, OrderView,
+    AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeView, OrderStatus, OrderView, Terms,
 };
 use crate::core::record::ChallengeKind;
 use crate::core::time::{Interval, Span};
@@ -64,7 +66,7 @@ pub(super) fn order_view(url: &str, state: &OrderState, exchange: &Exchange) -> 
 
 pub(super) fn authorization_view(
     authorization: &AuthorizationHandle<'_>,
-    thumbprint: &str,
+    applicant: &Applicant<'_>,
 ) -> Result<AuthorizationView, Failure> {
     let shown = authorization.identifier().to_string();
     let name = SubjectName::parse(&shown).map_err(|why| {
@@ -74,7 +76,7 @@ pub(super) fn authorization_view(
     let challenges = authorization
         .challenges
         .iter()
-        .map(|challenge| challenge_view(challenge, thumbprint))
+        .map(|challenge| challenge_view(challenge, &name, applicant))
         .collect::<Result<_, _>>()?;
     Ok(AuthorizationView {
         name,
@@ -90,11 +92,17 @@ pub(super) fn authorization_view(
     })
 }
 
-fn challenge_view(challenge: &Challenge, thumbprint: &str) -> Result<ChallengeView, Failure> {
+fn challenge_view(
+    challenge: &Challenge,
+    name: &SubjectName,
+    applicant: &Applicant<'_>,
+) -> Result<ChallengeView, Failure> {
+    let thumbprint = applicant.thumbprint;
     let kind = challenge_kind(&challenge.r#type);
     // Only kinds that we know have their tokens used, as file names among other things.
     let token = match kind {
-        None | Some(ChallengeKind::DnsPersist01) => None,
+        None => None,
+        Some(ChallengeKind::DnsPersist01) => stand_in(&challenge.url),
         Some(kind) => Some(Token::parse(&challenge.token).map_err(|why| {
             let words = format!("the CA's token for {} is not used: {why}", kind.word());
             Failure::refused(Fault::Ca, "hostile-token", words)
@@ -112,7 +120,17 @@ fn challenge_view(challenge: &Challenge, thumbprint: &str) -> Result<ChallengeVi
             TheirChallenge::Invalid => ChallengeStatus::Invalid,
         },
         error: challenge.error.as_ref().map(of),
+        terms: match kind {
+            Some(ChallengeKind::DnsAccount01) => Terms::Account(applicant.account.to_owned()),
+            Some(ChallengeKind::DnsPersist01) => applicant.terms(&challenge.url, name),
+            _ => Terms::Token,
+        },
     })
+}
+
+/// For what has no token: receipts are told apart by one.
+fn stand_in(url: &str) -> Option<Token> {
+    Token::parse(&sha256(url.as_bytes()).to_string()).ok()
 }
 
 /// The suggested window and where it is explained (RFC 9773 §4.2).

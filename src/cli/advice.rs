@@ -78,6 +78,9 @@ pub fn of(survey: &Survey) -> Option<Advice> {
             _ => {}
         }
     }
+    if let Some(woe) = record.persist.iter().find_map(|note| note.woe(survey.at)) {
+        return Some(Advice::new(woe.code, format!("set the text that  nolapse dns-persist {id}  prints")));
+    }
     let found = ailing(&|_, note| note.fine())?;
     Some(Advice::new(found.code, found.step))
 }

@@ -53,6 +53,8 @@ pub enum Verb {
     Discover(Discover),
     /// Show every question and answer behind one certificate's next step
     Explain(Explain),
+    /// Print the texts for dns-persist-01 that a certificate's names need, and look whether they stand (else exit 1)
+    DnsPersist(DnsPersist),
     /// Run the planner forward: renewals to come, tries left, and who would lapse (exit 1)
     Forecast(Forecast),
     /// Leave a certificate alone until a date
@@ -89,6 +91,16 @@ pub struct Init {
     /// Print the file instead of writing it
     #[arg(long)]
     pub print: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DnsPersist {
+    /// A certificate of the configuration, or one of its names
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// Let the text end at a date: 2027-03-01 or 2027-03-01T12:00:00Z
+    #[arg(long, value_name = "DATE")]
+    pub until: Option<String>,
 }
 
 #[derive(Debug, Args)]

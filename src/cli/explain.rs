@@ -43,6 +43,14 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
                 print::line(&format!("{word:7} not asked"));
             }
         }
+        for note in &record.persist {
+            let end = note
+                .until
+                .map_or_else(|| "without an end".to_owned(), |until| format!("until {}", until.brief()));
+            let state =
+                note.woe(survey.at).map_or_else(|| format!("{} stands, {end}", note.name), |woe| woe.words);
+            print::line(&format!("persist {state}"));
+        }
         let (verdict, reason) = survey.words();
         let renews = survey
             .spec()

@@ -38,6 +38,9 @@ const HTTP_WAY_OUT: &str = "let that server pass /.well-known/acme-challenge/ on
 const TLS_WAY_OUT: &str = "let that server pass connections with the ALPN protocol acme-tls/1 on to a loopback \
                            listener (solver = \"tls-loopback\"), prove by another kind, or stop it";
 
+const DNS_WAY_OUT: &str =
+    "give it another address with `listen`, hand the port over, or delegate to another host";
+
 /// A configuration, and who the agent runs as here.
 pub struct Host<'a> {
     pub settings: &'a AgentSettings,
@@ -126,12 +129,14 @@ impl Host<'_> {
         let used = |id| self.wanted.lineages.values().any(|spec| spec.solvers.contains(id));
         let solvers = self.wanted.solvers.values().filter(|solver| used(&solver.id));
         let mut wants: Vec<_> = solvers
-            .filter_map(|solver| {
+            .flat_map(|solver| {
                 let way_out = match solver.kind.challenge() {
+                    ChallengeKind::Http01 => HTTP_WAY_OUT,
                     ChallengeKind::TlsAlpn01 => TLS_WAY_OUT,
-                    _ => HTTP_WAY_OUT,
+                    _ => DNS_WAY_OUT,
                 };
-                Some((format!("solver {}", solver.id), solver.kind.listen()?.clone(), way_out))
+                let wants = move |listen: &Listen| (format!("solver {}", solver.id), listen.clone(), way_out);
+                solver.kind.listens().iter().map(wants)
             })
             .collect();
         if let Some(MetricsListen::Address(address)) = self.settings.metrics {

@@ -9,6 +9,7 @@ pub mod args;
 mod check;
 mod deploy;
 mod discover;
+mod dns_persist;
 mod draft;
 mod entry;
 mod explain;
@@ -133,6 +134,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Watch(watch) => watch::run(places, watch),
         Verb::Discover(discover) => discover::run(places, discover),
         Verb::Explain(explain) => explain::run(places, explain),
+        Verb::DnsPersist(asked) => dns_persist::run(places, asked),
         Verb::Forecast(asked) => forecast::run(places, asked),
         Verb::Pause(pause) => pause::run(places, pause),
         Verb::Ack(ack) => ack::run(places, ack),

@@ -437,6 +437,7 @@ fn severity(survey: &Survey) -> Severity {
         || foreign
         || paused
         || record.pin.is_some()
+        || record.persist.iter().any(|note| note.woe(survey.at).is_some())
         || overdue(survey).is_some()
         || looked_at(survey).any(|(_, note)| !note.flaws.is_empty());
     if uneasy { Severity::Warning } else { Severity::Ok }
@@ -468,6 +469,7 @@ fn notes(survey: &Survey) -> Vec<String> {
         .filter(|wrong| wrong.code != "attempt-failed")
         .map(|wrong| wrong.words)
         .collect();
+    notes.extend(record.persist.iter().filter_map(|note| note.woe(survey.at)).map(|woe| woe.words));
     if let Some(trouble) = &record.trouble {
         notes.push(format!(
             "failed {} since {}: {}",

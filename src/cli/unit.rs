@@ -82,7 +82,10 @@ impl Needs {
         let bindings = wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
         let zones = wanted.solvers.values().filter_map(|solver| match &solver.kind {
             SolverKind::Dns(dns) => dns.provider.secret(),
-            SolverKind::Http { .. } | SolverKind::TlsAlpn { .. } | SolverKind::Webroot { .. } => None,
+            SolverKind::Http { .. }
+            | SolverKind::TlsAlpn { .. }
+            | SolverKind::Webroot { .. }
+            | SolverKind::Persist(_) => None,
         });
         let outputs = wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
         let passwords = outputs.filter_map(|output| match &output.form {
@@ -120,13 +123,14 @@ impl Needs {
     fn solvers(&mut self, wanted: &Wanted) {
         let used = |id| wanted.lineages.values().any(|spec| spec.solvers.contains(id));
         for solver in wanted.solvers.values().filter(|solver| used(&solver.id)) {
-            match &solver.kind {
-                SolverKind::Webroot { root } => drop(self.webroots.insert(PathBuf::from(root))),
-                SolverKind::Http { listen } | SolverKind::TlsAlpn { listen } => match listen {
+            if let SolverKind::Webroot { root } = &solver.kind {
+                self.webroots.insert(PathBuf::from(root));
+            }
+            for listen in solver.kind.listens() {
+                match listen {
                     Listen::Address(address) => self.low_port |= address.port() < LOW_PORTS,
                     Listen::Systemd(name) => drop(self.sockets.insert(name.clone())),
-                },
-                SolverKind::Dns(_) => {}
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 //! opened, no clock is read, and no input, however hostile, makes it panic.
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+pub mod account_label;
 pub mod assignments;
 pub mod beside;
 pub mod bundle;
@@ -14,6 +15,7 @@ pub mod keepsake;
 pub mod key;
 pub mod listening;
 pub mod pem;
+pub mod persist;
 pub mod pkcs12;
 pub mod renewal;
 pub mod renewers;

@@ -1,6 +1,6 @@
 //! The keys of a solver that answers by DNS.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::problem::Problems;
 use super::raw::Section;
@@ -9,7 +9,10 @@ use super::value::{self, Url};
 use crate::core::dns_server::DnsServer;
 use crate::core::domain_name::DomainName;
 use crate::core::name::BadName;
-use crate::core::spec::{DnsProvider, DnsSpec, ExecStyle, SecretSource, SolverExec, SolverWebhook};
+use crate::core::record::ChallengeKind;
+use crate::core::spec::{
+    DnsProvider, DnsSpec, ExecStyle, Listen, OwnServer, PersistSpec, SecretSource, SolverExec, SolverWebhook,
+};
 use crate::core::time::Span;
 
 /// Longest time for one run of a program: a solver is not waited for longer.
@@ -17,6 +20,11 @@ const TIMEOUT_MOST: Span = Span::minutes(2);
 const PROPAGATION_MOST: Span = Span::minutes(30);
 /// Most addresses in one list.
 const ADDRESSES_MAX: usize = 16;
+/// Most zones of one server of ours.
+const ZONES_MAX: usize = 256;
+const DNS_PORT: u16 = 53;
+/// Stands for a provider where there is none.
+const PERSIST: &str = "dns-persist-01";
 
 /// Keys of single providers; a key at the wrong one is a mistake that would do nothing.
 const OF_PROVIDER: &[(&str, &[&str])] = &[
@@ -33,14 +41,35 @@ const OF_PROVIDER: &[(&str, &[&str])] = &[
     ("login", &["webhook"]),
     ("password", &["webhook"]),
     ("accounts", &["acme-dns"]),
-    ("zone", PROVIDER_WORDS),
+    ("dns-listen", &["self"]),
+    ("zones", &["self"]),
+    ("name-server", &["self"]),
+    ("addresses", &["self"]),
+    ("contact", &["self"]),
+    ("zone", &["rfc2136", "exec", "webhook", "acme-dns"]),
     ("resolvers", PROVIDER_WORDS),
     ("authoritative", PROVIDER_WORDS),
     ("seen-by", PROVIDER_WORDS),
     ("propagation", PROVIDER_WORDS),
 ];
 
-pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<DnsSpec> {
+/// Of these a text that stands needs some, too.
+const OF_PERSIST: &[&str] = &["resolvers", "authoritative"];
+
+/// Where a text that stands is looked for.
+pub(super) fn persist(section: &Section<'_>, problems: &mut Problems) -> Option<PersistSpec> {
+    refuse_keys(section, PERSIST, problems);
+    Some(PersistSpec {
+        resolvers: addresses(section, "resolvers", problems)?,
+        authoritative: addresses(section, "authoritative", problems)?,
+    })
+}
+
+pub(super) fn resolve(
+    section: &Section<'_>,
+    challenge: ChallengeKind,
+    problems: &mut Problems,
+) -> Option<DnsSpec> {
     let word = section.choice("provider", PROVIDER_WORDS, problems)?;
     refuse_keys(section, word, problems);
     let provider = match word {
@@ -50,6 +79,7 @@ pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<
         }
         "exec" => DnsProvider::Exec(exec(section, problems)?),
         "webhook" => DnsProvider::Webhook(webhook(section, problems)?),
+        "self" => DnsProvider::Own(own(section, problems)?),
         _ => DnsProvider::AcmeDns {
             accounts: section.needed_text("accounts", problems)?.parse(
                 "bad-path",
@@ -63,6 +93,7 @@ pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<
         section.span(key, least, most, problems).unwrap_or(default)
     };
     Some(DnsSpec {
+        challenge,
         provider,
         resolvers: addresses(section, "resolvers", problems)?,
         authoritative: addresses(section, "authoritative", problems)?,
@@ -75,7 +106,10 @@ pub(super) fn resolve(section: &Section<'_>, problems: &mut Problems) -> Option<
 
 /// Says of each key that stands there for nothing where it belongs.
 pub(super) fn refuse_keys(section: &Section<'_>, provider: &str, problems: &mut Problems) {
-    for (stem, fits) in OF_PROVIDER.iter().filter(|(_, fits)| !fits.contains(&provider)) {
+    let fits_here = |stem: &str, fits: &[&str]| {
+        fits.contains(&provider) || (provider == PERSIST && OF_PERSIST.contains(&stem))
+    };
+    for (stem, fits) in OF_PROVIDER.iter().filter(|(stem, fits)| !fits_here(stem, fits)) {
         let names = section.kind.keys().filter(|key| key.name == *stem).flat_map(super::table::Key::names);
         for found in names.filter_map(|name| section.find(&name)) {
             let here = if provider == "provider" { "an HTTP solver" } else { provider };
@@ -124,6 +158,74 @@ fn webhook(section: &Section<'_>, problems: &mut Problems) -> Option<SolverWebho
         return None;
     }
     Some(SolverWebhook { url: address, token, login })
+}
+
+/// A name server of ours. Zones that nobody could delegate to it are refused.
+fn own(section: &Section<'_>, problems: &mut Problems) -> Option<OwnServer> {
+    let mut listen = Vec::new();
+    match section.find("dns-listen") {
+        Some(found) => {
+            for word in section.texts("dns-listen", problems)? {
+                listen.push(word.parse("bad-address", value::listen, problems)?);
+            }
+            if listen.is_empty() || listen.len() > ADDRESSES_MAX {
+                let words = format!("`dns-listen` has 1 to {ADDRESSES_MAX} addresses");
+                problems.error(&found.spot, "bad-address", words);
+                return None;
+            }
+        }
+        None => listen.push(Listen::Address((Ipv6Addr::UNSPECIFIED, DNS_PORT).into())),
+    }
+    let Some(found) = section.find("zones") else {
+        problems.error(&section.head, "missing-key", "provider = \"self\" needs `zones`");
+        return None;
+    };
+    let mut zones = Vec::new();
+    for word in section.texts("zones", problems)? {
+        zones.push(word.parse("bad-name", zone, problems)?);
+    }
+    if zones.is_empty() || zones.len() > ZONES_MAX {
+        problems.error(&found.spot, "bad-name", format!("`zones` has 1 to {ZONES_MAX} names"));
+        return None;
+    }
+    let name_server = section.needed_text("name-server", problems)?.parse("bad-name", zone, problems)?;
+    let mut addresses = Vec::new();
+    if section.find("addresses").is_some() {
+        let words = section.texts("addresses", problems)?;
+        for word in words.iter().take(ADDRESSES_MAX) {
+            addresses.push(word.parse("bad-address", ip, problems)?);
+        }
+    }
+    if addresses.is_empty() && zones.iter().any(|zone| name_server.lies_in(zone)) {
+        problems.error_hint(
+            &section.head,
+            "missing-key",
+            format!(
+                "{name_server} lies in a zone that only this host can tell of, and `addresses` is missing"
+            ),
+            "write the addresses at which the world reaches this host, or a `name-server` in another zone",
+        );
+        return None;
+    }
+    let contact = match section.find("contact") {
+        Some(_) => section.needed_text("contact", problems)?.parse("bad-value", mailbox, problems)?,
+        None => mailbox(&format!("hostmaster@{name_server}")).unwrap_or_else(|_| name_server.clone()),
+    };
+    Some(OwnServer { listen, zones, name_server, addresses, contact })
+}
+
+/// As SOA writes a mail address (RFC 1035 §8): `host.master@a.example` would need an escaped dot.
+fn mailbox(text: &str) -> Result<DomainName, BadName> {
+    const HELP: BadName = BadName("a mail address is needed here, without a dot before its @");
+    let (user, host) = text.split_once('@').ok_or(HELP)?;
+    if user.is_empty() || user.contains('.') {
+        return Err(HELP);
+    }
+    DomainName::parse(&format!("{user}.{}", super::domain::ascii(host)?))
+}
+
+fn ip(text: &str) -> Result<IpAddr, BadName> {
+    text.parse().map_err(|_| BadName("an IP address is needed here"))
 }
 
 /// Something was wrong, and was reported.

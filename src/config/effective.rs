@@ -39,6 +39,10 @@ pub fn effective(resolved: &Resolved) -> String {
             }
             SolverKind::Webroot { root } => page.text("webroot", root),
             SolverKind::Dns(dns) => self::dns(&mut page, dns),
+            SolverKind::Persist(persist) => {
+                page.list("resolvers", addresses(&persist.resolvers));
+                page.list("authoritative", addresses(&persist.authoritative));
+            }
         }
         if !solver.names.is_empty() {
             page.list("names", solver.names.iter().map(ToString::to_string));
@@ -155,8 +159,11 @@ fn issuer(page: &mut Page, issuer: &IssuerSpec) {
     page.flag("insecure-http", issuer.insecure_http);
 }
 
+fn addresses(list: &[SocketAddr]) -> Vec<String> {
+    list.iter().map(ToString::to_string).collect()
+}
+
 fn dns(page: &mut Page, dns: &DnsSpec) {
-    let addresses = |list: &[SocketAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     let secret = |page: &mut Page, stem: &str, secret: Option<&SecretSource>| {
         if let Some((kind, place)) = secret.map(source) {
             page.text(&format!("{stem}-{kind}"), place);
@@ -187,6 +194,13 @@ fn dns(page: &mut Page, dns: &DnsSpec) {
         DnsProvider::AcmeDns { accounts, server } => {
             page.text("accounts", accounts);
             page.optional("server", server.as_deref());
+        }
+        DnsProvider::Own(own) => {
+            page.list("dns-listen", own.listen.iter().map(value::listen_text));
+            page.list("zones", own.zones.iter().map(ToString::to_string));
+            page.text("name-server", own.name_server.as_str());
+            page.list("addresses", own.addresses.iter().map(ToString::to_string));
+            page.text("contact", &own.contact.as_str().replacen('.', "@", 1));
         }
     }
     page.optional("zone", dns.zone.as_ref().map(ToString::to_string).as_deref());

@@ -9,7 +9,11 @@ use super::table::SOLVER_WORDS;
 use super::value;
 use crate::core::name::SolverId;
 use crate::core::pattern::NamePattern;
+use crate::core::record::ChallengeKind;
 use crate::core::spec::{SolverKind, SolverSpec};
+
+/// Keys of which a solver has one.
+const WAYS: [&str; 3] = ["listen", "webroot", "provider"];
 
 /// Reads one solver; `None` when it can't be used, which was then reported.
 pub(super) fn resolve(
@@ -19,11 +23,16 @@ pub(super) fn resolve(
     problems: &mut Problems,
 ) -> Option<SolverSpec> {
     let word = kind_word(section, problems)?;
-    let way = section.one_of(&["listen", "webroot", "provider"], problems)?;
+    let way = if word == "dns-persist-01" && WAYS.iter().all(|way| section.find(way).is_none()) {
+        word
+    } else {
+        section.one_of(&WAYS, problems)?
+    };
     let fits: &[&str] = match way {
         "listen" => &["http-01", "tls-alpn-01"],
-        "webroot" => &["http-01"],
-        _ => &["dns-01"],
+        "provider" => &["dns-01", "dns-account-01"],
+        "dns-persist-01" => &[way],
+        _ => &["http-01"],
     };
     if let Some(found) = section.find("type")
         && !fits.contains(&word)
@@ -32,7 +41,7 @@ pub(super) fn resolve(
         problems.error(&found.spot, "one-of", format!("`{way}` answers {fits}, and `type` says {word}"));
         return None;
     }
-    if way != "provider" {
+    if way == "listen" || way == "webroot" {
         dns::refuse_keys(section, "provider", problems);
     }
     let kind = match way {
@@ -41,7 +50,11 @@ pub(super) fn resolve(
             if word == "tls-alpn-01" { SolverKind::TlsAlpn { listen } } else { SolverKind::Http { listen } }
         }
         "webroot" => SolverKind::Webroot { root: webroot(section, state_dir, problems)? },
-        _ => SolverKind::Dns(Box::new(dns::resolve(section, problems)?)),
+        "dns-persist-01" => SolverKind::Persist(dns::persist(section, problems)?),
+        _ => {
+            let challenge = ChallengeKind::parse(word).unwrap_or(ChallengeKind::Dns01);
+            SolverKind::Dns(Box::new(dns::resolve(section, challenge, problems)?))
+        }
     };
     let check_port = section.port("check-port", problems);
     let names = names(section, problems)?;
@@ -96,15 +109,6 @@ fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<&'static 
             "unknown-word",
             format!("`type` can't be \"{}\"", word.text),
             "write type = \"http-01\", with `webroot = \"/path\"` for files or `listen = \"[::]:80\"` for an own listener",
-        );
-        return None;
-    }
-    if matches!(word.text, "dns-persist-01" | "dns-account-01") {
-        problems.error_hint(
-            &word.spot,
-            "unsupported-challenge",
-            format!("{} is not in this release", word.text),
-            "use type = \"http-01\", \"tls-alpn-01\" or \"dns-01\"",
         );
         return None;
     }

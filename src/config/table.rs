@@ -317,8 +317,8 @@ pub const SIGNAL_WORDS: &[&str] = &["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"
 pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
 pub const LOG_LEVEL_WORDS: &[&str] = &["error", "warn", "info", "debug", "trace"];
-pub const SOLVER_WORDS: &[&str] = &["http-01", "tls-alpn-01", "dns-01"];
-pub const PROVIDER_WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns"];
+pub const SOLVER_WORDS: &[&str] = &["http-01", "tls-alpn-01", "dns-01", "dns-account-01", "dns-persist-01"];
+pub const PROVIDER_WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns", "self"];
 pub const STYLE_WORDS: &[&str] = &["nolapse", "certbot-manual", "lego", "dehydrated"];
 pub const ACCEPT_WORDS: &[&str] = &["installed", "any-valid"];
 pub const ADDRESSES_WORDS: &[&str] = &["first", "all"];
@@ -354,12 +354,12 @@ pub const KEYS: &[Key] = &[
     key(Issuer, "insecure-http", Kind::Flag, "`false`", "false", "Allow a plain `http://` directory on this host, for tests."),
     key(Eab, "kid", Kind::Text, "required", "\"key-id-from-the-ca\"", "The key's name, from the CA."),
     key(Eab, "hmac-key", Kind::Secret, "required", "\"/etc/nolapse/eab.key\"", "The key, in base64url as the CA gives it."),
-    key(Solver, "type", Kind::Word(SOLVER_WORDS), "by what else is there", "\"http-01\"", "Which kind of challenge it answers: `http-01` with `listen` or `webroot`, `tls-alpn-01` with `listen` (there it must be said), `dns-01` with `provider`."),
+    key(Solver, "type", Kind::Word(SOLVER_WORDS), "by what else is there", "\"http-01\"", "Which kind of challenge it answers: `http-01` with `listen` or `webroot`, `tls-alpn-01` with `listen` (there it must be said), `dns-01` or `dns-account-01` with `provider`, `dns-persist-01` with none of these."),
     key(Solver, "names", Kind::Texts, "all", "[\"*.example.com\", \"example.com\"]", "The only names that it is for: `shop.example.com` is that name, `*.example.com` that wildcard and every name below."),
     key(Solver, "listen", Kind::Text, "this, `webroot` or `provider`", "\"[::]:80\"", "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`."),
     key(Solver, "webroot", Kind::Path, "this, `listen` or `provider`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
-    key(Solver, "check-port", Kind::Port, "`80`, `443` or `53`", "80", "Port on loopback where the answer is looked for before the CA is told; CAs look at 80, with `tls-alpn-01` at 443. With `dns-01` the port at which name servers are asked."),
-    key(Solver, "provider", Kind::Word(PROVIDER_WORDS), "this, `listen` or `webroot`", "", "Answer by DNS, changed by: `rfc2136` a name server that takes signed updates, `exec` a program, `webhook` an HTTP service, `acme-dns` such a server."),
+    key(Solver, "check-port", Kind::Port, "`80`, `443` or `53`", "80", "Port on loopback where the answer is looked for before the CA is told; CAs look at 80, with `tls-alpn-01` at 443. With DNS the port at which name servers are asked."),
+    key(Solver, "provider", Kind::Word(PROVIDER_WORDS), "this, `listen` or `webroot`", "", "Answer by DNS, changed by: `rfc2136` a name server that takes signed updates, `exec` a program, `webhook` an HTTP service, `acme-dns` such a server, `self` nobody: nolapse answers DNS for zones that are delegated to this host."),
     key(Solver, "server", Kind::Text, "the zone's primary", "", "`rfc2136`: the name server that takes updates, `HOST` or `HOST:PORT`. `acme-dns`: the server's URL, for accounts whose file does not say."),
     key(Solver, "tsig-key", Kind::Secret, "none: updates are not signed", "", "`rfc2136`: the key as `tsig-keygen` or `keymgr -t` write it. hmac-sha256, hmac-sha384 or hmac-sha512."),
     key(Solver, "run", Kind::Argv, "required for `exec`", "", "`exec`: the program that sets a text and, where there is no `cleanup`, takes it away. No shell."),
@@ -372,10 +372,15 @@ pub const KEYS: &[Key] = &[
     key(Solver, "login", Kind::Text, "none", "", "`webhook`: the user of HTTP's basic authentication."),
     key(Solver, "password", Kind::Secret, "required with `login`", "", "`webhook`: its password."),
     key(Solver, "accounts", Kind::Path, "required for `acme-dns`", "", "`acme-dns`: the JSON file of accounts that acme-dns-client, lego or certbot's hook wrote."),
+    key(Solver, "dns-listen", Kind::Texts, "`[\"[::]:53\"]`", "", "`self`: where DNS is answered, by UDP and TCP: addresses, or `systemd:NAME` for sockets of systemd units with `FileDescriptorName=NAME`. On a host with several addresses name each."),
+    key(Solver, "zones", Kind::Texts, "required for `self`", "", "`self`: the zones that are delegated to this host, such as `_acme-challenge.example.com`, or one that CNAME records lead into."),
+    key(Solver, "name-server", Kind::Text, "required for `self`", "", "`self`: the host name that the delegations (NS records) call this host."),
+    key(Solver, "addresses", Kind::Texts, "none", "", "`self`: the world's addresses of `name-server`, for where it lies in one of the zones itself."),
+    key(Solver, "contact", Kind::Text, "`hostmaster` at `name-server`", "", "`self`: mail address of who answers for the zones; shown in SOA records."),
     key(Solver, "zone", Kind::Text, "found by asking DNS", "", "`dns-01`: the zone that is changed."),
     key(Solver, "ttl", Kind::Length, "`\"1m\"`", "", "`rfc2136`: the texts' time to live, from 1s to 1h."),
-    key(Solver, "resolvers", Kind::Texts, "the system's", "", "`dns-01`: the resolvers that are asked for aliases, zones and name servers, as `ADDRESS` or `ADDRESS:PORT`."),
-    key(Solver, "authoritative", Kind::Texts, "the zone's servers", "", "`dns-01`: where the text must be seen before the CA is told, in place of every address of every server of the zone: where DNS is split, those that the world sees."),
+    key(Solver, "resolvers", Kind::Texts, "the system's", "", "`dns-01`, `dns-persist-01`: the resolvers that are asked for aliases, zones and name servers, as `ADDRESS` or `ADDRESS:PORT`."),
+    key(Solver, "authoritative", Kind::Texts, "the zone's servers", "", "`dns-01`, `dns-persist-01`: where the text must be seen before the CA is told, in place of every address of every server of the zone: where DNS is split, those that the world sees."),
     key(Solver, "seen-by", Kind::Texts, "none", "", "`dns-01`: resolvers that must see the text too, after that."),
     key(Solver, "propagation", Kind::Length, "`\"2m\"`", "", "`dns-01`: longest wait until it is seen, up to 30m; the CA is told then all the same."),
     key(Service, "check", Kind::Argv, "none", "[\"nginx\", \"-t\"]", "Run before and after a new certificate is shown; when only the new one fails, the old one returns. `[]` switches it off."),

@@ -9,7 +9,7 @@ use super::leaf::Fingerprint;
 use super::name::{IssuerId, SolverId, SubjectName};
 use super::order::{
     AuthorizationStatus, AuthorizationView, ChallengeStatus, ChallengeTask, ChallengeView, Offer,
-    OrderRequest, OrderStatus, OrderView, Problem,
+    OrderRequest, OrderStatus, OrderView, Problem, Terms,
 };
 use super::record::{ChallengeKind, Miss, Receipt};
 use super::spec::{KeyKind, Profile};
@@ -382,7 +382,10 @@ fn challenge(view: &AuthorizationView, offer: &Offer) -> Option<ChallengeTask> {
             _ => !matches!(view.name, SubjectName::Ip(_)),
         };
         let usable = |c: &&ChallengeView| {
-            fits && c.kind == Some(*kind) && c.token.is_some() && c.status != ChallengeStatus::Invalid
+            fits && c.kind == Some(*kind)
+                && c.token.is_some()
+                && c.status != ChallengeStatus::Invalid
+                && !matches!(c.terms, Terms::Unusable(_))
         };
         let challenge = view.challenges.iter().find(usable)?;
         Some(ChallengeTask {
@@ -392,6 +395,7 @@ fn challenge(view: &AuthorizationView, offer: &Offer) -> Option<ChallengeTask> {
             token: challenge.token.clone()?,
             key_authorization: challenge.key_authorization.clone(),
             url: challenge.url.clone(),
+            terms: challenge.terms.clone(),
         })
     })
 }
@@ -431,10 +435,15 @@ fn unprovable(view: &AuthorizationView) -> Failure {
     if offered.is_empty() {
         offered.push("nothing that this release knows");
     }
+    let unusable = view.challenges.iter().filter_map(|c| match &c.terms {
+        Terms::Unusable(why) => Some(format!(" ({why})")),
+        _ => None,
+    });
     let words = format!(
-        "no configured solver can prove {}: the CA offers {}; add a solver for one of these",
+        "no configured solver can prove {}: the CA offers {}{}; add a solver for one of these",
         view.name,
-        offered.join(", ")
+        offered.join(", "),
+        unusable.collect::<String>()
     );
     Failure::refused(Fault::Config, "no-challenge", words).blaming(Some(view.name.clone()))
 }

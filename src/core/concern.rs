@@ -6,6 +6,7 @@ use super::failure::{Backoff, plain};
 use super::gravity::Gravity;
 use super::labels::Labels;
 use super::name::{LineageId, WatchId};
+use super::persist::{PersistNote, PersistWoe};
 use super::plight::{Failing, Misserved, Plight, short_from};
 use super::record::Sight;
 use super::time::{Interval, Span, Timestamp};
@@ -129,6 +130,7 @@ impl Concerns {
         self.renewal(row, now);
         if let Some(plight) = &row.plight {
             self.deployment(row, plight, now);
+            self.texts(row, plight, now);
             if plight.paused_until.is_some() {
                 // Somebody said so; only what clients will see is more than a note.
                 let calm = |concern: &&mut Concern| !EXPIRY.contains(&concern.code.as_str());
@@ -283,6 +285,21 @@ impl Concerns {
             self.push(row, "rolled-back", "rolled-back".into(), Gravity::Ticket, |concern| {
                 concern.words = format!("the new certificate was taken back: {words}");
                 concern.advice = format!("nolapse explain {}", row.lineage);
+            });
+        }
+    }
+
+    /// Texts for dns-persist-01 that the next renewal will want, and not find.
+    fn texts(&mut self, row: &Row, plight: &Plight, now: Timestamp) {
+        for note in &plight.persist {
+            if let Some(until) = note.until {
+                self.at_latest(until - PersistNote::NOTICE, now);
+            }
+            let Some(PersistWoe { code, words, since }) = note.woe(now) else { continue };
+            self.push(row, code, code.into(), Gravity::Ticket, |concern| {
+                concern.words = words;
+                concern.advice = format!("nolapse dns-persist {}", row.lineage);
+                concern.since = since;
             });
         }
     }

@@ -45,6 +45,7 @@ impl Memo {
         let until = stands_until(s)?;
         let shown = |placement: &Placement| *placement == Placement::Shows(current.number);
         let quiet = s.record.trouble.is_none()
+            && s.record.persist.is_empty()
             && s.record.attempt.is_none()
             && s.record.pause.is_none()
             && s.record.pin.is_none()

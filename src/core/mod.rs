@@ -37,6 +37,7 @@ pub mod memo;
 pub mod name;
 pub mod order;
 pub mod pattern;
+pub mod persist;
 pub mod plan;
 pub mod plight;
 pub mod record;

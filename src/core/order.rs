@@ -1,5 +1,7 @@
 //! What a CA says of an order, in our own words (RFC 8555 §7.1).
 
+use serde::{Deserialize, Serialize};
+
 use super::name::{SolverId, SubjectName, Token};
 use super::pattern::NamePattern;
 use super::record::ChallengeKind;
@@ -57,11 +59,13 @@ pub struct ChallengeView {
     /// `None` for a kind that we don't know.
     pub kind: Option<ChallengeKind>,
     pub url: String,
-    /// `None` where the kind has none (dns-persist-01).
+    /// For dns-persist-01, which has none, a stand-in that nobody outside is told. `None` for a kind that
+    /// we don't know.
     pub token: Option<Token>,
     pub key_authorization: String,
     pub status: ChallengeStatus,
     pub error: Option<Problem>,
+    pub terms: Terms,
 }
 
 /// A key authorization is as good as an answer until the order ends: it stays out of logs.
@@ -73,6 +77,28 @@ impl std::fmt::Debug for ChallengeView {
             .field("error", &self.error)
             .finish_non_exhaustive()
     }
+}
+
+/// What proof depends on beyond a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Terms {
+    #[default]
+    Token,
+    /// dns-account-01: the place depends on the account, which has this URL.
+    Account(String),
+    Persist(PersistTerms),
+    /// The CA's challenge can't be used, in words safe to print.
+    Unusable(String),
+}
+
+/// What a text for dns-persist-01 must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PersistTerms {
+    /// Names that the CA goes by; one of them stands in the text. At least one.
+    pub issuers: Vec<String>,
+    /// What the text may call the account, the preferred first. At least one.
+    pub accounts: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +131,7 @@ pub struct ChallengeTask {
     pub key_authorization: String,
     /// Where the CA is told that the answer stands.
     pub url: String,
+    pub terms: Terms,
 }
 
 impl std::fmt::Debug for ChallengeTask {

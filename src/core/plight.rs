@@ -6,6 +6,7 @@ use super::endpoint::Endpoint;
 use super::failure::{Backoff, Class, Fault};
 use super::ladder::{Ladder, owes};
 use super::name::{HookId, IssuerId, SubjectName};
+use super::persist::PersistNote;
 use super::record::{Installed, Issued, LineageRecord, Sight, Trouble};
 use super::spec::LineageSpec;
 use super::time::{Interval, Span, Timestamp};
@@ -31,6 +32,8 @@ pub struct Plight {
     pub paused_until: Option<Timestamp>,
     /// Why a new certificate was taken back, where one was.
     pub rolled_back: Option<String>,
+    /// Texts for dns-persist-01 that end, or prove nothing any more.
+    pub persist: Vec<PersistNote>,
 }
 
 /// A renewal that fails.
@@ -106,6 +109,14 @@ impl Plight {
             places,
             paused_until,
             rolled_back,
+            persist: record
+                .persist
+                .iter()
+                .filter(|note| {
+                    spec.names.contains(&note.name) && (note.until.is_some() || note.wrong.is_some())
+                })
+                .cloned()
+                .collect(),
         };
         let quiet = found.failing.is_none()
             && found.due_at.is_none()
@@ -115,6 +126,7 @@ impl Plight {
             && found.places.is_empty()
             && found.paused_until.is_none()
             && found.rolled_back.is_none()
+            && found.persist.is_empty()
             && found.life.is_some();
         (!quiet).then_some(found)
     }

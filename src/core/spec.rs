@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -304,25 +304,6 @@ pub struct SolverSpec {
     pub origin: Origin,
 }
 
-impl SolverKind {
-    /// The kind of challenge that it answers.
-    pub const fn challenge(&self) -> ChallengeKind {
-        match self {
-            Self::Http { .. } | Self::Webroot { .. } => ChallengeKind::Http01,
-            Self::TlsAlpn { .. } => ChallengeKind::TlsAlpn01,
-            Self::Dns(_) => ChallengeKind::Dns01,
-        }
-    }
-
-    /// Where a listener of ours waits, for kinds that have one.
-    pub const fn listen(&self) -> Option<&Listen> {
-        match self {
-            Self::Http { listen } | Self::TlsAlpn { listen } => Some(listen),
-            Self::Webroot { .. } | Self::Dns(_) => None,
-        }
-    }
-}
-
 impl SolverSpec {
     /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8737 §3,
     /// RFC 8738 §7).
@@ -331,7 +312,7 @@ impl SolverSpec {
             SolverKind::Http { .. } | SolverKind::TlsAlpn { .. } | SolverKind::Webroot { .. } => {
                 !name.is_wildcard()
             }
-            SolverKind::Dns(_) => name.base().is_some(),
+            SolverKind::Dns(_) | SolverKind::Persist(_) => name.base().is_some(),
         };
         kind_fits && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)))
     }
@@ -345,13 +326,41 @@ pub enum SolverKind {
     TlsAlpn { listen: Listen },
     /// http-01 by files below a directory that a web server serves.
     Webroot { root: String },
-    /// dns-01 by a text in DNS.
+    /// dns-01 or dns-account-01 by a text in DNS.
     Dns(Box<DnsSpec>),
+    /// dns-persist-01 by a text in DNS that the operator set.
+    Persist(PersistSpec),
+}
+
+impl SolverKind {
+    /// Where it listens by itself.
+    pub fn listens(&self) -> &[Listen] {
+        match self {
+            Self::Http { listen } | Self::TlsAlpn { listen } => std::slice::from_ref(listen),
+            Self::Dns(dns) => match &dns.provider {
+                DnsProvider::Own(own) => &own.listen,
+                _ => &[],
+            },
+            Self::Webroot { .. } | Self::Persist(_) => &[],
+        }
+    }
+
+    /// The kind of challenge that it answers.
+    pub const fn challenge(&self) -> ChallengeKind {
+        match self {
+            Self::Http { .. } | Self::Webroot { .. } => ChallengeKind::Http01,
+            Self::TlsAlpn { .. } => ChallengeKind::TlsAlpn01,
+            Self::Dns(dns) => dns.challenge,
+            Self::Persist(_) => ChallengeKind::DnsPersist01,
+        }
+    }
 }
 
 /// How a text gets into DNS, and where it must be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DnsSpec {
+    /// dns-01 or dns-account-01.
+    pub challenge: ChallengeKind,
     pub provider: DnsProvider,
     /// Those of the system when there are none.
     pub resolvers: Vec<SocketAddr>,
@@ -371,6 +380,15 @@ impl DnsSpec {
     pub const TTL: Span = Span::secs(60);
 }
 
+/// Where a text that stands is looked for; nothing is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PersistSpec {
+    /// Those of the system when there are none.
+    pub resolvers: Vec<SocketAddr>,
+    /// Servers to look at in place of the zone's own.
+    pub authoritative: Vec<SocketAddr>,
+}
+
 /// Who changes the zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DnsProvider {
@@ -388,10 +406,12 @@ pub enum DnsProvider {
         /// URL, for accounts whose file does not say.
         server: Option<String>,
     },
+    /// Nobody: we answer for it.
+    Own(OwnServer),
 }
 
 impl DnsProvider {
-    pub const WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns"];
+    pub const WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns", "self"];
 
     pub const fn word(&self) -> &'static str {
         match self {
@@ -399,6 +419,7 @@ impl DnsProvider {
             Self::Exec(_) => "exec",
             Self::Webhook(_) => "webhook",
             Self::AcmeDns { .. } => "acme-dns",
+            Self::Own(_) => "self",
         }
     }
 
@@ -407,9 +428,23 @@ impl DnsProvider {
         match self {
             Self::Rfc2136 { key, .. } => key.as_ref(),
             Self::Webhook(call) => call.token.as_ref().or(call.login.as_ref().map(|(_, password)| password)),
-            Self::Exec(_) | Self::AcmeDns { .. } => None,
+            Self::Exec(_) | Self::AcmeDns { .. } | Self::Own(_) => None,
         }
     }
+}
+
+/// A name server of ours, for zones that were delegated to this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnServer {
+    /// Each for UDP and TCP.
+    pub listen: Vec<Listen>,
+    pub zones: Vec<DomainName>,
+    /// What the delegations (NS) call this host.
+    pub name_server: DomainName,
+    /// Of `name_server`, for where it lies in one of the zones.
+    pub addresses: Vec<IpAddr>,
+    /// Mailbox of who answers for the zones, as SOA writes it.
+    pub contact: DomainName,
 }
 
 /// A program that changes a zone.

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Mutex, OnceLock};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
 use super::holder::Holder;
 use crate::core::failure::{Failure, Fault, plain};
@@ -35,8 +35,39 @@ pub async fn open_or(listen: &Listen, way_out: &str) -> Result<Vec<TcpListener>,
     }
 }
 
+/// As [`open_or`], for UDP. What systemd handed over by the name may hold streams alone; then there is none.
+///
+/// Codes: those of [`open`], less `socket-missing`.
+pub async fn open_datagrams(listen: &Listen, way_out: &str) -> Result<Vec<UdpSocket>, Failure> {
+    match listen {
+        Listen::Address(address) => match falling_back(*address, bind_datagrams) {
+            Ok(socket) => Ok(vec![socket]),
+            Err(error) => Err(refusal(*address, &error, way_out).await),
+        },
+        Listen::Systemd(name) => inherited_datagrams(name),
+    }
+}
+
+/// The family that `address` says, UDP. Two sockets on one address would share its questions, so none is
+/// shared.
+fn bind_datagrams(address: SocketAddr) -> io::Result<UdpSocket> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, !address.ip().is_unspecified())?;
+    }
+    bind(&socket, &address)?;
+    UdpSocket::from_std(socket.into())
+}
+
 /// Binds; `[::]` takes IPv4 as well, and falls back to IPv4 alone where IPv6 is switched off.
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    falling_back(address, bind_exactly)
+}
+
+fn falling_back<S>(address: SocketAddr, bind_exactly: fn(SocketAddr) -> io::Result<S>) -> io::Result<S> {
     match (bind_exactly(address), address.ip()) {
         (Err(error), IpAddr::V6(ip)) if ip.is_unspecified() && is_ipv6_off(&error) => {
             bind_exactly(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()))
@@ -93,11 +124,18 @@ async fn refusal(address: SocketAddr, error: &io::Error, way_out: &str) -> Failu
 
 /// Sockets from the service manager stay open for the life of the process: they can't be had
 /// twice, and a reloaded configuration needs them again.
-static INHERITED: OnceLock<Mutex<BTreeMap<String, Vec<std::net::TcpListener>>>> = OnceLock::new();
+static INHERITED: OnceLock<Mutex<Inherited>> = OnceLock::new();
+
+/// By `FileDescriptorName=`.
+#[derive(Default)]
+struct Inherited {
+    streams: BTreeMap<String, Vec<std::net::TcpListener>>,
+    datagrams: BTreeMap<String, Vec<std::net::UdpSocket>>,
+}
 
 fn inherited(name: &str) -> Result<Vec<TcpListener>, Failure> {
     let sockets = INHERITED.get_or_init(|| Mutex::new(handed_over()));
-    let sockets = sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let sockets = &sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).streams;
     let Some(found) = sockets.get(name).filter(|found| !found.is_empty()) else {
         let there: Vec<_> = sockets.keys().map(|name| plain(name, 64)).collect();
         let there = if there.is_empty() { "no socket at all".to_owned() } else { there.join(", ") };
@@ -116,28 +154,42 @@ fn inherited(name: &str) -> Result<Vec<TcpListener>, Failure> {
         socket.set_nonblocking(true)?;
         TcpListener::from_std(socket)
     };
-    found.iter().map(listener).collect::<io::Result<_>>().map_err(|error| {
-        Failure::transient(
-            Fault::Host,
-            "listen-failed",
-            format!("can't use the socket {} from systemd: {error}", plain(name, 64)),
-        )
-    })
+    found.iter().map(listener).collect::<io::Result<_>>().map_err(|error| unusable(name, &error))
 }
 
-fn handed_over() -> BTreeMap<String, Vec<std::net::TcpListener>> {
+fn inherited_datagrams(name: &str) -> Result<Vec<UdpSocket>, Failure> {
+    let sockets = INHERITED.get_or_init(|| Mutex::new(handed_over()));
+    let sockets = &sockets.lock().unwrap_or_else(std::sync::PoisonError::into_inner).datagrams;
+    let datagrams = |socket: &std::net::UdpSocket| {
+        let socket = socket.try_clone()?;
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
+    };
+    let found = sockets.get(name).into_iter().flatten().map(datagrams);
+    found.collect::<io::Result<_>>().map_err(|error| unusable(name, &error))
+}
+
+fn unusable(name: &str, error: &io::Error) -> Failure {
+    let words = format!("can't use the socket {} from systemd: {error}", plain(name, 64));
+    Failure::transient(Fault::Host, "listen-failed", words)
+}
+
+fn handed_over() -> Inherited {
     /// Number of the first descriptor handed over, `sd_listen_fds(3)`.
     const FIRST: i32 = 3;
-    let mut sockets = BTreeMap::<String, Vec<_>>::new();
+    let mut sockets = Inherited::default();
     let Ok(named) = sd_notify::listen_fds_with_names() else { return sockets };
     let mut descriptors = listenfd::ListenFd::from_env();
     for (descriptor, name) in named {
         let Ok(index) = usize::try_from(descriptor - FIRST) else { continue };
-        // Anything but a TCP listener is not for us.
+        // Sockets of other kinds are not for us. These came without CLOEXEC: programs that we start must not
+        // keep the port.
         if let Ok(Some(listener)) = descriptors.take_tcp_listener(index) {
-            // It came without: programs that we start must not keep the port.
             let _ = rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC);
-            sockets.entry(name).or_default().push(listener);
+            sockets.streams.entry(name).or_default().push(listener);
+        } else if let Ok(Some(socket)) = descriptors.take_udp_socket(index) {
+            let _ = rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC);
+            sockets.datagrams.entry(name).or_default().push(socket);
         }
     }
     sockets

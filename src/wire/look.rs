@@ -64,7 +64,13 @@ async fn able(settings: &AgentSettings, spec: &SolverSpec, clock: &Clock) -> Res
             Err(failure) if failure.code != "port-in-use" && failure.code != "port-forbidden" => Err(failure),
             Ok(_) | Err(_) => Ok(()),
         },
-        SolverKind::Dns(dns) => super::scene::dns_solver(spec, dns, clock).able().await,
+        SolverKind::Dns(dns) => match super::scene::dns_solver(spec, dns, None, clock).able().await {
+            Err(failure) if failure.code == "port-in-use" || failure.code == "port-forbidden" => Ok(()),
+            // Handed over to the service, never to who asks by hand.
+            Err(failure) if failure.code == "socket-missing" => Ok(()),
+            able => able,
+        },
+        SolverKind::Persist(persist) => super::scene::persist_solver(spec, persist, clock).able().await,
         // Handed over to the service, never to who asks by hand.
         SolverKind::Http { listen: Listen::Systemd(_) }
         | SolverKind::TlsAlpn { listen: Listen::Systemd(_) } => Ok(()),

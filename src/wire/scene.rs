@@ -9,21 +9,27 @@ use crate::ca::AcmeCa;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::Content;
 use crate::core::name::{IssuerId, SolverId};
-use crate::core::spec::{DnsProvider, DnsSpec, IssuerSpec, Listen, SecretSource, SolverKind, SolverSpec};
+use crate::core::record::ChallengeKind;
+use crate::core::spec::{
+    DnsProvider, DnsSpec, IssuerSpec, Listen, OwnServer, PersistSpec, SecretSource, SolverKind, SolverSpec,
+};
 use crate::ports::{Ca, Secrets, Solver, Store};
 use crate::solve::dns::Lookup;
 use crate::solve::dns01::acme_dns::AcmeDns;
 use crate::solve::dns01::exec::ExecProvider;
+use crate::solve::dns01::own::OwnZones;
 use crate::solve::dns01::rfc2136::Rfc2136;
 use crate::solve::dns01::webhook::Webhook;
 use crate::solve::dns01::{Dns01Solver, Provider};
 use crate::solve::http01::Http01Solver;
+use crate::solve::persist::{PersistEye, PersistSolver};
 use crate::solve::propagation::Propagation;
 use crate::solve::self_check::SelfCheck;
 use crate::solve::stand::Listening;
 use crate::solve::tls_alpn01::TlsAlpn01Solver;
 use crate::solve::webroot::WebrootSolver;
 use crate::store::DirStore;
+use crate::store::scratch::ScratchStore;
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::wire::Role;
@@ -35,10 +41,11 @@ const ROOTS_MAX: usize = 1 << 20;
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-pub(super) struct Listeners(Arc<Mutex<BySpec>>);
+pub(super) struct Listeners(Arc<Mutex<BySpec>>, Arc<Mutex<NameServers>>);
 
 /// By solver and address.
 type BySpec = BTreeMap<(SolverId, String), Arc<dyn Listening>>;
+type NameServers = BTreeMap<SolverId, (OwnServer, Arc<OwnZones>)>;
 
 /// Everything that `loaded` names, built.
 pub(super) async fn build(
@@ -92,7 +99,16 @@ async fn solver(
     let check =
         SelfCheck { http: spec.check_port.unwrap_or(SelfCheck::default().http), ..SelfCheck::default() };
     Ok(Some(match &spec.kind {
-        SolverKind::Dns(dns) => dns_solver(spec, dns, clock),
+        SolverKind::Dns(dns) => {
+            let own = match &dns.provider {
+                DnsProvider::Own(own) => {
+                    Some(own_zones(spec, own, store, clock, role, used, listeners).await)
+                }
+                _ => None,
+            };
+            dns_solver(spec, dns, own, clock)
+        }
+        SolverKind::Persist(persist) => persist_solver(spec, persist, clock),
         SolverKind::Webroot { root } => Arc::new(WebrootSolver::new(
             spec.id.clone(),
             Path::new(root),
@@ -126,12 +142,52 @@ async fn keep_open(solver: &dyn Listening, spec: &SolverSpec, wanted: bool) {
     }
 }
 
-/// A solver by DNS, with the provider that its table names.
-pub(super) fn dns_solver(spec: &SolverSpec, dns: &DnsSpec, clock: &Clock) -> Arc<dyn Solver> {
+/// A name server of ours, which a daemon runs from now on.
+async fn own_zones(
+    spec: &SolverSpec,
+    own: &OwnServer,
+    store: &Arc<DirStore>,
+    clock: &Clock,
+    role: Role,
+    used: bool,
+    listeners: &Listeners,
+) -> Arc<OwnZones> {
+    let (zones, replaced) =
+        listeners.own_zones(spec, own, || OwnZones::new(own.clone(), store.clone(), clock));
+    if let Some(replaced) = replaced {
+        replaced.close().await;
+    }
+    if role == Role::Daemon
+        && used
+        && let Err(failure) = zones.listen().await
+    {
+        // Tried again with every text.
+        tracing::warn!(solver = %spec.id, %failure, "the name server did not start");
+    }
+    zones
+}
+
+/// A look for texts that the operator set.
+pub(super) fn persist_solver(spec: &SolverSpec, persist: &PersistSpec, clock: &Clock) -> Arc<dyn Solver> {
+    let port = spec.check_port.unwrap_or(DNS_PORT);
+    let lookup = Arc::new(Lookup::new(persist.resolvers.clone(), port, clock));
+    let eye = PersistEye::new(lookup, persist.authoritative.clone(), clock);
+    Arc::new(PersistSolver::new(spec.id.clone(), eye))
+}
+
+/// A solver by DNS, with the provider that its table names. `own` is for who answers by himself.
+pub(super) fn dns_solver(
+    spec: &SolverSpec,
+    dns: &DnsSpec,
+    own: Option<Arc<OwnZones>>,
+    clock: &Clock,
+) -> Arc<dyn Solver> {
     let port = spec.check_port.unwrap_or(DNS_PORT);
     let lookup = Arc::new(Lookup::new(dns.resolvers.clone(), port, clock));
     let secrets: Secrets = Arc::new(secret);
     let provider: Arc<dyn Provider> = match &dns.provider {
+        DnsProvider::Own(spec) => own
+            .unwrap_or_else(|| Arc::new(OwnZones::new(spec.clone(), Arc::new(ScratchStore::alone()), clock))),
         DnsProvider::Rfc2136 { server, key } => {
             Arc::new(Rfc2136::new(server.clone(), key.clone(), dns.ttl, secrets, lookup.clone(), clock))
         }
@@ -146,15 +202,34 @@ pub(super) fn dns_solver(spec: &SolverSpec, dns: &DnsSpec, clock: &Clock) -> Arc
         most: dns.propagation,
         clock: clock.clone(),
     };
-    Arc::new(Dns01Solver::new(spec.id.clone(), provider, propagation, dns.zone.clone(), clock))
+    let solver = Dns01Solver::new(spec.id.clone(), provider, propagation, dns.zone.clone(), clock);
+    Arc::new(if dns.challenge == ChallengeKind::DnsAccount01 { solver.by_account() } else { solver })
 }
 
 /// Where CAs look by tls-alpn-01 (RFC 8737 §3).
 const TLS_PORT: u16 = 443;
 /// Where name servers listen.
-const DNS_PORT: u16 = 53;
+pub(super) const DNS_PORT: u16 = 53;
 
 impl Listeners {
+    /// The one that runs, if it is as the configuration wants it; else also the one that must go.
+    fn own_zones(
+        &self,
+        spec: &SolverSpec,
+        own: &OwnServer,
+        make: impl FnOnce() -> OwnZones,
+    ) -> (Arc<OwnZones>, Option<Arc<OwnZones>>) {
+        let mut known = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, zones)) = known.get(&spec.id)
+            && known == own
+        {
+            return (zones.clone(), None);
+        }
+        let zones = Arc::new(make());
+        let replaced = known.insert(spec.id.clone(), (own.clone(), zones.clone()));
+        (zones, replaced.map(|(_, zones)| zones))
+    }
+
     fn obtain(
         &self,
         spec: &SolverSpec,

@@ -77,6 +77,7 @@ impl Store for MemoryStore {
 
 pub fn task(name: &str, token: &str) -> ChallengeTask {
     ChallengeTask {
+        terms: nolapse::core::order::Terms::default(),
         solver: SolverId::parse("http").unwrap(),
         kind: ChallengeKind::Http01,
         name: SubjectName::parse(name).unwrap(),

@@ -27,6 +27,7 @@ const APEX: &str = "_acme-challenge.example.test";
 
 pub fn task(name: &str, token: &str) -> ChallengeTask {
     ChallengeTask {
+        terms: nolapse::core::order::Terms::default(),
         solver: SolverId::parse("dns").unwrap(),
         kind: ChallengeKind::Dns01,
         name: SubjectName::parse(name).unwrap(),

@@ -10,6 +10,7 @@ mod dns_web;
 mod herald;
 mod hook;
 mod manner;
+mod name_server;
 mod probe;
 mod responder;
 mod self_check;

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use nolapse::config::{Facts, LogFormat, MetricsListen, Places, Resolved, Source, effective, resolve};
 use nolapse::core::form::Form;
 use nolapse::core::layout::output_mode;
+use nolapse::core::record::ChallengeKind;
 use nolapse::core::spec::{
-    Call, HttpCall, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind,
+    Call, DnsProvider, HttpCall, KeyKind, LineageSpec, Listen, Part, SecretSource, SignalTarget, SolverKind,
 };
 use nolapse::core::time::Span;
 
@@ -331,6 +332,40 @@ fn sockets_may_come_from_systemd() {
     let resolved = read("[solver.s]\nlisten = \"systemd:http\"");
     let solver = resolved.wanted.solvers.values().next().unwrap();
     assert_eq!(solver.kind, SolverKind::Http { listen: Listen::Systemd("http".into()) });
+}
+
+#[test]
+fn a_name_server_of_ours_has_defaults_that_most_hosts_take() {
+    let resolved = read(
+        "[solver.s]\nprovider = \"self\"\nzones = [\"_acme-challenge.A.example\"]\nname-server = \"ns.example\"",
+    );
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    let solver = resolved.wanted.solvers.values().next().unwrap();
+    assert_eq!(solver.kind.listens(), [Listen::Address("[::]:53".parse().unwrap())]);
+    let SolverKind::Dns(dns) = &solver.kind else { panic!("{:?}", solver.kind) };
+    assert_eq!(dns.challenge, ChallengeKind::Dns01);
+    let DnsProvider::Own(own) = &dns.provider else { panic!("{:?}", dns.provider) };
+    assert_eq!(own.contact.as_str(), "hostmaster.ns.example");
+    assert_eq!(own.zones[0].as_str(), "_acme-challenge.a.example");
+}
+
+#[test]
+fn kinds_of_proof_are_chosen_by_type() {
+    for (lines, kind) in [
+        ("provider = \"exec\"\nrun = [\"x\"]", ChallengeKind::Dns01),
+        ("type = \"dns-01\"\nprovider = \"exec\"\nrun = [\"x\"]", ChallengeKind::Dns01),
+        ("type = \"dns-account-01\"\nprovider = \"exec\"\nrun = [\"x\"]", ChallengeKind::DnsAccount01),
+        ("type = \"dns-persist-01\"", ChallengeKind::DnsPersist01),
+        ("type = \"dns-persist-01\"\nresolvers = [\"192.0.2.1\"]", ChallengeKind::DnsPersist01),
+        ("listen = \"[::]:80\"", ChallengeKind::Http01),
+    ] {
+        let resolved = read(&format!("[solver.s]\n{lines}"));
+        assert!(!resolved.has_errors(), "{lines}: {}", shown(&resolved));
+        let solver = resolved.wanted.solvers.values().next().unwrap();
+        assert_eq!(solver.kind.challenge(), kind, "{lines}");
+        // What is printed as the effective configuration means the same.
+        assert!(effective(&resolved).contains(&format!("type = \"{}\"", kind.word())), "{lines}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod support {
     pub mod bind;
     pub mod changes;
     pub mod config;
+    pub mod delegation;
     pub mod haproxy;
     pub mod nginx;
     pub mod pebble;
@@ -31,6 +32,8 @@ mod dns;
 mod issue;
 mod megaphone;
 mod outputs;
+mod own_dns;
+mod persist;
 mod recipes;
 mod release;
 mod resume;

@@ -331,6 +331,7 @@ impl Authority {
             None => (AuthorizationStatus::Pending, ChallengeStatus::Pending, None),
         };
         let challenge = ChallengeView {
+            terms: nolapse::core::order::Terms::default(),
             kind: Some(ChallengeKind::Http01),
             url: format!("https://ca.example/challenge/{}", authorization.token.as_str()),
             token: Some(authorization.token.clone()),

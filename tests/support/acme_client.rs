@@ -66,6 +66,7 @@ pub fn tasks(views: &[AuthorizationView]) -> Vec<ChallengeTask> {
         .filter_map(|view| {
             let http = view.challenges.iter().find(|c| c.kind == Some(ChallengeKind::Http01))?;
             (view.status == nolapse::core::order::AuthorizationStatus::Pending).then(|| ChallengeTask {
+                terms: nolapse::core::order::Terms::default(),
                 solver: SolverId::parse("http").unwrap(),
                 kind: ChallengeKind::Http01,
                 name: view.name.clone(),

@@ -54,6 +54,7 @@ fn problem(kind: &str) -> Problem {
 
 fn challenge(kind: Option<ChallengeKind>, status: ChallengeStatus) -> ChallengeView {
     ChallengeView {
+        terms: crate::core::order::Terms::default(),
         kind,
         url: "https://ca.example/challenge/1".into(),
         token: Token::parse("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA").ok(),

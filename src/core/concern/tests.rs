@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::core::failure::Fault;
-use crate::core::name::{HookId, IssuerId, WatchId};
+use crate::core::name::{HookId, IssuerId, SubjectName, WatchId};
+use crate::core::order::PersistTerms;
+use crate::core::persist::PersistWrong;
 use crate::core::watched::{Blemish, Watched};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -10,6 +12,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// A certificate of 45 days with ten days left, due for renewal since five.
 fn plight() -> Plight {
     Plight {
+        persist: Vec::new(),
         life: Some(Interval::new(NOW - Span::days(35), NOW + Span::days(10))),
         due_at: Some(NOW - Span::days(5)),
         failing: None,
@@ -75,6 +78,33 @@ fn served(sight: Sight, life: Option<Interval>) -> Plight {
         step: "restart it".into(),
     };
     Plight { due_at: None, places: vec![place], ..plight() }
+}
+
+#[test]
+fn a_text_that_ends_or_is_lost_is_somebodys_work_before_a_renewal_needs_it() {
+    let note = |until: Option<Span>, lost: bool| PersistNote {
+        name: SubjectName::parse("shop.example.com").unwrap(),
+        terms: PersistTerms { issuers: vec!["ca.example".into()], accounts: vec!["x".into()] },
+        until: until.map(|left| NOW + left),
+        wrong: lost.then(|| PersistWrong {
+            code: "persist-account".into(),
+            words: "another account".into(),
+            since: NOW - Span::DAY,
+        }),
+    };
+    let healthy = || with_left(Span::days(40), Span::days(45), None);
+    let with = |note: PersistNote| row(Plight { persist: vec![note], ..healthy() });
+    for (what, note, wanted) in [
+        ("no end", note(None, false), &[][..]),
+        ("ends in 31 days", note(Some(Span::days(31)), false), &[]),
+        ("ends in 30 days", note(Some(Span::days(30)), false), &["ticket persist-ends"]),
+        ("ended", note(Some(Span::days(-1)), false), &["ticket persist-ends"]),
+        ("another account's", note(Some(Span::days(90)), true), &["ticket persist-lost"]),
+    ] {
+        assert_eq!(told(with(note)), wanted, "{what}");
+    }
+    let concerns = judged(with(note(Some(Span::days(31)), false)));
+    assert_eq!(concerns.next_at, Some(NOW + Span::DAY), "looked at again when it is near");
 }
 
 #[test]

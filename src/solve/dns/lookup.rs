@@ -100,9 +100,18 @@ impl Lookup {
     ///
     /// Codes: `dns-alias`, and those of [`Self::find`].
     pub async fn follow(&self, name: &DomainName) -> Result<DomainName, Failure> {
+        self.follow_until(name, |_| false).await
+    }
+
+    /// As [`Self::follow`], and no further than to the first name that is `there`: of that nothing is asked.
+    pub async fn follow_until(
+        &self,
+        name: &DomainName,
+        there: impl Fn(&DomainName) -> bool,
+    ) -> Result<DomainName, Failure> {
         let mut passed = vec![name.clone()];
         let mut at = name.clone();
-        loop {
+        while !there(&at) {
             let answer = self.find(&at, Kind::Cname).await?;
             let Some(next) = answer.alias(&at).cloned() else { return Ok(at) };
             let circle = passed.contains(&next);
@@ -119,6 +128,7 @@ impl Lookup {
             }
             at = next;
         }
+        Ok(at)
     }
 
     /// The zone that `name` lies in, found by asking for SOA upwards.

@@ -1,7 +1,9 @@
-//! dns-01 (RFC 8555 §8.4): a text in DNS, set by a provider and awaited at the zone's servers.
+//! dns-01 (RFC 8555 §8.4) and dns-account-01: a text in DNS, set by a provider and awaited at the zone's
+//! servers.
 
 pub mod acme_dns;
 pub mod exec;
+pub mod own;
 pub mod provider;
 pub mod record;
 pub mod rfc2136;
@@ -16,10 +18,11 @@ pub use record::ProofRecord;
 
 use super::dns::Lookup;
 use super::propagation::{Propagation, Unseen};
+use crate::codec::account_label::account_label;
 use crate::codec::dns::DomainName;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{SolverId, SubjectName, Token};
-use crate::core::order::ChallengeTask;
+use crate::core::order::{ChallengeTask, Terms};
 use crate::core::record::{ChallengeKind, Receipt};
 use crate::core::time::Span;
 use crate::ports::{Reply, Solver};
@@ -28,6 +31,8 @@ use crate::sys::clock::Clock;
 /// Sets texts by `provider` and waits until they are seen.
 pub struct Dns01Solver {
     id: SolverId,
+    /// dns-01 or dns-account-01.
+    kind: [ChallengeKind; 1],
     provider: Arc<dyn Provider>,
     lookup: Arc<Lookup>,
     propagation: Propagation,
@@ -60,6 +65,7 @@ impl Dns01Solver {
     ) -> Self {
         Self {
             id,
+            kind: [ChallengeKind::Dns01],
             provider,
             lookup: propagation.lookup.clone(),
             propagation,
@@ -69,18 +75,26 @@ impl Dns01Solver {
         }
     }
 
+    /// Answers dns-account-01 in place of dns-01: the same text at a place of the account's own.
+    pub fn by_account(self) -> Self {
+        Self { kind: [ChallengeKind::DnsAccount01], ..self }
+    }
+
     /// The record that proves the task's name. Asks DNS and changes nothing.
     async fn record(&self, task: &ChallengeTask) -> Result<ProofRecord, Failure> {
         let value = record::value_of(&task.key_authorization);
-        let at = challenge_name(&task.name)?;
+        let at = challenge_name(task)?;
+        let own = |name: &DomainName| self.provider.own_zone(name).is_ok_and(|zone| zone.is_some());
         // A provider that knows where it writes is not held up by a resolver's trouble.
-        let name = match self.lookup.follow(&at).await {
+        let name = match self.lookup.follow_until(&at, own).await {
             Ok(name) => name,
-            Err(_) if !self.provider.needs_zone() => at,
+            Err(_) if !self.provider.needs_zone() && self.provider.own_zone(&at).is_ok() => at,
             Err(failure) => return Err(failure),
         };
+        let own = self.provider.own_zone(&name)?;
         let zone = match &self.zone {
             Some(zone) => Some(zone.clone()),
+            None if own.is_some() => own,
             None if self.provider.needs_zone() => Some(self.lookup.zone_of(&name).await?.name),
             None => None,
         };
@@ -118,6 +132,19 @@ impl Dns01Solver {
     }
 
     async fn look(&self, task: &ChallengeTask) -> Result<(), Failure> {
+        let Err(unseen) = self.look_around(task).await else { return Ok(()) };
+        // Nobody shows it and we can't: the CA would only count a failure.
+        Err(match self.provider.hindrance().await {
+            Some(hindrance) => Failure::refused(
+                hindrance.fault,
+                &hindrance.code,
+                format!("{}. And {}", hindrance.words, unseen.words),
+            ),
+            None => unseen,
+        })
+    }
+
+    async fn look_around(&self, task: &ChallengeTask) -> Result<(), Failure> {
         let record = self.reserved(task).await?;
         let since = self.standing(&task.token).and_then(|standing| standing.set_at);
         let since = since.unwrap_or_else(|| self.clock.monotonic());
@@ -147,7 +174,7 @@ impl Dns01Solver {
 
 impl Solver for Dns01Solver {
     fn kinds(&self) -> &[ChallengeKind] {
-        &[ChallengeKind::Dns01]
+        &self.kind
     }
 
     /// Codes: `dns-alias`, `dns-no-zone`, `dns-unreachable`, `dns-answer`.
@@ -220,8 +247,15 @@ fn domain(name: &SubjectName) -> Result<&str, Failure> {
         .ok_or_else(|| Failure::broken("dns-address", format!("{name} is an address; dns-01 proves names")))
 }
 
-fn challenge_name(name: &SubjectName) -> Result<DomainName, Failure> {
-    DomainName::challenge_of(domain(name)?).map_err(|why| {
+fn challenge_name(task: &ChallengeTask) -> Result<DomainName, Failure> {
+    let name = &task.name;
+    let place = DomainName::challenge_of(domain(name)?).and_then(|at| match &task.terms {
+        Terms::Account(url) if task.kind == ChallengeKind::DnsAccount01 => {
+            DomainName::parse(&format!("{}.{at}", account_label(url)))
+        }
+        _ => Ok(at),
+    });
+    place.map_err(|why| {
         let words = format!("_acme-challenge.{name} is no name that DNS takes: {why}");
         Failure::refused(Fault::Config, "dns-no-zone", words).blaming(Some(name.clone()))
     })

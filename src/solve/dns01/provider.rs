@@ -1,6 +1,7 @@
 //! Who changes a zone.
 
 use super::record::ProofRecord;
+use crate::codec::dns::DomainName;
 use crate::core::failure::Failure;
 use crate::core::name::Token;
 use crate::ports::Reply;
@@ -19,6 +20,17 @@ pub trait Provider: Send + Sync {
 
     /// A free look: could it be tried now?
     fn able(&self) -> Reply<'_, Result<(), Failure>>;
+
+    /// The zone of ours that `name` lies in, of who answers DNS by himself; `None` for who has others do
+    /// that. An error where no text at `name` would ever be ours to tell.
+    fn own_zone(&self, _name: &DomainName) -> Result<Option<DomainName>, Failure> {
+        Ok(None)
+    }
+
+    /// Why a text that was added can't be told from here.
+    fn hindrance(&self) -> Reply<'_, Option<Failure>> {
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// One text, and what it is for.

@@ -62,11 +62,12 @@ impl Authorization {
         let status = self.status();
         // RFC 8555 §7.1.4: once decided, only the challenge that decided is listed.
         let decided = self.challenges.iter().any(|challenge| challenge.status.is_final());
+        let account = ca.url(&format!("account/{}", self.account));
         let mut challenges: Vec<Value> = self
             .challenges
             .iter()
             .filter(|challenge| !decided || challenge.status.is_final())
-            .map(|challenge| challenge.to_json(ca))
+            .map(|challenge| challenge.to_json(ca, &account))
             .collect();
         if ca.config.decoy_challenge && !decided {
             // A type nobody knows, without a token: clients must pass over it (RFC 8555 §7.1.5).

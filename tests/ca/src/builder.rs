@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::ca::Ca;
 use crate::challenge::ChallengeKind;
+use crate::dns_persist01::PersistDraft;
 use crate::effect::RetryAfter;
 use crate::http01;
 use crate::identifier::Identifier;
@@ -42,6 +43,7 @@ pub struct CaBuilder {
     pub(crate) decoy_challenge: bool,
     pub(crate) resolver: Resolver,
     pub(crate) dns_server: Option<SocketAddr>,
+    pub(crate) persist_draft: PersistDraft,
     pub(crate) http_port: u16,
     pub(crate) tls_port: u16,
     pub(crate) trusting: bool,
@@ -85,6 +87,7 @@ impl Default for CaBuilder {
             decoy_challenge: false,
             resolver: Resolver::default(),
             dns_server: None,
+            persist_draft: PersistDraft::default(),
             http_port: 80,
             tls_port: 443,
             trusting: false,
@@ -236,6 +239,12 @@ impl CaBuilder {
     /// Where dns-01 looks for texts; it must know every name, or follow aliases by itself.
     pub fn dns_server(mut self, server: SocketAddr) -> Self {
         self.dns_server = Some(server);
+        self
+    }
+
+    /// In which shape dns-persist-01 is offered.
+    pub fn persist_draft(mut self, draft: PersistDraft) -> Self {
+        self.persist_draft = draft;
         self
     }
 

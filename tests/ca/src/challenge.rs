@@ -8,6 +8,8 @@ use time::OffsetDateTime;
 use crate::authority::{Authority, Caller, State};
 use crate::authorization::AuthorizationStatus;
 use crate::dice::random_text;
+use crate::dns_account01;
+use crate::dns_persist01;
 use crate::dns01;
 use crate::endpoint::Route;
 use crate::http01;
@@ -29,6 +31,10 @@ pub enum ChallengeKind {
     Dns01,
     /// RFC 8737, at the port that `CaBuilder::tls_port` names.
     TlsAlpn01,
+    /// draft-ietf-acme-dns-account-label-02, at the same server.
+    DnsAccount01,
+    /// draft-ietf-acme-dns-persist, in the shape that `CaBuilder::persist_draft` chooses, at the same server.
+    DnsPersist01,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +62,10 @@ pub(crate) struct Subject {
     pub(crate) token: String,
     /// Token and account key thumbprint (RFC 8555 §8.1).
     pub(crate) key_authorization: String,
+    pub(crate) wildcard: bool,
+    /// URL of the applicant's account, and the thumbprint of its key.
+    pub(crate) account: String,
+    pub(crate) thumbprint: String,
     kind: ChallengeKind,
 }
 
@@ -65,6 +75,8 @@ impl ChallengeKind {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
             Self::TlsAlpn01 => "tls-alpn-01",
+            Self::DnsAccount01 => "dns-account-01",
+            Self::DnsPersist01 => "dns-persist-01",
         }
     }
 
@@ -74,7 +86,7 @@ impl ChallengeKind {
             // have none).
             Self::Http01 | Self::TlsAlpn01 => !wildcard,
             // RFC 8738 §7: addresses are never proven by the DNS.
-            Self::Dns01 => matches!(identifier, Identifier::Dns(_)),
+            Self::Dns01 | Self::DnsAccount01 | Self::DnsPersist01 => matches!(identifier, Identifier::Dns(_)),
         }
     }
 }
@@ -91,13 +103,18 @@ impl Challenge {
         }
     }
 
-    pub(crate) fn to_json(&self, ca: &Authority) -> Value {
+    /// `account` is the URL of who is to answer it.
+    pub(crate) fn to_json(&self, ca: &Authority, account: &str) -> Value {
         let mut body = json!({
             "type": self.kind.name(),
             "url": ca.url(&format!("challenge/{}", self.id)),
             "status": self.status.name(),
             "token": self.token,
         });
+        if self.kind == ChallengeKind::DnsPersist01 {
+            body.as_object_mut().map(|members| members.remove("token"));
+            dns_persist01::add_terms(&mut body, ca, account);
+        }
         if let Some(at) = self.validated {
             body["validated"] = json!(rfc3339(at));
         }
@@ -136,6 +153,7 @@ pub(crate) fn read_or_respond(
     let authorization = state.authorizations.get_mut(&authorization_id).ok_or_else(missing)?;
     caller.must_own(&authorization.account)?;
     let (status, identifier) = (authorization.status(), authorization.identifier.clone());
+    let (wildcard, account) = (authorization.wildcard, ca.url(&format!("account/{}", authorization.account)));
     let challenge = authorization.challenges.iter_mut().find(|c| c.id == route.id).ok_or_else(missing)?;
     if !payload.is_empty() {
         if !crate::jws::request::<Value>(payload)?.is_object() {
@@ -150,6 +168,9 @@ pub(crate) fn read_or_respond(
                 identifier,
                 token: challenge.token.clone(),
                 key_authorization: format!("{}.{}", challenge.token, caller.key.thumbprint()),
+                wildcard,
+                account: account.clone(),
+                thumbprint: caller.key.thumbprint(),
                 kind: challenge.kind,
             };
             let (ca, authorization_id, id) = (Arc::clone(ca), authorization_id.clone(), route.id.clone());
@@ -160,7 +181,7 @@ pub(crate) fn read_or_respond(
         }
     }
     let up = ca.url(&format!("authorization/{authorization_id}"));
-    Ok(Reply::json(200, &challenge.to_json(ca)).link(&up, "up"))
+    Ok(Reply::json(200, &challenge.to_json(ca, &account)).link(&up, "up"))
 }
 
 impl Subject {
@@ -173,6 +194,8 @@ impl Subject {
             ChallengeKind::Http01 => http01::validate(ca, self).await,
             ChallengeKind::Dns01 => dns01::validate(ca, self).await,
             ChallengeKind::TlsAlpn01 => tls_alpn01::validate(ca, self).await,
+            ChallengeKind::DnsAccount01 => dns01::validate_at(ca, self, &dns_account01::place(self)).await,
+            ChallengeKind::DnsPersist01 => dns_persist01::validate(ca, self).await,
         }
     }
 }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::authority::Authority;
 use crate::dice::random_text;
+use crate::dns_persist01;
 use crate::reply::Reply;
 
 pub(crate) fn directory(ca: &Authority) -> Reply {
@@ -38,6 +39,7 @@ fn meta(ca: &Authority) -> Map<String, Value> {
     if !config.caa_identities.is_empty() {
         meta.insert("caaIdentities".to_owned(), json!(config.caa_identities));
     }
+    dns_persist01::add_meta(&mut meta, ca);
     if !config.profiles.is_empty() {
         let profiles =
             config.profiles.iter().map(|(name, profile)| (name.clone(), json!(profile.description)));

@@ -17,15 +17,11 @@ const KIND_TXT: u16 = 16;
 const ANSWER_LIMIT: usize = 16 * 1024;
 
 pub(crate) async fn validate(ca: &Authority, subject: &Subject) -> Result<(), Problem> {
-    let name = format!("_acme-challenge.{}", subject.identifier);
-    let Some(server) = ca.config.dns_server else {
-        return Err(Problem::new("serverInternal", 500, "no DNS server was given to this CA"));
-    };
-    let limit = ca.config.validation_timeout;
-    let texts = match tokio::time::timeout(limit, texts(server, &name)).await {
-        Ok(texts) => texts?,
-        Err(_) => return Err(Problem::new("dns", 400, format!("{name}: no answer within {limit:?}"))),
-    };
+    validate_at(ca, subject, &format!("_acme-challenge.{}", subject.identifier)).await
+}
+
+pub(crate) async fn validate_at(ca: &Authority, subject: &Subject, name: &str) -> Result<(), Problem> {
+    let texts = texts_at(ca, name).await?;
     let expected = URL_SAFE_NO_PAD.encode(digest(&SHA256, subject.key_authorization.as_bytes()));
     if texts.iter().any(|text| text == expected.as_bytes()) {
         return Ok(());
@@ -34,6 +30,18 @@ pub(crate) async fn validate(ca: &Authority, subject: &Subject) -> Result<(), Pr
         return Err(Problem::new("dns", 400, format!("{name}: no TXT record")));
     }
     Err(Problem::unauthorized(format!("{name}: {} TXT records, none is {expected}", texts.len())))
+}
+
+/// All texts of a name, in the time that a validation may take.
+pub(crate) async fn texts_at(ca: &Authority, name: &str) -> Result<Vec<Vec<u8>>, Problem> {
+    let Some(server) = ca.config.dns_server else {
+        return Err(Problem::new("serverInternal", 500, "no DNS server was given to this CA"));
+    };
+    let limit = ca.config.validation_timeout;
+    match tokio::time::timeout(limit, texts(server, name)).await {
+        Ok(texts) => texts,
+        Err(_) => Err(Problem::new("dns", 400, format!("{name}: no answer within {limit:?}"))),
+    }
 }
 
 async fn texts(server: SocketAddr, name: &str) -> Result<Vec<Vec<u8>>, Problem> {
