@@ -35,11 +35,9 @@ const RULE_DIRS: [&str; 4] = [
 /// What to do about a port of ours that somebody else holds.
 const HTTP_WAY_OUT: &str = "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
                             (service = …), use a webroot, or stop it";
+const DNS_WAY_OUT: &str = "let `dns-listen` name an address that the other server leaves free, or stop it";
 const TLS_WAY_OUT: &str = "let that server pass connections with the ALPN protocol acme-tls/1 on to a loopback \
                            listener (solver = \"tls-loopback\"), prove by another kind, or stop it";
-
-const DNS_WAY_OUT: &str =
-    "give it another address with `listen`, hand the port over, or delegate to another host";
 
 /// A configuration, and who the agent runs as here.
 pub struct Host<'a> {
@@ -131,8 +129,8 @@ impl Host<'_> {
         let mut wants: Vec<_> = solvers
             .flat_map(|solver| {
                 let way_out = match solver.kind.challenge() {
-                    ChallengeKind::Http01 => HTTP_WAY_OUT,
                     ChallengeKind::TlsAlpn01 => TLS_WAY_OUT,
+                    ChallengeKind::Http01 => HTTP_WAY_OUT,
                     _ => DNS_WAY_OUT,
                 };
                 let wants = move |listen: &Listen| (format!("solver {}", solver.id), listen.clone(), way_out);

@@ -345,7 +345,7 @@ impl SolverKind {
         }
     }
 
-    /// The kind of challenge that it answers.
+    /// What it answers.
     pub const fn challenge(&self) -> ChallengeKind {
         match self {
             Self::Http { .. } | Self::Webroot { .. } => ChallengeKind::Http01,

@@ -31,17 +31,17 @@ pub const QUESTIONS_MAX: usize = 100;
 pub const IDLE: Span = Span::secs(5);
 /// Time for a whole connection.
 pub const CONNECTION_LIFE: Span = Span::secs(30);
-const WAY_OUT: &str = "let this one listen on another address and delegate to that, or stop the other";
-/// Pause after the system refused a connection or a datagram.
+/// Pause after the system refused a datagram.
 const PAUSE: Span = Span::from_millis(100);
+
+const WAY_OUT: &str = "let the solver's `dns-listen` name an address that the other one leaves free (a resolver on \
+                       127.0.0.53 needs port 53 of that address alone), or stop it";
 
 /// Answers until dropped.
 pub struct NameServer {
     addresses: Vec<SocketAddr>,
-    /// By TCP.
-    listeners: Vec<Listener>,
-    /// By UDP.
     tasks: Vec<JoinHandle<()>>,
+    listeners: Vec<Listener>,
 }
 
 /// What all sockets share.
@@ -56,13 +56,13 @@ impl NameServer {
     ///
     /// Codes: those of [`socket::open`].
     pub async fn bind(listen: &[Listen], tongue: Arc<Tongue>) -> Result<Self, Failure> {
-        let mut server = Self { addresses: Vec::new(), listeners: Vec::new(), tasks: Vec::new() };
+        let mut server = Self { addresses: Vec::new(), tasks: Vec::new(), listeners: Vec::new() };
         for listen in listen {
             let (streams, datagrams) = sockets(listen).await?;
             server.addresses.extend(datagrams.iter().filter_map(|socket| socket.local_addr().ok()));
             let shared = Arc::clone(&tongue);
-            let talk = move |stream| converse(stream, Arc::clone(&shared));
-            server.listeners.push(Listener::start(streams, &tongue.clock, talk));
+            let converse = move |stream| converse(stream, Arc::clone(&shared));
+            server.listeners.push(Listener::start(streams, &tongue.clock, converse));
             for socket in datagrams {
                 server.tasks.push(tokio::spawn(answer(socket, Arc::clone(&tongue))));
             }
@@ -77,13 +77,13 @@ impl NameServer {
 
     /// Stops answering; the ports are free when this returns, which a drop does not promise.
     pub async fn close(mut self) {
-        for listener in self.listeners.drain(..) {
-            listener.close().await;
-        }
         for task in self.tasks.drain(..) {
             task.abort();
             // Nothing but the news that it was aborted.
             let _ = task.await;
+        }
+        for listener in self.listeners.drain(..) {
+            listener.close().await;
         }
     }
 }

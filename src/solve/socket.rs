@@ -35,7 +35,7 @@ pub async fn open_or(listen: &Listen, way_out: &str) -> Result<Vec<TcpListener>,
     }
 }
 
-/// As [`open_or`], for UDP. What systemd handed over by the name may hold streams alone; then there is none.
+/// As [`open`], for UDP. What systemd handed over by the name may hold streams alone; then there is none.
 ///
 /// Codes: those of [`open`], less `socket-missing`.
 pub async fn open_datagrams(listen: &Listen, way_out: &str) -> Result<Vec<UdpSocket>, Failure> {

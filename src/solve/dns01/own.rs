@@ -90,7 +90,6 @@ impl OwnZones {
                 Ok(())
             }
             Err(failure) => {
-                let failure = of_dns(failure);
                 state.refused = Some(failure.clone());
                 Err(failure)
             }
@@ -192,22 +191,9 @@ impl Provider for OwnZones {
 /// Opened and closed again: a look leaves nothing behind.
 async fn open_all(listen: &[Listen]) -> Result<(), Failure> {
     for listen in listen {
-        name_server::sockets(listen).await.map_err(of_dns)?;
+        name_server::sockets(listen).await?;
     }
     Ok(())
-}
-
-/// The words of a socket that could not be had are about a web server's port.
-fn of_dns(failure: Failure) -> Failure {
-    if failure.code != "port-in-use" {
-        return failure;
-    }
-    let words = failure.words.split(';').next().unwrap_or_default();
-    let words = format!(
-        "{words}; let the solver's `dns-listen` name an address that the other one leaves free (a resolver \
-         on 127.0.0.53 needs port 53 of that address alone), or stop it"
-    );
-    Failure::new(failure.class, failure.fault, &failure.code, words)
 }
 
 /// Zones shown in words; the rest is counted.

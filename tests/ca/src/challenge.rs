@@ -29,12 +29,12 @@ pub enum ChallengeKind {
     Http01,
     /// RFC 8555 §8.4, at the server that `CaBuilder::dns_server` names.
     Dns01,
-    /// RFC 8737, at the port that `CaBuilder::tls_port` names.
-    TlsAlpn01,
     /// draft-ietf-acme-dns-account-label-02, at the same server.
     DnsAccount01,
     /// draft-ietf-acme-dns-persist, in the shape that `CaBuilder::persist_draft` chooses, at the same server.
     DnsPersist01,
+    /// RFC 8737, at the port that `CaBuilder::tls_port` names.
+    TlsAlpn01,
 }
 
 #[derive(Debug, Clone)]
@@ -74,9 +74,9 @@ impl ChallengeKind {
         match self {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
-            Self::TlsAlpn01 => "tls-alpn-01",
             Self::DnsAccount01 => "dns-account-01",
             Self::DnsPersist01 => "dns-persist-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
         }
     }
 
@@ -193,9 +193,9 @@ impl Subject {
         match self.kind {
             ChallengeKind::Http01 => http01::validate(ca, self).await,
             ChallengeKind::Dns01 => dns01::validate(ca, self).await,
-            ChallengeKind::TlsAlpn01 => tls_alpn01::validate(ca, self).await,
             ChallengeKind::DnsAccount01 => dns01::validate_at(ca, self, &dns_account01::place(self)).await,
             ChallengeKind::DnsPersist01 => dns_persist01::validate(ca, self).await,
+            ChallengeKind::TlsAlpn01 => tls_alpn01::validate(ca, self).await,
         }
     }
 }
