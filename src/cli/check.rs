@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use crate::cli::args::Check;
-use crate::cli::finding::{Finding, Weight};
 use crate::cli::host::Host;
 use crate::cli::{Exit, Stop, owner, print, rival, skew};
 use crate::config::{self, AgentSettings, Resolved, Severity};
 use crate::core::failure::Failure;
+use crate::core::finding::{Finding, Weight};
 use crate::core::spec::{IssuerSpec, Wanted};
 use crate::core::time::{Span, Timestamp};
 use crate::sys::clock::Clock;
@@ -36,7 +36,7 @@ pub fn run(places: &Places, check: &Check) -> Result<Exit, Stop> {
     print::text(&config::effective(&resolved));
     let findings = if check.offline { Vec::new() } else { host(&file, &resolved)? };
     for finding in &findings {
-        finding.show();
+        print::finding(finding);
     }
     Ok(conclude(&resolved, &findings, check.offline))
 }

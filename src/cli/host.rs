@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
 
-use crate::cli::finding::Finding;
 use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
+use crate::core::finding::Finding;
 use crate::core::form::Form;
 use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
 use crate::core::time::Span;

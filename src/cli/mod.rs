@@ -12,7 +12,6 @@ mod discover;
 mod draft;
 mod entry;
 mod explain;
-mod finding;
 mod forecast;
 mod forget;
 mod generate;

@@ -22,6 +22,7 @@ pub mod domain_name;
 pub mod endpoint;
 pub mod event;
 pub mod failure;
+pub mod finding;
 pub mod forecast;
 pub mod form;
 pub mod foundling;
