@@ -209,6 +209,11 @@ pub trait Ca: Send + Sync {
     /// Gives up an order's open authorizations, best effort.
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>>;
 
+    /// The URL of our account there, where it is known already. Asks nothing of the network.
+    fn known_account(&self) -> Reply<'_, Result<Option<String>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Makes or restores the account, and says which URL it has.
     fn account(&self) -> Reply<'_, Result<String, Failure>>;
 }
@@ -233,6 +238,8 @@ pub struct Greeting {
     pub profiles: Vec<String>,
     pub renewal_info: bool,
     pub eab_required: bool,
+    /// By which CAA records know it; none where it does not say (RFC 8555 §9.7.6).
+    pub caa_identities: Vec<String>,
 }
 
 /// Longest that solvers may take to set up, look for or take away one answer.

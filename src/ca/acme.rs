@@ -13,7 +13,7 @@ use instant_acme::{
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 
-use super::account::{NONCE_TRIES, Registrar};
+use super::account::{self, NONCE_TRIES, Registrar};
 use super::courier::{Courier, Exchange, last_status, recorded};
 use super::directory::Directory;
 use super::http::Transport;
@@ -561,6 +561,13 @@ impl Ca for AcmeCa {
 
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>> {
         Box::pin(in_time(self.give_up(order)))
+    }
+
+    fn known_account(&self) -> Reply<'_, Result<Option<String>, Failure>> {
+        Box::pin(async move {
+            let kept = account::kept(&*self.store, &self.spec).await?;
+            Ok(kept.map(|(_, url)| url))
+        })
     }
 
     fn account(&self) -> Reply<'_, Result<String, Failure>> {

@@ -9,6 +9,7 @@ pub mod adoption;
 pub mod agenda;
 pub mod alert;
 pub mod attempt;
+pub mod caa;
 pub mod census;
 pub mod chain;
 pub mod channel;
