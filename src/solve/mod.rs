@@ -4,6 +4,7 @@
 pub mod dns;
 pub mod dns01;
 pub mod holder;
+mod hop;
 pub mod http01;
 pub mod propagation;
 pub mod responder;
