@@ -41,6 +41,7 @@ pub mod order;
 pub mod pattern;
 pub mod plan;
 pub mod plight;
+pub mod preflight;
 pub mod record;
 pub mod release;
 pub mod retention;
