@@ -15,11 +15,12 @@ use crate::core::event::{Deployment, Event};
 use crate::core::failure::Failure;
 use crate::core::layout::Content;
 use crate::core::leaf::{Fingerprint, Leaf};
-use crate::core::name::{IssuerId, LineageId, Token};
+use crate::core::name::{IssuerId, LineageId, SubjectName, Token};
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
+use crate::core::preflight::Facts;
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
 use crate::core::silence::Silence;
-use crate::core::spec::SecretSource;
+use crate::core::spec::{SecretSource, SolverSpec};
 use crate::core::specimen::Find;
 use crate::core::time::{Interval, Span, Timestamp};
 use crate::core::usage::Listening;
@@ -209,6 +210,12 @@ pub trait Ca: Send + Sync {
     /// Gives up an order's open authorizations, best effort.
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>>;
 
+    /// The names by which CAA records know it; none where it does not say. Asks nothing that an
+    /// order would not ask.
+    fn caa_identities(&self) -> Reply<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     /// The URL of our account there, where it is known already. Asks nothing of the network.
     fn known_account(&self) -> Reply<'_, Result<Option<String>, Failure>> {
         Box::pin(async { Ok(None) })
@@ -271,6 +278,23 @@ pub trait Solver: Send + Sync {
 
     /// A free look: could an answer be set up now?
     fn able(&self) -> Reply<'_, Result<(), Failure>>;
+}
+
+/// A free look at names, the way a CA will look at them.
+pub trait Preflight: Send + Sync {
+    /// What was seen of each name, in their order; one that there was no time for is left out.
+    /// Changes nothing, and takes no longer than the inquiry allows.
+    fn look<'a>(&'a self, inquiry: &'a Inquiry) -> Reply<'a, Vec<Facts>>;
+}
+
+/// What is to be looked at.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    pub names: Vec<SubjectName>,
+    /// Those that could be asked to prove them; each for the names that it is for.
+    pub solvers: Vec<SolverSpec>,
+    /// Longest time that all of it takes.
+    pub within: Span,
 }
 
 /// A program or call that is told about new generations.

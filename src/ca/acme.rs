@@ -563,6 +563,10 @@ impl Ca for AcmeCa {
         Box::pin(in_time(self.give_up(order)))
     }
 
+    fn caa_identities(&self) -> Reply<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async move { Ok(self.session().await?.directory.caa_identities.clone()) })
+    }
+
     fn known_account(&self) -> Reply<'_, Result<Option<String>, Failure>> {
         Box::pin(async move {
             let kept = account::kept(&*self.store, &self.spec).await?;

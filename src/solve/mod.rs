@@ -6,6 +6,7 @@ pub mod dns01;
 pub mod holder;
 mod hop;
 pub mod http01;
+pub mod preflight;
 pub mod propagation;
 pub mod responder;
 pub mod self_check;

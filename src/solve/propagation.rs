@@ -56,9 +56,7 @@ pub enum Seen {
 
 impl fmt::Display for Sighting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NameServer { name, address } = &self.server;
-        let ip = address.ip();
-        let place = if *name == ip.to_string() { name.clone() } else { format!("{name} ({ip})") };
+        let place = self.server.place();
         match &self.seen {
             Seen::Shown => write!(f, "{place} shows it"),
             Seen::Others(1) => write!(f, "{place} shows another value"),

@@ -205,6 +205,14 @@ impl Answer {
         })
     }
 
+    /// Every address in it, wherever an alias led to.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.answers.iter().filter_map(|record| match record.data {
+            Data::Address(ip) => Some(ip),
+            _ => None,
+        })
+    }
+
     /// Where `name` leads to.
     pub fn alias(&self, name: &DomainName) -> Option<&DomainName> {
         self.answers.iter().filter(|record| record.name == *name).find_map(|record| match &record.data {

@@ -49,6 +49,14 @@ pub struct NameServer {
     pub address: SocketAddr,
 }
 
+impl NameServer {
+    /// `ns1.example.com (192.0.2.53)`; an address that has no name is told once.
+    pub fn place(&self) -> String {
+        let ip = self.address.ip().to_string();
+        if self.name == ip { ip } else { format!("{} ({ip})", self.name) }
+    }
+}
+
 impl Lookup {
     pub fn new(resolvers: Vec<SocketAddr>, port: u16, clock: &Clock) -> Self {
         Self { resolvers, port, preferred: AtomicUsize::new(0), disk: Disk::real(), clock: clock.clone() }
@@ -181,15 +189,15 @@ impl Lookup {
         for kind in [Kind::A, Kind::Aaaa] {
             let answer = self.find(host, kind).await?;
             // Behind an alias the records have another name; resolvers send the whole chain.
-            found.extend(
-                answer
-                    .answers
-                    .iter()
-                    .filter_map(|record| if let Data::Address(ip) = record.data { Some(ip) } else { None }),
-            );
+            found.extend(answer.addresses());
         }
         found.truncate(SERVERS_MAX);
         Ok(found)
+    }
+
+    /// The same resolvers, for name servers that listen elsewhere.
+    pub fn at_port(&self, port: u16) -> Self {
+        Self::new(self.resolvers.clone(), port, &self.clock)
     }
 
     pub const fn port(&self) -> u16 {
