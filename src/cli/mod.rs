@@ -9,6 +9,7 @@ pub mod args;
 mod check;
 mod deploy;
 mod discover;
+mod doctor;
 mod draft;
 mod entry;
 mod explain;
@@ -26,6 +27,7 @@ mod page;
 mod pause;
 pub mod print;
 pub mod publish;
+mod reader;
 mod rehearse;
 mod release;
 mod renew;
@@ -33,6 +35,7 @@ pub mod report;
 mod rival;
 mod rollback;
 mod run;
+mod runner;
 mod select;
 mod sheet;
 mod skew;
@@ -142,6 +145,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Adopt(adopt) => adopt::run(places, adopt),
         Verb::Release(release) => release::run(places, release),
         Verb::Check(check) => check::run(places, check),
+        Verb::Doctor(doctor) => doctor::run(places, doctor),
         Verb::Generate(generate) => generate::run(places, generate),
     };
     let exit = match done {

@@ -7,6 +7,7 @@ mod discover;
 mod load;
 pub mod look;
 mod places;
+pub mod preflight;
 mod rehearsal;
 mod scene;
 mod watch;
@@ -143,6 +144,7 @@ impl Wired {
         let scene = scene::build(loaded, &store, &clock, role, &listeners).await?;
         let lookout = Arc::new(lookout(&clock));
         let woes = Arc::new(Woes::new(&clock));
+        let clock_of_eyes = clock.clone();
         let ways = alert::ways(&loaded.resolved.alerts, &clock);
         let parts = Parts {
             store: store.clone(),
@@ -155,6 +157,7 @@ impl Wired {
         let agent = Arc::new(
             Agent::new(parts, scene)
                 .trusted_with(Arc::new(scene::secret))
+                .foreseeing_by(preflight::eyes(&loaded.settings, &clock_of_eyes))
                 .watching_by(lookout)
                 .remembering(store.seen_files(), role != Role::Reader),
         );
