@@ -19,6 +19,7 @@ use crate::core::name::{IssuerId, LineageId, SubjectName, Token};
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView};
 use crate::core::preflight::Facts;
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
+use crate::core::showing::Showing;
 use crate::core::silence::Silence;
 use crate::core::spec::{SecretSource, SolverSpec};
 use crate::core::specimen::Find;
@@ -267,6 +268,11 @@ pub trait Solver: Send + Sync {
     /// Looks for the answer from here. Advice: an `Err` is logged and the CA is told all the same,
     /// except where its class is [`Refused`](crate::core::failure::Class::Refused).
     fn confirm<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
+
+    /// What each name server said when [`Self::confirm`] looked last; only proofs by DNS know.
+    fn showing(&self, _task: &ChallengeTask) -> Option<Showing> {
+        None
+    }
 
     /// Longest that [`Self::confirm`] is waited for.
     fn patience(&self) -> Span {

@@ -2,15 +2,18 @@
 //! and after one was refused.
 
 use crate::agent::{Agent, Scene};
+use crate::core::failure::{Failure, Fault, plain};
 use crate::core::finding::{Finding, Weight};
 use crate::core::name::SubjectName;
-use crate::core::preflight::{IssuerView, judge, together};
+use crate::core::preflight::{IssuerView, hopeless, judge, together};
+use crate::core::record::LineageRecord;
 use crate::core::spec::{LineageSpec, Wanted};
 use crate::core::time::Span;
+use crate::core::window::last_resort;
 use crate::ports::{Inquiry, Preflight};
 
 /// Longest look while an attempt waits for it.
-const WITHIN: Span = Span::secs(30);
+const WITHIN: Span = Span::secs(20);
 
 /// What was found of some names of a lineage.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +61,53 @@ impl Agent {
             });
         }
         foresee(&**preflight, &scene.wanted, spec, names, &issuers, WITHIN).await.findings
+    }
+}
+
+impl Agent {
+    /// After a failure: whether what the CA refused for is still to be seen from here. At last resort
+    /// nothing holds a try back.
+    ///
+    /// Codes: those of the findings.
+    pub(super) async fn worth_trying(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        record: &LineageRecord,
+        names: &[SubjectName],
+    ) -> Result<(), Failure> {
+        let Some(trouble) = &record.trouble else { return Ok(()) };
+        let late = record.leaf().is_some_and(|leaf| self.clock.now() >= last_resort(leaf));
+        // Of a changed set of names nothing was refused yet.
+        if late || !spec.same_names(&trouble.names) && trouble.names != names {
+            return Ok(());
+        }
+        let findings = self.foresee(scene, spec, names).await;
+        let Some(finding) = hopeless(&trouble.failure.code, trouble.count, &findings) else { return Ok(()) };
+        let words = told(std::slice::from_ref(finding)).unwrap_or_default();
+        // Not refused for good: free looks go on, and the next one that finds it mended ends the wait.
+        Err(Failure::transient(Fault::Config, &finding.code, format!("the CA was not asked again: {words}")))
+    }
+
+    /// Adds what is seen from here to a CA's words about names.
+    pub(super) async fn with_foresight(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        failure: Failure,
+    ) -> Failure {
+        let about_names = failure.reached_validation || failure.code == "order-caa";
+        if self.preflight.is_none() || !about_names {
+            return failure;
+        }
+        let names = failure.name.clone().map_or_else(|| spec.names.to_vec(), |name| vec![name]);
+        match told(&self.foresee(scene, spec, &names).await) {
+            Some(told) => {
+                let words = format!("{}; looked at from here: {told}", failure.words);
+                Failure { words: plain(&words, Failure::WORDS_MAX), ..failure }
+            }
+            None => failure,
+        }
     }
 }
 

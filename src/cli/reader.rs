@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::host::looks;
 use crate::config::AgentSettings;
 use crate::core::finding::Finding;
+use crate::core::form::Form;
 use crate::core::spec::{LineageSpec, Part, Rights, Wanted};
 use crate::sys::disk::Disk;
 use crate::sys::privilege::Identity;
@@ -46,7 +47,11 @@ fn keys<'a>(settings: &AgentSettings, spec: &'a LineageSpec) -> Vec<(PathBuf, &'
     let live = settings.live_dir.join(spec.id.as_str()).join(Part::Privkey.file_name());
     let outputs = spec.outputs.iter().filter(|output| output.form.holds_key());
     std::iter::once((live, &*spec.rights))
-        .chain(outputs.map(|output| (PathBuf::from(&output.path), &*output.rights)))
+        .chain(outputs.map(|output| {
+            let path = PathBuf::from(&output.path);
+            let path = if output.form == Form::Tree { path.join(Part::Privkey.file_name()) } else { path };
+            (path, &*output.rights)
+        }))
         .collect()
 }
 

@@ -46,6 +46,7 @@ pub mod record;
 pub mod release;
 pub mod retention;
 pub mod scrutiny;
+pub mod showing;
 pub mod silence;
 pub mod situation;
 pub mod spec;

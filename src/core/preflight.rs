@@ -232,9 +232,31 @@ pub fn together(of_names: &[(SubjectName, Vec<Finding>)]) -> Vec<Finding> {
     found
 }
 
-/// The finding that makes a request to a CA a waste, whatever the CA's own view is.
-pub fn hopeless(findings: &[Finding]) -> Option<&Finding> {
-    findings.iter().find(|finding| finding.weight == Weight::Error)
+/// Held-back tries in a row, after which one is made all the same: what is seen from here may have
+/// stopped being what the CA sees.
+const HELD_MOST: u32 = 3;
+
+/// The finding for which another try is not worth a request now, after `count` failures in a row, the
+/// last of them with `code`.
+///
+/// A view from here can be wrong (split DNS), so it alone holds nothing back: the CA must have refused for
+/// the same matter, or a try was held back for it already.
+pub fn hopeless<'a>(code: &str, count: u32, findings: &'a [Finding]) -> Option<&'a Finding> {
+    if count.is_multiple_of(HELD_MOST + 1) {
+        return None;
+    }
+    findings.iter().find(|finding| finding.weight == Weight::Error && confirms(code, &finding.code))
+}
+
+/// Whether what was found is the same matter as a refusal.
+fn confirms(refusal: &str, finding: &str) -> bool {
+    let dns = ["dnssec-broken", "dns-alias", "dns-no-zone", "no-address", "no-name-servers", "server-lame"];
+    match refusal {
+        "challenge-caa" | "order-caa" => finding.starts_with("caa-") || finding == "dnssec-broken",
+        "challenge-dns" | "order-dns" => dns.contains(&finding),
+        "challenge-connection" => matches!(finding, "unreachable" | "no-address"),
+        held => held == finding,
+    }
 }
 
 /// What an answer of DNS that is not known means for a proof.
@@ -280,8 +302,25 @@ mod tests {
         let found = together(&rows);
         let words: Vec<_> = found.iter().map(|finding| finding.words.as_str()).collect();
         assert_eq!(words, ["e.example: is wrong", "a.example, b.example, c.example and 1 more: is odd"]);
-        assert_eq!(hopeless(&found).map(|finding| finding.code.as_str()), Some("grave"));
-        assert_eq!(hopeless(&found[1..]), None);
+    }
+
+    #[test]
+    fn f38_only_what_the_ca_said_too_holds_a_try_back_and_not_for_ever() {
+        let denied = [Finding::error("caa-denies", "x"), Finding::error("no-address", "x")];
+        let doubted = [Finding::warning("caa-denies", "x")];
+        for (what, code, count, findings, expected) in [
+            ("the CA spoke of CAA", "challenge-caa", 1, &denied[..], Some("caa-denies")),
+            ("of DNS", "challenge-dns", 1, &denied, Some("no-address")),
+            ("of something else", "challenge-unauthorized", 1, &denied, None),
+            ("it was held back before", "caa-denies", 2, &denied, Some("caa-denies")),
+            ("it was mended", "challenge-caa", 1, &[], None),
+            ("it is in doubt", "challenge-caa", 1, &doubted, None),
+            ("every fourth goes to the CA", "caa-denies", 4, &denied, None),
+            ("and holds again", "challenge-caa", 5, &denied, Some("caa-denies")),
+        ] {
+            let held = hopeless(code, count, findings).map(|finding| finding.code.as_str());
+            assert_eq!(held, expected, "{what}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::leaf::{Fingerprint, Leaf};
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
+use super::showing::Showing;
 use super::silence::Silence;
 use super::spec::{KeyKind, Part};
 use super::tally::Tally;
@@ -58,6 +59,10 @@ pub struct LineageRecord {
     /// [`LineageRecord::MISSES_MAX`]: others are tried first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub misses: Vec<Miss>,
+    /// What name servers showed of proofs by DNS when they were last looked for, at most
+    /// [`Showing::NAMES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub showings: Vec<Showing>,
     /// The names that were wanted at the last try, whichever set was asked for then: what a
     /// lineage is after its entry left the configuration, and what tells a changed entry.
     #[serde(default)]
@@ -105,6 +110,7 @@ impl LineageRecord {
             pin: None,
             failed_validations: Vec::new(),
             misses: Vec::new(),
+            showings: Vec::new(),
             names: Vec::new(),
             past: Vec::new(),
         }
