@@ -178,6 +178,12 @@ pub const FINDINGS_MAX: usize = 40;
 /// What is to be said of one name, for these issuers, the first of which is asked first.
 pub fn judge(facts: &Facts, issuers: &[IssuerView]) -> Vec<Finding> {
     let mut found = caa::findings(facts, issuers);
+    if facts.ways.is_empty() {
+        found.push(
+            Finding::error("no-solver", "no solver of this certificate can prove it")
+                .fix("a star needs a solver with `provider`, an address one that answers by the web"),
+        );
+    }
     let ways: Vec<_> = facts.ways.iter().map(way).collect();
     // One way is enough: what is wrong with the others costs a try, not the certificate.
     let clean = ways.iter().any(|findings| findings.iter().all(|finding| finding.weight < Weight::Error));

@@ -10,6 +10,7 @@ mod dns_web;
 mod herald;
 mod hook;
 mod manner;
+mod preflight;
 mod probe;
 mod responder;
 mod self_check;
@@ -20,3 +21,5 @@ mod bind;
 #[path = "../support/ports.rs"]
 #[allow(dead_code)]
 mod ports;
+#[path = "../support/unbound.rs"]
+mod unbound;
