@@ -150,7 +150,7 @@ async fn a_running_daemon_is_seen_by_its_lock() {
     let ca = desk.ca().start().await.unwrap();
     configured(&desk, &server.address(), &ca, "[certificate.\"a.example.test\"]\n");
     desk.run(&["renew"]).ends(0);
-    desk.run(&["doctor"]).says("warning[nobody-runs]");
+    desk.run(&["doctor"]).says("note[nobody-runs]");
     let mut daemon = desk.command(&["run"]).stderr(std::process::Stdio::null()).spawn().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
     let seen = loop {
