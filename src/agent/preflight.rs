@@ -96,7 +96,7 @@ impl Agent {
         spec: &LineageSpec,
         failure: Failure,
     ) -> Failure {
-        let about_names = failure.reached_validation || failure.code == "order-caa";
+        let about_names = failure.reached_validation || matches!(failure.code.as_str(), "caa" | "order-caa");
         if self.preflight.is_none() || !about_names {
             return failure;
         }

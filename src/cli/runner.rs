@@ -117,7 +117,11 @@ mod tests {
         for (what, signs, code) in [
             ("a daemon holds its lock", Signs { daemon: Some(7), ..service.clone() }, None),
             ("a daemon by hand", Signs { daemon: Some(7), ..none.clone() }, None),
-            ("a pass by cron or by hand", Signs { status: ago(Span::HOUR), ..none.clone() }, Some("nobody-runs")),
+            (
+                "a pass by cron or by hand",
+                Signs { status: ago(Span::HOUR), ..none.clone() },
+                Some("nobody-runs"),
+            ),
             ("enabled, and dead", Signs { status: ago(Span::DAY), ..service.clone() }, Some("daemon-down")),
             ("enabled, and never was there", service, Some("daemon-down")),
             ("a timer that fires", Signs { timer_fired: ago(Span::HOUR), ..timer.clone() }, None),

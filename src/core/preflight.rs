@@ -258,7 +258,7 @@ pub fn hopeless<'a>(code: &str, count: u32, findings: &'a [Finding]) -> Option<&
 fn confirms(refusal: &str, finding: &str) -> bool {
     let dns = ["dnssec-broken", "dns-alias", "dns-no-zone", "no-address", "no-name-servers", "server-lame"];
     match refusal {
-        "challenge-caa" | "order-caa" => finding.starts_with("caa-") || finding == "dnssec-broken",
+        "caa" | "challenge-caa" | "order-caa" => finding.starts_with("caa-") || finding == "dnssec-broken",
         "challenge-dns" | "order-dns" => dns.contains(&finding),
         "challenge-connection" => matches!(finding, "unreachable" | "no-address"),
         held => held == finding,

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::Value;
-use test_ca::{Ca, Endpoint};
+use test_ca::{Ca, Effect, Endpoint, Fault};
 
 use crate::bind::NameServer;
 use crate::desk::{Desk, free_port, is_root, orders};
@@ -165,4 +165,52 @@ async fn a_running_daemon_is_seen_by_its_lock() {
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     assert!(seen, "the daemon was not seen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f38_after_a_refusal_for_caa_no_order_is_spent_until_it_is_mended_and_never_for_ever() {
+    let desk = Desk::new();
+    let Some(server) = name_server(&desk.path("bind")) else { return };
+    let ca = desk.ca().caa_identity("ca.test").start().await.unwrap();
+    let both = "[certificate.\"a.example.test\"]\n[certificate.\"b.a.example.test\"]\n";
+    configured(&desk, &server.address(), &ca, both);
+    let caa = |change: &str| {
+        server.nsupdate(
+            "example.test",
+            &format!("update {change} a.example.test 60 CAA 0 issue \"other.test\""),
+        );
+    };
+    for name in ["a", "b.a"] {
+        server.nsupdate("example.test", &format!("update add {name}.example.test 60 A 127.0.0.1"));
+    }
+    caa("add");
+    let refusal =
+        Effect::Problem { kind: "caa".into(), status: 403, detail: "CAA record prevents issuance".into() };
+    let refuse = || ca.set_fault(Fault::new(refusal.clone()).at(Endpoint::Finalize).times(1));
+    refuse();
+    let told = desk.run(&["renew", "a.example.test"]).ends(1);
+    let words = told.out + &told.err;
+    for said in ["CAA record prevents issuance", "looked at from here", "[caa-denies]", "0 issue \"ca.test\""]
+    {
+        assert!(words.contains(said), "{said:?} is not in\n{words}");
+    }
+    let spent = orders(&ca);
+    let told = desk.run(&["renew", "a.example.test"]).ends(1);
+    let words = told.out + &told.err;
+    assert!(words.contains("the CA was not asked again"), "{words}");
+    assert_eq!(orders(&ca), spent, "an order was spent on what could not go well");
+    caa("delete");
+    desk.run(&["renew", "a.example.test"]).ends(0);
+    assert_eq!(orders(&ca), spent + 1);
+    // Another view of DNS than the CA's: three tries are held back, the fourth is made.
+    caa("add");
+    refuse();
+    desk.run(&["renew", "b.a.example.test"]).ends(1);
+    let spent = orders(&ca);
+    for _ in 0..3 {
+        desk.run(&["renew", "b.a.example.test"]).ends(1);
+    }
+    assert_eq!(orders(&ca), spent);
+    desk.run(&["renew", "b.a.example.test"]).ends(0);
+    assert_eq!(orders(&ca), spent + 1);
 }
