@@ -135,7 +135,7 @@ mod tests {
     fn what_is_told_beside_a_refusal_is_short_and_leaves_notes_out() {
         let grave = Finding::error("caa-denies", "a.example: nobody may issue").seen("CAA").fix("add one");
         let note = Finding::note("dns-silent", "x");
-        assert_eq!(told(&[note.clone()]), None);
+        assert_eq!(told(std::slice::from_ref(&note)), None);
         assert_eq!(
             told(&[grave.clone(), note, grave.clone(), grave]).unwrap().matches("caa-denies").count(),
             TOLD_MOST

@@ -243,8 +243,10 @@ impl Agent {
                         if let Action::Confirm(tasks) = &action { tasks.clone() } else { Vec::new() };
                     let seen = self.act(scene, &hand, action).await;
                     for task in looked_for {
-                        let showing = scene.solvers.get(&task.solver).and_then(|s| s.showing(&task));
-                        showing.into_iter().for_each(|showing| world.record.value.note_showing(showing));
+                        let solver = scene.solvers.get(&task.solver);
+                        if let Some(showing) = solver.and_then(|solver| solver.showing(&task)) {
+                            world.record.value.note_showing(showing);
+                        }
                     }
                     seen
                 }

@@ -1,5 +1,6 @@
 //! Who runs the agent here: a daemon that holds its lock, a timer and when it last fired, or nobody.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ const STATUS_LATE: Span = Span::hours(25);
 /// A timer that fires hourly, spread over the hour, and may have been away for a run.
 const TIMER_LATE: Span = Span::hours(3);
 /// Of the kernel's list of locks, in bytes.
-const LOCKS_MAX: usize = 1 << 20;
+const LOCKS_MAX: u64 = 1 << 20;
 const SERVICE: &str = "nolapse.service";
 const TIMER: &str = "nolapse-renew.timer";
 /// Where systemd notes when a persistent timer fired last.
@@ -81,8 +82,9 @@ fn daemon(state_dir: &Path) -> Option<u32> {
     let meta = [below(state_dir), below(&state_dir.join("nolapse"))]
         .into_iter()
         .find_map(|path| std::fs::metadata(path).ok())?;
-    let mut locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locks.truncate(locks.floor_char_boundary(LOCKS_MAX));
+    let mut locks = String::new();
+    // Cut short it only makes the answer vaguer.
+    std::fs::File::open("/proc/locks").ok()?.take(LOCKS_MAX).read_to_string(&mut locks).ok()?;
     locks.lines().find_map(|row| holder(row, meta.ino()))
 }
 

@@ -311,7 +311,8 @@ mod tests {
 
     #[test]
     fn f38_who_may_issue_is_read_as_it_stands() {
-        let rows: [(&[u8], Option<(bool, &str, &str)>); 6] = [
+        type Read<'a> = Option<(bool, &'a str, &'a str)>;
+        let rows: [(&[u8], Read<'_>); 6] = [
             (
                 b"\x00\x05issueca.example; accounturi=https://a/1",
                 Some((false, "issue", "ca.example; accounturi=https://a/1")),
