@@ -5,7 +5,7 @@ mod delegation;
 mod visit;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -29,6 +29,8 @@ const NAMES_MAX: usize = 1000;
 const DNS_PORT: u16 = 53;
 /// Where CAs look for http-01 (RFC 8555 §8.3).
 const HTTP_PORT: u16 = 80;
+/// And for tls-alpn-01 (RFC 8737 §3).
+const TLS_PORT: u16 = 443;
 
 /// Eyes of this host.
 pub struct NamePreflight {
@@ -98,55 +100,55 @@ impl Eyes {
     }
 
     async fn way(&self, name: &SubjectName, spec: &SolverSpec) -> Way {
-        let solver = spec.id.clone();
-        match &spec.kind {
-            SolverKind::Dns(dns) => {
-                let port = spec.check_port.unwrap_or(DNS_PORT);
-                let lookup = Lookup::new(dns.resolvers.clone(), port, &self.clock);
-                // Where the operator named no resolvers, those for all looks count.
-                let lookup = if dns.resolvers.is_empty() { self.lookup.at_port(port) } else { lookup };
-                let seen = delegation::of(&lookup, dns, name, &self.clock).await;
-                Way { solver, kind: ChallengeKind::Dns01, seen: Seen::Dns(seen) }
-            }
-            SolverKind::Http { listen } => {
-                let seen = self.reach(name, spec.check_port, Some(listen)).await;
-                Way { solver, kind: ChallengeKind::Http01, seen: Seen::Web(seen) }
-            }
-            SolverKind::Webroot { .. } => {
-                let seen = self.reach(name, spec.check_port, None).await;
-                Way { solver, kind: ChallengeKind::Http01, seen: Seen::Web(seen) }
-            }
-        }
+        let kind = proves_by(&spec.kind);
+        let seen = if let SolverKind::Dns(dns) = &spec.kind {
+            let port = spec.check_port.unwrap_or(DNS_PORT);
+            // Where the operator named no resolvers, those for all looks count.
+            let lookup = if dns.resolvers.is_empty() {
+                self.lookup.at_port(port)
+            } else {
+                Lookup::new(dns.resolvers.clone(), port, &self.clock)
+            };
+            Seen::Dns(delegation::of(&lookup, dns, name, &self.clock).await)
+        } else {
+            Seen::Web(self.reach(name, kind, spec.check_port, listener(&spec.kind)).await)
+        };
+        Way { solver: spec.id.clone(), kind, seen }
     }
 
     /// A name that leads to loopback has a CA on this host, which looks where `check-port` says.
-    async fn reach(&self, name: &SubjectName, check_port: Option<u16>, listen: Option<&Listen>) -> Reach {
+    async fn reach(
+        &self,
+        name: &SubjectName,
+        kind: ChallengeKind,
+        check_port: Option<u16>,
+        listen: Option<&Listen>,
+    ) -> Reach {
+        let usual = if kind == ChallengeKind::TlsAlpn01 { TLS_PORT } else { HTTP_PORT };
+        let port_at = |address: &IpAddr| {
+            if address.is_loopback() { check_port.unwrap_or(usual) } else { usual }
+        };
         let addresses = self.addresses(name).await;
-        let mut visits = Vec::new();
-        let local = |port: u16| check_port.unwrap_or(port);
-        let loopback = addresses.as_ref().is_ok_and(|all| all.iter().all(std::net::IpAddr::is_loopback));
-        let port = if loopback { local(HTTP_PORT) } else { HTTP_PORT };
         let mut looks = JoinSet::new();
         for (at, address) in addresses.iter().flatten().copied().enumerate() {
-            let port = if address.is_loopback() { local(HTTP_PORT) } else { HTTP_PORT };
+            let place = SocketAddr::new(address, port_at(&address));
             let (eyes, name) = (self.clone(), name.clone());
-            looks.spawn(async move { (at, eyes.visit(&name, SocketAddr::new(address, port)).await) });
+            looks.spawn(async move { (at, eyes.visit(&name, kind, place).await) });
         }
-        while let Some(looked) = looks.join_next().await {
-            visits.extend(looked);
-        }
+        let mut visits = looks.join_all().await;
         visits.sort_by_key(|(at, _)| *at);
-        let opens = matches!(listen, Some(Listen::Address(address)) if address.port() == port);
+        // One port for the words; names with addresses on loopback and elsewhere are no real ones.
+        let port = addresses.iter().flatten().next().map_or(usual, port_at);
         Reach {
             port,
             addresses,
             visits: visits.into_iter().map(|(_, visit)| visit).collect(),
-            opened_on_demand: opens,
+            opened_on_demand: matches!(listen, Some(Listen::Address(address)) if address.port() == port),
             passed_on: listen.is_some(),
         }
     }
 
-    async fn addresses(&self, name: &SubjectName) -> Result<Vec<std::net::IpAddr>, Doubt> {
+    async fn addresses(&self, name: &SubjectName) -> Result<Vec<IpAddr>, Doubt> {
         let Some(base) = name.base() else {
             return Ok(if let SubjectName::Ip(ip) = name { vec![*ip] } else { Vec::new() });
         };
@@ -180,6 +182,21 @@ impl Eyes {
     }
 }
 
+const fn proves_by(kind: &SolverKind) -> ChallengeKind {
+    match kind {
+        SolverKind::Http { .. } | SolverKind::Webroot { .. } => ChallengeKind::Http01,
+        SolverKind::Dns(_) => ChallengeKind::Dns01,
+    }
+}
+
+/// Where a listener of ours waits.
+const fn listener(kind: &SolverKind) -> Option<&Listen> {
+    match kind {
+        SolverKind::Http { listen } => Some(listen),
+        SolverKind::Webroot { .. } | SolverKind::Dns(_) => None,
+    }
+}
+
 /// A question whose silence, failure and broken signatures are told apart.
 async fn ask(lookup: &Lookup, name: &DomainName, kind: Kind) -> Result<Answer, Doubt> {
     let failure = match lookup.find(name, kind).await {
@@ -194,4 +211,31 @@ async fn ask(lookup: &Lookup, name: &DomainName, kind: Kind) -> Result<Answer, D
         Ok(_) => Doubt::Bogus(failure.words),
         Err(_) => Doubt::Failing(failure.words),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::preflight::Met;
+
+    #[tokio::test]
+    async fn tls_alpn_01_is_looked_for_at_443_and_only_knocked_at() {
+        let eyes = |ours: &SubjectName| Eyes {
+            lookup: Arc::new(Lookup::new(Vec::new(), DNS_PORT, &Clock::wall())),
+            ours: [ours.clone()].into(),
+            clock: Clock::wall(),
+        };
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = open.local_addr().unwrap().port();
+        let here = SubjectName::parse("127.0.0.1").unwrap();
+        let kind = ChallengeKind::TlsAlpn01;
+        let reach = eyes(&here).reach(&here, kind, Some(port), None).await;
+        assert_eq!((reach.port, &reach.visits[0].met, reach.visits[0].here), (port, &Met::Open, true));
+        drop(open);
+        let listen = Listen::Address(([127, 0, 0, 1], port).into());
+        let reach = eyes(&here).reach(&here, kind, Some(port), Some(&listen)).await;
+        assert_eq!((&reach.visits[0].met, reach.opened_on_demand), (&Met::Refused, true));
+        let reach = eyes(&here).reach(&here, kind, None, Some(&listen)).await;
+        assert_eq!((reach.port, reach.opened_on_demand), (TLS_PORT, false));
+    }
 }

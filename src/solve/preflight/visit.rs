@@ -12,6 +12,7 @@ use super::Eyes;
 use crate::core::failure::plain;
 use crate::core::name::SubjectName;
 use crate::core::preflight::{Met, Page, Visit};
+use crate::core::record::ChallengeKind;
 use crate::core::time::Span;
 use crate::solve::hop::{HOP_TIME, Hop, REDIRECTS, SHOWN};
 
@@ -21,8 +22,12 @@ const CONNECT_TIME: Span = Span::secs(5);
 const TOKEN: &str = "nolapse-preflight";
 
 impl Eyes {
-    pub(super) async fn visit(&self, name: &SubjectName, place: SocketAddr) -> Visit {
-        let met = self.meet(name, place).await;
+    pub(super) async fn visit(&self, name: &SubjectName, kind: ChallengeKind, place: SocketAddr) -> Visit {
+        let met = match kind {
+            // What stands at port 443 is somebody's site: its certificate says nothing of a challenge.
+            ChallengeKind::TlsAlpn01 => self.connect(place).await.map_or_else(|met| met, |_| Met::Open),
+            _ => self.meet(name, place).await,
+        };
         Visit { address: place.ip(), here: is_ours(place.ip()), met }
     }
 
