@@ -86,7 +86,10 @@ impl Agent {
         let Some(finding) = hopeless(&trouble.failure.code, trouble.count, &findings) else { return Ok(()) };
         let words = told(std::slice::from_ref(finding)).unwrap_or_default();
         // Not refused for good: free looks go on, and the next one that finds it mended ends the wait.
-        Err(Failure::transient(Fault::Config, &finding.code, format!("the CA was not asked again: {words}")))
+        let held =
+            Failure::transient(Fault::Config, &finding.code, format!("the CA was not asked again: {words}"));
+        // Who is to blame is known from the CA still.
+        Err(held.blaming_all(trouble.failure.names().cloned()))
     }
 
     /// Adds what is seen from here to a CA's words about names.
@@ -100,7 +103,10 @@ impl Agent {
         if self.preflight.is_none() || !about_names {
             return failure;
         }
-        let names = failure.name.clone().map_or_else(|| spec.names.to_vec(), |name| vec![name]);
+        let mut names: Vec<_> = failure.names().cloned().collect();
+        if names.is_empty() {
+            names = spec.names.to_vec();
+        }
         match told(&self.foresee(scene, spec, &names).await) {
             Some(told) => {
                 let words = format!("{}; looked at from here: {told}", failure.words);
