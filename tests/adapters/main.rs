@@ -14,6 +14,7 @@ mod preflight;
 mod probe;
 mod responder;
 mod self_check;
+mod tls_alpn;
 mod webroot;
 
 #[path = "../support/bind.rs"]

@@ -192,6 +192,8 @@ pub const FAILURES: [Row; 62] = [
         "f37_a_port_in_use_names_its_holder",
         "f37_a_port_held_by_a_stranger_costs_no_validation",
         "f37_a_closed_port_of_this_host_is_certain_unless_our_listener_opens_it",
+        "f37_a_port_in_use_for_tls_alpn_names_its_holder_and_costs_no_order",
+        "f37_a_server_that_keeps_the_port_to_itself_is_named_before_an_order",
     ], "")),
     row("F38", "a CAA record forbids", By(&[
         "f38_what_a_zone_allows_is_read_as_a_ca_reads_it",
@@ -358,6 +360,9 @@ pub const THREATS: [Row; 20] = [
     ], "DNSSEC is left to the resolvers")),
     row("T11", "listeners abused", By(&[
         "t11_half_open_connections_do_not_keep_a_ca_out",
+        "t11_half_open_handshakes_do_not_keep_a_ca_out",
+        "t11_a_handshake_that_never_ends_is_cut_off",
+        "t11_strangers_get_a_closed_connection_and_no_hint",
         "t11_a_slow_sender_is_cut_off",
     ], "")),
     row("T12", "secrets in arguments, environment, logs", By(&[

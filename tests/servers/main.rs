@@ -38,5 +38,6 @@ mod sabotage;
 mod sandbox;
 mod services;
 mod stage;
+mod tls_alpn;
 mod unprivileged;
 mod upkeep;

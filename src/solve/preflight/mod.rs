@@ -100,7 +100,7 @@ impl Eyes {
     }
 
     async fn way(&self, name: &SubjectName, spec: &SolverSpec) -> Way {
-        let kind = proves_by(&spec.kind);
+        let kind = spec.kind.challenge();
         let seen = if let SolverKind::Dns(dns) = &spec.kind {
             let port = spec.check_port.unwrap_or(DNS_PORT);
             // Where the operator named no resolvers, those for all looks count.
@@ -111,7 +111,7 @@ impl Eyes {
             };
             Seen::Dns(delegation::of(&lookup, dns, name, &self.clock).await)
         } else {
-            Seen::Web(self.reach(name, kind, spec.check_port, listener(&spec.kind)).await)
+            Seen::Web(self.reach(name, kind, spec.check_port, spec.kind.listen()).await)
         };
         Way { solver: spec.id.clone(), kind, seen }
     }
@@ -179,21 +179,6 @@ impl Eyes {
             at = owner.parent();
         }
         Caa::Nothing
-    }
-}
-
-const fn proves_by(kind: &SolverKind) -> ChallengeKind {
-    match kind {
-        SolverKind::Http { .. } | SolverKind::Webroot { .. } => ChallengeKind::Http01,
-        SolverKind::Dns(_) => ChallengeKind::Dns01,
-    }
-}
-
-/// Where a listener of ours waits.
-const fn listener(kind: &SolverKind) -> Option<&Listen> {
-    match kind {
-        SolverKind::Http { listen } => Some(listen),
-        SolverKind::Webroot { .. } | SolverKind::Dns(_) => None,
     }
 }
 
