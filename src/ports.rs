@@ -17,9 +17,11 @@ use crate::core::layout::Content;
 use crate::core::leaf::{Fingerprint, Leaf};
 use crate::core::name::{IssuerId, LineageId, SubjectName, Token};
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView, PersistTerms};
+use crate::core::preflight::Facts;
 use crate::core::record::{ChallengeKind, GenerationNumber, Receipt};
+use crate::core::showing::Showing;
 use crate::core::silence::Silence;
-use crate::core::spec::SecretSource;
+use crate::core::spec::{SecretSource, SolverSpec};
 use crate::core::specimen::Find;
 use crate::core::time::{Interval, Span, Timestamp};
 use crate::core::usage::Listening;
@@ -215,6 +217,17 @@ pub trait Ca: Send + Sync {
         Box::pin(std::future::ready(Ok(None)))
     }
 
+    /// The names by which CAA records know it; none where it does not say. Asks nothing that an
+    /// order would not ask.
+    fn caa_identities(&self) -> Reply<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// The URL of our account there, where it is known already. Asks nothing of the network.
+    fn known_account(&self) -> Reply<'_, Result<Option<String>, Failure>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Makes or restores the account, and says which URL it has.
     fn account(&self) -> Reply<'_, Result<String, Failure>>;
 }
@@ -239,6 +252,8 @@ pub struct Greeting {
     pub profiles: Vec<String>,
     pub renewal_info: bool,
     pub eab_required: bool,
+    /// By which CAA records know it; none where it does not say (RFC 8555 §9.7.6).
+    pub caa_identities: Vec<String>,
 }
 
 /// Longest that solvers may take to set up, look for or take away one answer.
@@ -260,6 +275,11 @@ pub trait Solver: Send + Sync {
     /// except where its class is [`Refused`](crate::core::failure::Class::Refused).
     fn confirm<'a>(&'a self, task: &'a ChallengeTask) -> Reply<'a, Result<(), Failure>>;
 
+    /// What each name server said when [`Self::confirm`] looked last; only proofs by DNS know.
+    fn showing(&self, _task: &ChallengeTask) -> Option<Showing> {
+        None
+    }
+
     /// Longest that [`Self::confirm`] is waited for.
     fn patience(&self) -> Span {
         PATIENCE
@@ -280,6 +300,23 @@ pub trait Solver: Send + Sync {
 
     /// A free look: could an answer be set up now?
     fn able(&self) -> Reply<'_, Result<(), Failure>>;
+}
+
+/// A free look at names, the way a CA will look at them.
+pub trait Preflight: Send + Sync {
+    /// What was seen of each name, in their order; one that there was no time for is left out.
+    /// Changes nothing, and takes no longer than the inquiry allows.
+    fn look<'a>(&'a self, inquiry: &'a Inquiry) -> Reply<'a, Vec<Facts>>;
+}
+
+/// What is to be looked at.
+#[derive(Clone, Debug)]
+pub struct Inquiry {
+    pub names: Vec<SubjectName>,
+    /// Those that could be asked to prove them; each for the names that it is for.
+    pub solvers: Vec<SolverSpec>,
+    /// Longest time that all of it takes.
+    pub within: Span,
 }
 
 /// A program or call that is told about new generations.

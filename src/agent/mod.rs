@@ -21,6 +21,7 @@ mod once;
 mod outputs;
 mod pin;
 mod placeholder;
+mod preflight;
 mod pursue;
 mod recall;
 mod recent;
@@ -43,7 +44,7 @@ use crate::core::failure::{Failure, Fault};
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId};
 use crate::core::spec::Wanted;
 use crate::core::watched::Watched;
-use crate::ports::{Ca, Hook, Probe, Secrets, Sink, Solver, Store};
+use crate::ports::{Ca, Hook, Preflight, Probe, Secrets, Sink, Solver, Store};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
@@ -55,6 +56,7 @@ pub use gather::World;
 pub use herald::{Herald, Rhythm, Ways, change_acks, read_acks, read_ledger};
 pub use lookout::Lookout;
 pub use once::{Readiness, Summary};
+pub use preflight::{Foreseen, foresee};
 pub use recall::{Held, View};
 pub use seen::Belief;
 pub use survey::Survey;
@@ -71,6 +73,8 @@ pub struct Agent {
     pub disk: Disk,
     pub keys: Keys,
     secrets: Secrets,
+    /// `None`: nobody looks before an attempt.
+    preflight: Option<Arc<dyn Preflight>>,
     /// `None`: nothing is watched, whatever the configuration says.
     lookout: Option<Arc<Lookout>>,
     scene: RwLock<Arc<Scene>>,
@@ -117,6 +121,7 @@ impl Agent {
             disk: parts.disk,
             keys: parts.keys,
             secrets: Arc::new(|_| Err(outputs::no_secrets())),
+            preflight: None,
             lookout: None,
             scene: RwLock::new(Arc::new(scene)),
             reloads: reload::Reloads::default(),
@@ -142,6 +147,13 @@ impl Agent {
     #[must_use]
     pub fn trusted_with(mut self, secrets: Secrets) -> Self {
         self.secrets = secrets;
+        self
+    }
+
+    /// Has it look at names the way a CA will, once an attempt has failed.
+    #[must_use]
+    pub fn foreseeing_by(mut self, preflight: Arc<dyn Preflight>) -> Self {
+        self.preflight = Some(preflight);
         self
     }
 

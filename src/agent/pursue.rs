@@ -42,6 +42,7 @@ impl Agent {
         self.rights_known(spec)?;
         self.storable().await?;
         self.provable(scene, spec, world).await?;
+        self.worth_trying(scene, spec, &world.record.value, names).await?;
         self.open_bracket(scene, spec, bracket).await;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
@@ -243,7 +244,16 @@ impl Agent {
                         scale,
                         lineage: &spec.id,
                     };
-                    self.act(scene, &hand, action).await
+                    let looked_for =
+                        if let Action::Confirm(tasks) = &action { tasks.clone() } else { Vec::new() };
+                    let seen = self.act(scene, &hand, action).await;
+                    for task in looked_for {
+                        let solver = scene.solvers.get(&task.solver);
+                        if let Some(showing) = solver.and_then(|solver| solver.showing(&task)) {
+                            world.record.value.note_showing(showing);
+                        }
+                    }
+                    seen
                 }
             };
             if let Observation::Unsolved { name, solver, failure } = &seen {
@@ -452,6 +462,7 @@ impl Agent {
         failure: Failure,
         over: bool,
     ) -> Result<(), Failure> {
+        let failure = self.with_foresight(scene, spec, failure).await;
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
         if failure.reached_validation

@@ -92,7 +92,9 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
     ) -> Result<(), Failure> {
-        let good = self.all_able(scene, spec, backoff(&world.record.value)).await;
+        let record = &world.record.value;
+        let good = self.all_able(scene, spec, backoff(record)).await
+            && self.worth_trying(scene, spec, record, &spec.names).await.is_ok();
         let now = self.clock.now();
         let record = &world.record.value;
         let pull =

@@ -14,7 +14,7 @@ use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::Value;
 
-use super::account::{NONCE_TRIES, Registrar};
+use super::account::{self, NONCE_TRIES, Registrar};
 use super::courier::{Courier, Exchange, last_challenges, last_status, recorded};
 use super::directory::Directory;
 use super::http::Transport;
@@ -578,6 +578,17 @@ impl Ca for AcmeCa {
 
     fn abandon<'a>(&'a self, order: &'a str) -> Reply<'a, Result<(), Failure>> {
         Box::pin(in_time(self.give_up(order)))
+    }
+
+    fn caa_identities(&self) -> Reply<'_, Result<Vec<String>, Failure>> {
+        Box::pin(async move { Ok(self.session().await?.directory.caa_identities.clone()) })
+    }
+
+    fn known_account(&self) -> Reply<'_, Result<Option<String>, Failure>> {
+        Box::pin(async move {
+            let kept = account::kept(&*self.store, &self.spec).await?;
+            Ok(kept.map(|(_, url)| url))
+        })
     }
 
     fn account(&self) -> Reply<'_, Result<String, Failure>> {

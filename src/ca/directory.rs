@@ -23,6 +23,7 @@ pub(super) struct Directory {
     pub(super) profiles: BTreeSet<String>,
     pub(super) eab_required: bool,
     pub(super) persist: PersistMeta,
+    pub(super) caa_identities: Vec<String>,
     /// All of it, put right for `instant-acme`.
     pub(super) document: Value,
     /// The CA's clock when it answered.
@@ -35,6 +36,8 @@ pub(super) struct Directory {
 const AGE_MOST: Span = Span::DAY;
 /// Profiles read of one directory.
 const PROFILES_MOST: usize = 100;
+/// Names read by which CAA records know the CA; Let's Encrypt has one.
+const IDENTITIES_MOST: usize = 16;
 /// Longest profile name or terms URL kept, in characters.
 const TEXT_MOST: usize = 300;
 
@@ -94,6 +97,14 @@ impl Directory {
             profiles,
             eab_required: member("externalAccountRequired").and_then(Value::as_bool).unwrap_or(false),
             persist: PersistMeta::read(meta),
+            caa_identities: member("caaIdentities")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .take(IDENTITIES_MOST)
+                .map(|name| plain(&name.to_ascii_lowercase(), TEXT_MOST))
+                .collect(),
             document: Value::Null,
             date,
             read_at: now,
@@ -130,6 +141,7 @@ impl Directory {
             profiles: self.profiles.iter().cloned().collect(),
             renewal_info: self.renewal_info.is_some(),
             eab_required: self.eab_required,
+            caa_identities: self.caa_identities.clone(),
         }
     }
 }
@@ -167,6 +179,7 @@ mod tests {
             "ckUmcKZvZxg": "https://community.example/random",
             "meta": {
                 "termsOfService": "https://ca/terms", "externalAccountRequired": true,
+                "caaIdentities": ["CA.example", 7],
                 "profiles": { "short": "6 days", "odd": null },
             },
         }))))
@@ -177,6 +190,7 @@ mod tests {
         assert_eq!(greeting.profiles, ["odd", "short"]);
         assert_eq!(greeting.terms.as_deref(), Some("https://ca/terms"));
         assert!(greeting.eab_required && greeting.renewal_info);
+        assert_eq!(greeting.caa_identities, ["ca.example"]);
     }
 
     #[test]
@@ -184,7 +198,7 @@ mod tests {
         for meta in [
             json!(null),
             json!(7),
-            json!({ "profiles": ["x"], "termsOfService": 1, "externalAccountRequired": "yes" }),
+            json!({ "profiles": ["x"], "termsOfService": 1, "externalAccountRequired": "yes", "caaIdentities": "ca.example" }),
         ] {
             let greeting = read(Some(with(&json!({ "meta": meta })))).unwrap().greeting();
             assert_eq!(greeting, Greeting::default(), "{meta}");

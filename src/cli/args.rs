@@ -67,6 +67,8 @@ pub enum Verb {
     Forget(Forget),
     /// Check the configuration, show what it comes to, and test this host for it
     Check(Check),
+    /// Find out what keeps, or would keep, certificates from being renewed: this host, its CAs, every name
+    Doctor(Doctor),
     /// Print what else a set-up needs: sample, man pages, completions, units
     Generate(Generate),
 }
@@ -354,6 +356,19 @@ pub struct Check {
     /// Look at the configuration only, not at this host
     #[arg(long)]
     pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Certificates; all when left out
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Longest time to look at names, such as 30s or 2m
+    #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
+    pub within: crate::core::time::Span,
+    /// Print as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

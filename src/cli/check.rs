@@ -1,16 +1,19 @@
 //! `nolapse check`: the configuration with all its problems, what it comes to, and whether this
 //! host gives what it needs.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cli::args::Check;
-use crate::cli::finding::{Finding, Weight};
 use crate::cli::host::Host;
 use crate::cli::{Exit, Stop, owner, print, rival, skew};
 use crate::config::{self, AgentSettings, Resolved, Severity};
 use crate::core::failure::Failure;
+use crate::core::finding::{Finding, Weight};
+use crate::core::name::IssuerId;
 use crate::core::spec::{IssuerSpec, Wanted};
 use crate::core::time::{Span, Timestamp};
+use crate::ports::Greeting;
 use crate::sys::clock::Clock;
 use crate::sys::privilege::{self, Identity};
 use crate::wire::Places;
@@ -34,9 +37,10 @@ pub fn run(places: &Places, check: &Check) -> Result<Exit, Stop> {
         return Ok(Exit::Configuration);
     }
     print::text(&config::effective(&resolved));
-    let findings = if check.offline { Vec::new() } else { host(&file, &resolved)? };
+    let findings =
+        if check.offline { Vec::new() } else { host(&file, &resolved.agent, &resolved.wanted)?.findings };
     for finding in &findings {
-        finding.show();
+        print::finding(finding);
     }
     Ok(conclude(&resolved, &findings, check.offline))
 }
@@ -58,9 +62,17 @@ fn conclude(resolved: &Resolved, findings: &[Finding], offline: bool) -> Exit {
     }
 }
 
-/// Root's questions first, then those that only the agent's own user can answer.
-fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
-    let (settings, wanted) = (&resolved.agent, &resolved.wanted);
+/// What the tests of this host and of its CAs came to.
+#[derive(Debug, Default)]
+pub struct Tested {
+    pub findings: Vec<Finding>,
+    /// By which CAA records know each CA that answered.
+    pub identities: BTreeMap<IssuerId, Vec<String>>,
+}
+
+/// Root's questions first, then those that only the agent's own user can answer: as root this process
+/// becomes that user for good.
+pub fn host(file: &Path, settings: &AgentSettings, wanted: &Wanted) -> Result<Tested, Failure> {
     let owner = owner::of(settings)?;
     let tested = Host { settings, wanted, owner: &owner };
     let mut found = tested.as_root();
@@ -87,6 +99,7 @@ fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
         );
     }
     found.extend(tested.as_owner());
+    let mut identities = BTreeMap::new();
     wire::runtime()?.block_on(async {
         let clock = Clock::wall();
         found.extend(skew::behind(clock.now(), &witnesses(file, settings)));
@@ -95,11 +108,13 @@ fn host(file: &Path, resolved: &Resolved) -> Result<Vec<Finding>, Failure> {
         }
         for spec in wanted.issuers.values() {
             if wanted.lineages.values().any(|lineage| lineage.issuers.contains(&spec.id)) {
-                found.extend(issuer(spec, wanted, &clock).await);
+                let (findings, greeting) = issuer(spec, wanted, &clock).await;
+                found.extend(findings);
+                identities.extend(greeting.map(|greeting| (spec.id.clone(), greeting.caa_identities)));
             }
         }
     });
-    Ok(found)
+    Ok(Tested { findings: found, identities })
 }
 
 /// Files of which we know roughly when they were written: no clock was ever behind them.
@@ -114,7 +129,7 @@ fn witnesses(file: &Path, settings: &AgentSettings) -> Vec<(String, Timestamp)> 
 }
 
 /// A free look at the CA: no account is made for it.
-async fn issuer(spec: &IssuerSpec, wanted: &Wanted, clock: &Clock) -> Vec<Finding> {
+async fn issuer(spec: &IssuerSpec, wanted: &Wanted, clock: &Clock) -> (Vec<Finding>, Option<Greeting>) {
     let what = format!("issuer {}", spec.id);
     let mut found = Vec::new();
     if let Some(eab) = &spec.eab
@@ -128,11 +143,11 @@ async fn issuer(spec: &IssuerSpec, wanted: &Wanted, clock: &Clock) -> Vec<Findin
         Ok(None) => {
             let words = format!("{what}: no answer within {CA_PATIENCE}");
             found.push(Finding::warning("ca-down", words).seen(spec.directory.clone()));
-            return found;
+            return (found, None);
         }
         Err(failure) => {
             found.push(Finding::of(&what, &failure));
-            return found;
+            return (found, None);
         }
     };
     found.extend(greeting.date.and_then(|date| skew::against_ca(clock.now(), spec.id.as_str(), date)));
@@ -176,5 +191,5 @@ async fn issuer(spec: &IssuerSpec, wanted: &Wanted, clock: &Clock) -> Vec<Findin
             found.push(finding.seen(format!("it offers: {}", offered.join(", "))));
         }
     }
-    found
+    (found, Some(greeting))
 }

@@ -51,6 +51,21 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
                 note.woe(survey.at).map_or_else(|| format!("{} stands, {end}", note.name), |woe| woe.words);
             print::line(&format!("persist {state}"));
         }
+        for showing in &record.showings {
+            print::line(&format!(
+                "{:7} {} at {}, looked for {} UTC",
+                "dns",
+                showing.name,
+                showing.place,
+                showing.at.brief()
+            ));
+            for server in &showing.servers {
+                print::line(&format!("{:7}   {}", "", server.words));
+            }
+            if showing.more > 0 {
+                print::line(&format!("{:7}   and {} more servers", "", showing.more));
+            }
+        }
         let (verdict, reason) = survey.words();
         let renews = survey
             .spec()

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
 
-use crate::cli::finding::Finding;
 use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
+use crate::core::finding::Finding;
 use crate::core::form::Form;
 use crate::core::record::ChallengeKind;
 use crate::core::spec::{Call, Listen, SignalTarget, Wanted};
@@ -22,9 +22,12 @@ use crate::wire::look;
 
 /// Less free space than this is a warning: records, and two generations of each certificate.
 const FREE_LEAST: u64 = 32 << 20;
+/// Fewer files than this that can still be made is a warning: a generation has six, with its directory.
+const FILES_LEAST: u64 = 256;
 /// Largest unit file and polkit rule that is read, in bytes.
 const UNIT_MAX: usize = 256 << 10;
-const UNIT_DIRS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
+pub(super) const UNIT_DIRS: [&str; 3] =
+    ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 const RULE_DIRS: [&str; 4] = [
     "/etc/polkit-1/rules.d",
     "/run/polkit-1/rules.d",
@@ -293,17 +296,47 @@ impl Host<'_> {
                 ),
             );
         }
-        match Disk::real().free_space(&real) {
-            Ok(free) if free < FREE_LEAST => found.push(
+        found.extend(self.rooms());
+        found
+    }
+
+    /// Room on each volume that is written to, by octets and by files.
+    fn rooms(&self) -> Vec<Finding> {
+        let (state, live) = (&self.settings.state_dir, &self.settings.live_dir);
+        let outputs = self.wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
+        let dirs = [(state.as_path(), "the state"), (live.as_path(), "live certificates")]
+            .into_iter()
+            .chain(outputs.filter_map(|output| Some((Path::new(&output.path).parent()?, "outputs"))));
+        let mut volumes = BTreeMap::new();
+        for (dir, what) in dirs {
+            // What is not there yet will be made on the volume above.
+            let there = dir.ancestors().find_map(|above| Some((above, std::fs::metadata(above).ok()?)));
+            if let Some((above, meta)) = there {
+                volumes.entry(meta.dev()).or_insert((above, dir, what));
+            }
+        }
+        let disk = Disk::real();
+        let mut found = Vec::new();
+        for (above, dir, what) in volumes.into_values() {
+            let short = |seen: String| {
                 Finding::warning(
                     "disk-nearly-full",
-                    format!("little room is left for the state in {}", dir.display()),
+                    format!("little room is left for {what} in {}", dir.display()),
                 )
-                .seen(format!("{} KiB are free", free >> 10))
-                .fix("free some; on a full disk no order is placed"),
-            ),
+                .seen(seen)
+                .fix("free some; on a full disk no order is placed")
+            };
             // Where it can't be told, the tests of the directory say why.
-            Ok(_) | Err(_) => {}
+            if let Ok(free) = disk.free_space(above)
+                && free < FREE_LEAST
+            {
+                found.push(short(format!("{} KiB are free", free >> 10)));
+            }
+            if let Ok(Some(free)) = disk.free_files(above)
+                && free < FILES_LEAST
+            {
+                found.push(short(format!("{free} more files can be made (inodes)")));
+            }
         }
         found
     }
@@ -395,12 +428,12 @@ fn unit_lists(key: &str, word: &str) -> bool {
 }
 
 /// Whether this process could do that, with its effective user and groups.
-fn access(path: &Path, how: Access) -> std::io::Result<()> {
+pub(super) fn access(path: &Path, how: Access) -> std::io::Result<()> {
     Ok(rustix::fs::accessat(CWD, path, how, AtFlags::EACCESS)?)
 }
 
 /// `0750 root:www-data /srv/x`.
-fn looks(path: &Path) -> String {
+pub(super) fn looks(path: &Path) -> String {
     let Ok(meta) = std::fs::metadata(path) else { return format!("{} can't be looked at", path.display()) };
     let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(meta.gid())).ok().flatten();
     let group = group.map_or_else(|| meta.gid().to_string(), |group| group.name);

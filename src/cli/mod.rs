@@ -10,10 +10,10 @@ mod check;
 mod deploy;
 mod discover;
 mod dns_persist;
+mod doctor;
 mod draft;
 mod entry;
 mod explain;
-mod finding;
 mod forecast;
 mod forget;
 mod generate;
@@ -28,6 +28,7 @@ mod page;
 mod pause;
 pub mod print;
 pub mod publish;
+mod reader;
 mod rehearse;
 mod release;
 mod renew;
@@ -35,6 +36,7 @@ pub mod report;
 mod rival;
 mod rollback;
 mod run;
+mod runner;
 mod select;
 mod sheet;
 mod skew;
@@ -145,6 +147,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Verb::Adopt(adopt) => adopt::run(places, adopt),
         Verb::Release(release) => release::run(places, release),
         Verb::Check(check) => check::run(places, check),
+        Verb::Doctor(doctor) => doctor::run(places, doctor),
         Verb::Generate(generate) => generate::run(places, generate),
     };
     let exit = match done {

@@ -47,6 +47,24 @@ pub fn error(text: &str) {
     note(&format!("nolapse: {text}"));
 }
 
+/// What a test found, on standard error.
+pub fn finding(finding: &crate::core::finding::Finding) {
+    for row in finding_rows(finding) {
+        note(&row);
+    }
+}
+
+/// What a test found, its evidence and what to do about it, on lines of their own.
+pub fn finding_rows(finding: &crate::core::finding::Finding) -> Vec<String> {
+    let mut rows = vec![format!("{}[{}]: {}", finding.weight.word(), finding.code, finding.words)];
+    for (label, text) in [("seen", &finding.evidence), ("do", &finding.fix)] {
+        if !text.is_empty() {
+            rows.push(format!("  {label:4}  {text}"));
+        }
+    }
+    rows
+}
+
 /// A value as JSON on standard output.
 pub fn json<T: serde::Serialize>(value: &T) -> Result<(), crate::core::failure::Failure> {
     let text = serde_json::to_string_pretty(value)

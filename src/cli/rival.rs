@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use crate::cli::finding::Finding;
 use crate::cli::report::{Line, Report, Severity};
+use crate::core::finding::Finding;
 use crate::core::spec::Wanted;
 use crate::wire::{self, Rival};
 

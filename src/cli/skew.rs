@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::cli::finding::Finding;
+use crate::core::finding::Finding;
 use crate::core::time::{Span, Timestamp};
 
 /// Files may come from a host whose clock was a little ahead, or from another time zone's build.
@@ -47,7 +47,7 @@ pub fn against_ca(now: Timestamp, ca: &str, date: Timestamp) -> Option<Finding> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::finding::Weight;
+    use crate::core::finding::Weight;
 
     #[test]
     fn f25_a_clock_that_is_off_is_told() {

@@ -46,6 +46,9 @@ pub struct AgentSettings {
     /// `http://` or `https://`, without credentials. Already given to issuers without their own.
     pub proxy: Option<String>,
     pub watch_config: bool,
+    /// Asked for what the world sees of names, before an attempt and by `doctor`; those of the system
+    /// where there are none.
+    pub resolvers: Vec<SocketAddr>,
     pub log_format: LogFormat,
     pub log_level: LogLevel,
 }
@@ -62,6 +65,7 @@ impl Default for AgentSettings {
             textfile: None,
             proxy: None,
             watch_config: false,
+            resolvers: Vec::new(),
             log_format: LogFormat::default(),
             log_level: LogLevel::default(),
         }
@@ -184,6 +188,7 @@ pub(super) fn resolve(section: &Section<'_>, facts: &Facts, problems: &mut Probl
         textfile: section.parsed("textfile", "bad-path", value::file_path, problems).map(PathBuf::from),
         proxy: proxy(section, problems),
         watch_config: section.flag("watch-config", problems).unwrap_or(false),
+        resolvers: super::dns::addresses(section, "resolvers", problems).unwrap_or_default(),
         log_format: section
             .choice("log-format", LOG_FORMAT_WORDS, problems)
             .map(LogFormat::of)

@@ -256,7 +256,11 @@ fn secret(
     Ok(None)
 }
 
-fn addresses(section: &Section<'_>, key: &str, problems: &mut Problems) -> Option<Vec<SocketAddr>> {
+pub(super) fn addresses(
+    section: &Section<'_>,
+    key: &str,
+    problems: &mut Problems,
+) -> Option<Vec<SocketAddr>> {
     let Some(found) = section.find(key) else { return Some(Vec::new()) };
     let words = section.texts(key, problems)?;
     if words.len() > ADDRESSES_MAX {

@@ -139,6 +139,7 @@ fn agent(page: &mut Page, agent: &AgentSettings) {
     page.optional("textfile", agent.textfile.as_ref().map(|path| path.to_string_lossy()).as_deref());
     page.optional("proxy", agent.proxy.as_deref());
     page.flag("watch-config", agent.watch_config);
+    page.list("resolvers", agent.resolvers.iter().map(ToString::to_string).collect::<Vec<_>>());
     page.text("log-format", agent.log_format.word());
     page.text("log-level", agent.log_level.word());
 }

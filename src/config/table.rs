@@ -341,6 +341,7 @@ pub const KEYS: &[Key] = &[
     key(Agent, "textfile", Kind::Path, "off", "\"/var/lib/prometheus/node-exporter/nolapse.prom\"", "Metrics as a file for node_exporter, for set-ups with a timer."),
     key(Agent, "proxy", Kind::Url, "none", "\"http://proxy.example.com:3128\"", "HTTP proxy on the way to the CAs."),
     key(Agent, "watch-config", Kind::Flag, "`false`", "false", "Take a changed configuration without a signal. A broken one changes nothing."),
+    key(Agent, "resolvers", Kind::Texts, "the system's", "[\"9.9.9.9\", \"[2620:fe::fe]:53\"]", "Resolvers that are asked what the world sees of a name, by `doctor` and after a refusal; for networks with a view of their own. As `ADDRESS` or `ADDRESS:PORT`. Taken at the start."),
     key(Agent, "log-format", Kind::Word(LOG_FORMAT_WORDS), "`\"auto\"`", "\"auto\"", "`auto`: the journal's way under systemd, else text."),
     key(Agent, "log-level", Kind::Word(LOG_LEVEL_WORDS), "`\"info\"`", "\"info\"", "The least important line that is logged."),
     key(Issuer, "directory", Kind::Url, "required", "\"https://acme.example.com/directory\"", "The CA's ACME directory."),

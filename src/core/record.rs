@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::leaf::{Fingerprint, Leaf};
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use super::persist::PersistNote;
+use super::showing::Showing;
 use super::silence::Silence;
 use super::spec::{KeyKind, Part};
 use super::tally::Tally;
@@ -62,6 +63,10 @@ pub struct LineageRecord {
     /// Texts that stand for dns-persist-01, at most [`PersistNote::MAX`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub persist: Vec<PersistNote>,
+    /// What name servers showed of proofs by DNS when they were last looked for, at most
+    /// [`Showing::NAMES_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub showings: Vec<Showing>,
     /// The names that were wanted at the last try, whichever set was asked for then: what a
     /// lineage is after its entry left the configuration, and what tells a changed entry.
     #[serde(default)]
@@ -110,6 +115,7 @@ impl LineageRecord {
             failed_validations: Vec::new(),
             misses: Vec::new(),
             persist: Vec::new(),
+            showings: Vec::new(),
             names: Vec::new(),
             past: Vec::new(),
         }

@@ -4,10 +4,12 @@
 pub mod dns;
 pub mod dns01;
 pub mod holder;
+mod hop;
 pub mod http01;
 pub mod listener;
 pub mod name_server;
 pub mod persist;
+pub mod preflight;
 pub mod propagation;
 pub mod responder;
 pub mod self_check;

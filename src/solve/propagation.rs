@@ -11,6 +11,7 @@ use super::dns::exchange::{Mute, ask};
 use super::dns::{Lookup, NameServer};
 use crate::codec::dns::{DomainName, Kind, Outcome};
 use crate::core::failure::Failure;
+use crate::core::showing::Shown;
 use crate::core::time::Span;
 use crate::sys::clock::Clock;
 
@@ -56,9 +57,7 @@ pub enum Seen {
 
 impl fmt::Display for Sighting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let NameServer { name, address } = &self.server;
-        let ip = address.ip();
-        let place = if *name == ip.to_string() { name.clone() } else { format!("{name} ({ip})") };
+        let place = self.server.place();
         match &self.seen {
             Seen::Shown => write!(f, "{place} shows it"),
             Seen::Others(1) => write!(f, "{place} shows another value"),
@@ -80,6 +79,13 @@ impl Sightings {
         let mute = |seen: &Seen| matches!(seen, Seen::Mute(_));
         let shown = self.0.iter().any(|one| one.seen == Seen::Shown);
         shown && self.0.iter().all(|one| one.seen == Seen::Shown || (!silence_counts && mute(&one.seen)))
+    }
+}
+
+impl Sightings {
+    /// For the record: who showed what.
+    pub fn shown(&self) -> impl Iterator<Item = Shown> {
+        self.0.iter().map(|one| Shown { seen: one.seen == Seen::Shown, words: one.to_string() })
     }
 }
 
@@ -114,14 +120,24 @@ impl Propagation {
         value: &str,
         zone: &DomainName,
         since: Span,
-    ) -> Result<(), Unseen> {
+    ) -> Result<Sightings, Unseen> {
         let servers = if self.authoritative.is_empty() {
             self.lookup.servers(zone).await.map_err(Unseen::Unknown)?
         } else {
             plain(&self.authoritative)
         };
-        self.rounds(&servers, name, value, false, since).await?;
-        self.rounds(&plain(&self.resolvers), name, value, true, since).await
+        let mut seen = self.rounds(&servers, name, value, false, since).await?;
+        match self.rounds(&plain(&self.resolvers), name, value, true, since).await {
+            Ok(more) => {
+                seen.0.extend(more.0);
+                Ok(seen)
+            }
+            Err(Unseen::At(more)) => {
+                seen.0.extend(more.0);
+                Err(Unseen::At(seen))
+            }
+            Err(unknown) => Err(unknown),
+        }
     }
 
     async fn rounds(
@@ -131,20 +147,20 @@ impl Propagation {
         value: &str,
         recursion: bool,
         since: Span,
-    ) -> Result<(), Unseen> {
+    ) -> Result<Sightings, Unseen> {
         if servers.is_empty() {
-            return Ok(());
+            return Ok(Sightings::default());
         }
         let mut pause = PAUSE_FIRST;
         loop {
             let round = self.round(servers, name, value, recursion).await;
             let passed = self.clock.monotonic() - since;
             if round.good(passed < SILENCE_MOST) {
-                return Ok(());
+                return Ok(round);
             }
             if passed + pause > self.most {
                 // Advice: silence of some is no reason to speak of when all others show it.
-                return if round.good(false) { Ok(()) } else { Err(Unseen::At(round)) };
+                return if round.good(false) { Ok(round) } else { Err(Unseen::At(round)) };
             }
             self.clock.sleep(pause).await;
             pause = (pause + pause).min(PAUSE_MOST);

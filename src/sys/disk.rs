@@ -171,6 +171,15 @@ impl Disk {
         }
     }
 
+    /// How many more files an unprivileged process may make on the volume of `path`; `None` where the
+    /// volume does not count them.
+    pub fn free_files(&self, path: &Path) -> io::Result<Option<u64>> {
+        match &self.0 {
+            Kind::Real => real::free_files(path),
+            Kind::Model(_) => Ok(None),
+        }
+    }
+
     /// Whom new files belong to.
     pub fn user(&self) -> u32 {
         match &self.0 {

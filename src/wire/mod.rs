@@ -8,6 +8,7 @@ mod load;
 pub mod look;
 mod persist;
 mod places;
+pub mod preflight;
 mod rehearsal;
 mod scene;
 mod watch;
@@ -145,6 +146,7 @@ impl Wired {
         let scene = scene::build(loaded, &store, &clock, role, &listeners).await?;
         let lookout = Arc::new(lookout(&clock));
         let woes = Arc::new(Woes::new(&clock));
+        let clock_of_eyes = clock.clone();
         let ways = alert::ways(&loaded.resolved.alerts, &clock);
         let parts = Parts {
             store: store.clone(),
@@ -157,6 +159,7 @@ impl Wired {
         let agent = Arc::new(
             Agent::new(parts, scene)
                 .trusted_with(Arc::new(scene::secret))
+                .foreseeing_by(preflight::eyes(&loaded.settings, &clock_of_eyes))
                 .watching_by(lookout)
                 .remembering(store.seen_files(), role != Role::Reader),
         );

@@ -11,6 +11,7 @@ mod herald;
 mod hook;
 mod manner;
 mod name_server;
+mod preflight;
 mod probe;
 mod responder;
 mod self_check;
@@ -22,3 +23,5 @@ mod bind;
 #[path = "../support/ports.rs"]
 #[allow(dead_code)]
 mod ports;
+#[path = "../support/unbound.rs"]
+mod unbound;

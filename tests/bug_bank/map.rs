@@ -183,17 +183,24 @@ pub const FAILURES: [Row; 62] = [
     row("F35", "the self-check is blocked although the CA can see the answer", By(&[
         "f35_what_is_not_seen_from_here_is_told_to_the_ca_all_the_same",
     ], "")),
-    row("F36", "the IPv6 address leads elsewhere", Proof::None(
-        "the self-check asks loopback alone; what a name resolves to from outside is not looked at")),
+    row("F36", "the IPv6 address leads elsewhere", By(&[
+        "f36_the_family_that_fails_is_named",
+        "f36_the_dead_ipv6_address_is_named_while_ipv4_answers",
+        "f36_f38_each_certificate_is_told_what_is_wrong_with_its_names",
+    ], "told by `doctor` and beside a CA's refusal; a renewal does not wait for it")),
     row("F37", "port 80 is taken", By(&[
         "f37_a_port_in_use_names_its_holder",
         "f37_a_port_held_by_a_stranger_costs_no_validation",
+        "f37_a_closed_port_of_this_host_is_certain_unless_our_listener_opens_it",
         "f37_a_port_in_use_for_tls_alpn_names_its_holder_and_costs_no_order",
         "f37_a_server_that_keeps_the_port_to_itself_is_named_before_an_order",
     ], "")),
-    row("F38", "a CAA record forbids", Proof::None(
-        "no CAA look-up before an order; the CA's own `caa` refusal is told as the configuration's \
-         (`each_refusal_says_whose_fault_it_is_and_when_to_ask_again`)")),
+    row("F38", "a CAA record forbids", By(&[
+        "f38_what_a_zone_allows_is_read_as_a_ca_reads_it",
+        "f38_records_of_a_real_server_count_from_the_closest_name_upwards",
+        "f38_broken_signatures_are_told_from_a_denial_and_from_a_failing_server",
+        "f38_after_a_refusal_for_caa_no_order_is_spent_until_it_is_mended_and_never_for_ever",
+    ], "the first refusal is the CA's: CAA is looked up by `doctor` and after that, not before every order")),
     row("F39", "one dead name blocks the others", By(&[
         "a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse",
         "f39_the_old_names_are_renewed_at_last_resort_when_a_changed_set_keeps_failing",

@@ -10,6 +10,7 @@ mod bad_text;
 mod check;
 mod desk;
 mod discover;
+mod doctor;
 mod forecast;
 mod hooks;
 mod init;
@@ -21,3 +22,10 @@ mod status;
 mod status_page;
 mod verbs;
 mod watch;
+
+#[path = "../support/bind.rs"]
+#[allow(dead_code)]
+mod bind;
+#[path = "../support/ports.rs"]
+#[allow(dead_code)]
+mod ports;

@@ -76,6 +76,14 @@ fn apex_and_wildcard_in_one_certificate_are_issued_and_observed() {
     let names = served::leaf_of(&scene.stage.site.live("example.test", "cert.pem"));
     assert_eq!(served::leaf(scene.stage.nginx.https, "example.test"), Some(names));
     assert_eq!(scene.dns.texts(APEX), ["theirs"], "ours are gone, the other's stands");
+    let explained = scene.stage.site.expect(0, &["explain", "example.test"]).out;
+    for words in [
+        format!("example.test at {APEX}, looked for"),
+        format!("*.example.test at {APEX}, looked for"),
+        "ns1.example.test (127.0.0.1) shows it".to_owned(),
+    ] {
+        assert!(explained.contains(&words), "{words:?} is not in\n{explained}");
+    }
 }
 
 #[test]

@@ -31,6 +31,13 @@ const OTHER_ZONE: &str = "$TTL 60
 @ NS ns1.example.test.
 ";
 
+/// With an address for its server, without which it would not be loaded.
+const ROOT_ZONE: &str = "$TTL 60
+@ SOA ns1.example.test. hostmaster.example.test. 1 3600 600 86400 1
+@ NS ns1.example.test.
+ns1.example.test. A 127.0.0.1
+";
+
 /// A running name server. Ends when dropped.
 pub struct NameServer {
     dir: PathBuf,
@@ -169,7 +176,7 @@ fn prepared(dir: &Path) -> PathBuf {
     std::fs::write(dir.join("example.test.zone"), ZONE).unwrap();
     std::fs::write(dir.join("acme.test.zone"), OTHER_ZONE).unwrap();
     // Nothing is asked of the world, and aliases are followed from zone to zone as a CA's resolver does.
-    std::fs::write(dir.join("root.zone"), OTHER_ZONE).unwrap();
+    std::fs::write(dir.join("root.zone"), ROOT_ZONE).unwrap();
     std::fs::write(dir.join("acme.key"), key_file("hmac-sha256")).unwrap();
     dir.to_owned()
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::wire::{Malformed, Reader, header, put_name, put_u16};
+use crate::core::caa::CaaRecord;
 use crate::core::domain_name::DomainName;
 
 /// The kinds of records that are asked for.
@@ -14,6 +15,8 @@ pub enum Kind {
     Soa = 6,
     Txt = 16,
     Aaaa = 28,
+    /// RFC 8659.
+    Caa = 257,
 }
 
 /// One question.
@@ -24,6 +27,9 @@ pub struct Query {
     pub kind: Kind,
     /// Asks a resolver to find the answer elsewhere.
     pub recursion: bool,
+    /// Wants the answer although its signatures are wrong (RFC 4035 §3.2.2): what a resolver gives only
+    /// then is a zone whose DNSSEC is broken.
+    pub unchecked: bool,
 }
 
 /// Largest answer by UDP that is asked for: fits in one packet on every path (RFC 9715).
@@ -35,10 +41,13 @@ const FLAG_RESPONSE: u16 = 0x8000;
 const FLAG_AUTHORITATIVE: u16 = 0x0400;
 const FLAG_TRUNCATED: u16 = 0x0200;
 const FLAG_RECURSION: u16 = 0x0100;
+const FLAG_UNCHECKED: u16 = 0x0010;
+const CAA_CRITICAL: u8 = 0x80;
 
 impl Query {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let flags = if self.recursion { FLAG_RECURSION } else { 0 };
+        let flags =
+            if self.recursion { FLAG_RECURSION } else { 0 } | if self.unchecked { FLAG_UNCHECKED } else { 0 };
         let mut out = header(self.id, flags, [1, 0, 0, 1]);
         put_name(&mut out, &self.name);
         put_u16(&mut out, self.kind as u16);
@@ -124,6 +133,8 @@ pub enum Data {
     Soa(DomainName),
     /// All its texts as one, as CAs compare it.
     Txt(Vec<u8>),
+    /// Who may issue.
+    Caa(CaaRecord),
     Other,
 }
 
@@ -185,6 +196,23 @@ impl Answer {
         })
     }
 
+    /// Who may issue, wherever an alias led to (RFC 8659 §3 counts what stands at its end as standing
+    /// here).
+    pub fn caa(&self) -> impl Iterator<Item = &CaaRecord> {
+        self.answers.iter().filter_map(|record| match &record.data {
+            Data::Caa(caa) => Some(caa),
+            _ => None,
+        })
+    }
+
+    /// Every address in it, wherever an alias led to.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.answers.iter().filter_map(|record| match record.data {
+            Data::Address(ip) => Some(ip),
+            _ => None,
+        })
+    }
+
     /// Where `name` leads to.
     pub fn alias(&self, name: &DomainName) -> Option<&DomainName> {
         self.answers.iter().filter(|record| record.name == *name).find_map(|record| match &record.data {
@@ -226,6 +254,16 @@ fn record(reader: &mut Reader<'_>) -> Result<Option<Record>, Malformed> {
             }
             Data::Txt(text)
         }
+        257 => {
+            let flags = inner.octet()?;
+            let length = usize::from(inner.octet()?);
+            let tag = inner.bytes(length)?;
+            let value = raw.get(2 + length..).ok_or(Malformed::Record)?;
+            // RFC 8659 §4.1: a tag is letters and digits. Another one is as good as unknown.
+            let tag = String::from_utf8_lossy(tag).to_ascii_lowercase();
+            let value = String::from_utf8_lossy(value).into_owned();
+            Data::Caa(CaaRecord { critical: flags & CAA_CRITICAL != 0, tag, value })
+        }
         _ => Data::Other,
     };
     let read = inner.position();
@@ -244,7 +282,7 @@ mod tests {
     }
 
     fn query() -> Query {
-        Query { id: 7, name: name("a.example"), kind: Kind::Txt, recursion: true }
+        Query { id: 7, name: name("a.example"), kind: Kind::Txt, recursion: true, unchecked: false }
     }
 
     /// An answer with these records, each with its kind and data, at the name that was asked for.
@@ -269,6 +307,40 @@ mod tests {
         let read = Answer::parse(&bytes, &query()).unwrap();
         assert_eq!(read.texts(&name("a.example")).collect::<Vec<_>>(), [b"one".as_slice(), b"two"]);
         assert_eq!(read.answers[2].data, Data::Address("127.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn f38_who_may_issue_is_read_as_it_stands() {
+        type Read<'a> = Option<(bool, &'a str, &'a str)>;
+        let rows: [(&[u8], Read<'_>); 6] = [
+            (
+                b"\x00\x05issueca.example; accounturi=https://a/1",
+                Some((false, "issue", "ca.example; accounturi=https://a/1")),
+            ),
+            (b"\x80\x09IssueWild;", Some((true, "issuewild", ";"))),
+            (b"\x01\x05iodefmailto:a@b", Some((false, "iodef", "mailto:a@b"))),
+            (b"\x00\x05issue", Some((false, "issue", ""))),
+            (b"\x00\x09issue", None),
+            (b"\x00", None),
+        ];
+        for (data, expected) in rows {
+            let query = Query { kind: Kind::Caa, ..query() };
+            let mut bytes = answer(0, &[(257, data)]);
+            // The question's kind, behind its name.
+            bytes[23..25].copy_from_slice(&257u16.to_be_bytes());
+            let read = Answer::parse(&bytes, &query).ok();
+            let told = read.as_ref().map(|read| {
+                let caa = read.caa().next().unwrap();
+                (caa.critical, caa.tag.as_str(), caa.value.as_str())
+            });
+            assert_eq!(told, expected, "{data:?}");
+        }
+    }
+
+    #[test]
+    fn a_question_says_whether_signatures_matter() {
+        let flags = |unchecked| Query { unchecked, ..query() }.to_bytes()[3];
+        assert_eq!((flags(false), flags(true)), (0, 0x10));
     }
 
     #[test]

@@ -56,9 +56,15 @@ pub async fn ask(
     recursion: bool,
     clock: &Clock,
 ) -> Result<Answer, Mute> {
+    let question = Query { id: 0, name: name.clone(), kind, recursion, unchecked: false };
+    ask_as(server, &question, clock).await
+}
+
+/// As [`ask`], in whatever manner the question says; its number is drawn anew.
+pub async fn ask_as(server: SocketAddr, question: &Query, clock: &Clock) -> Result<Answer, Mute> {
     let mut last = Mute::Silent;
     for time in UDP_TIMES {
-        let query = Query { id: fresh_id()?, name: name.clone(), kind, recursion };
+        let query = Query { id: fresh_id()?, ..question.clone() };
         match clock.timeout(time, by_udp(server, &query)).await {
             Some(Ok(answer)) if answer.truncated => {
                 let bytes = by_tcp(server, &query.to_bytes(), clock).await?;

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::exchange::{Mute, ask};
-use crate::codec::dns::{Answer, Data, DomainName, Kind, resolv_conf};
+use super::exchange::{Mute, ask_as};
+use crate::codec::dns::{Answer, Data, DomainName, Kind, Query, resolv_conf};
 use crate::core::failure::{Failure, Fault};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
@@ -49,6 +49,14 @@ pub struct NameServer {
     pub address: SocketAddr,
 }
 
+impl NameServer {
+    /// `ns1.example.com (192.0.2.53)`; an address that has no name is told once.
+    pub fn place(&self) -> String {
+        let ip = self.address.ip().to_string();
+        if self.name == ip { ip } else { format!("{} ({ip})", self.name) }
+    }
+}
+
 impl Lookup {
     pub fn new(resolvers: Vec<SocketAddr>, port: u16, clock: &Clock) -> Self {
         Self { resolvers, port, preferred: AtomicUsize::new(0), disk: Disk::real(), clock: clock.clone() }
@@ -58,13 +66,23 @@ impl Lookup {
     ///
     /// Codes: `dns-unreachable` where none answers, `dns-answer` where none can say.
     pub async fn find(&self, name: &DomainName, kind: Kind) -> Result<Answer, Failure> {
+        self.find_as(&Query { id: 0, name: name.clone(), kind, recursion: true, unchecked: false }).await
+    }
+
+    /// As [`Self::find`], where wrong signatures don't matter.
+    pub async fn find_unchecked(&self, name: &DomainName, kind: Kind) -> Result<Answer, Failure> {
+        self.find_as(&Query { id: 0, name: name.clone(), kind, recursion: true, unchecked: true }).await
+    }
+
+    async fn find_as(&self, question: &Query) -> Result<Answer, Failure> {
+        let name = &question.name;
         let resolvers = self.resolvers();
         let first = self.preferred.load(Ordering::Relaxed);
         let mut said = Vec::new();
         let mut heard = false;
         for step in 0..resolvers.len() {
             let at = first.wrapping_add(step) % resolvers.len();
-            match ask(resolvers[at], name, kind, true, &self.clock).await {
+            match ask_as(resolvers[at], question, &self.clock).await {
                 Ok(answer) if answer.is_sure() => {
                     self.preferred.store(at, Ordering::Relaxed);
                     return Ok(answer);
@@ -181,15 +199,15 @@ impl Lookup {
         for kind in [Kind::A, Kind::Aaaa] {
             let answer = self.find(host, kind).await?;
             // Behind an alias the records have another name; resolvers send the whole chain.
-            found.extend(
-                answer
-                    .answers
-                    .iter()
-                    .filter_map(|record| if let Data::Address(ip) = record.data { Some(ip) } else { None }),
-            );
+            found.extend(answer.addresses());
         }
         found.truncate(SERVERS_MAX);
         Ok(found)
+    }
+
+    /// The same resolvers, for name servers that listen elsewhere.
+    pub fn at_port(&self, port: u16) -> Self {
+        Self::new(self.resolvers.clone(), port, &self.clock)
     }
 
     pub const fn port(&self) -> u16 {

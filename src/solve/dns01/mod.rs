@@ -17,13 +17,14 @@ pub use provider::{Entry, Provider};
 pub use record::ProofRecord;
 
 use super::dns::Lookup;
-use super::propagation::{Propagation, Unseen};
+use super::propagation::{Propagation, Sightings, Unseen};
 use crate::codec::account_label::account_label;
 use crate::codec::dns::DomainName;
 use crate::core::failure::{Failure, Fault};
 use crate::core::name::{SolverId, SubjectName, Token};
 use crate::core::order::{ChallengeTask, Terms};
 use crate::core::record::{ChallengeKind, Receipt};
+use crate::core::showing::Showing;
 use crate::core::time::Span;
 use crate::ports::{Reply, Solver};
 use crate::sys::clock::Clock;
@@ -48,6 +49,8 @@ struct Standing {
     record: ProofRecord,
     /// On the clock's monotonic scale; `None` until it was set.
     set_at: Option<Span>,
+    /// What name servers showed when it was looked for last.
+    showing: Option<Showing>,
 }
 
 /// Answers remembered; far more than one order has names.
@@ -120,7 +123,16 @@ impl Dns01Solver {
         while standing.len() >= STANDING_MAX {
             standing.pop_first();
         }
-        standing.insert(token.clone(), Standing { record: record.clone(), set_at });
+        standing.insert(token.clone(), Standing { record: record.clone(), set_at, showing: None });
+    }
+
+    fn note_showing(&self, task: &ChallengeTask, record: &ProofRecord, seen: &Sightings) {
+        let place = record.name.to_string();
+        let showing = Showing::new(task.name.clone(), place, self.clock.now(), seen.shown());
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(standing) = standing.get_mut(&task.token) {
+            standing.showing = Some(showing);
+        }
     }
 
     /// The record as the receipt tells of it, which was stored already.
@@ -157,7 +169,10 @@ impl Dns01Solver {
             None => record.name.clone(),
         };
         let shown = self.propagation.await_shown(&record.name, &record.value, &zone, since).await;
-        shown.map_err(|unseen| match unseen {
+        if let Ok(seen) | Err(Unseen::At(seen)) = &shown {
+            self.note_showing(task, &record, seen);
+        }
+        shown.map(|_| ()).map_err(|unseen| match unseen {
             Unseen::Unknown(failure) => failure,
             Unseen::At(sightings) => Failure::transient(
                 Fault::Network,
@@ -212,6 +227,10 @@ impl Solver for Dns01Solver {
         Box::pin(
             async move { self.look(task).await.map_err(|failure| failure.blaming(Some(task.name.clone()))) },
         )
+    }
+
+    fn showing(&self, task: &ChallengeTask) -> Option<Showing> {
+        self.standing(&task.token)?.showing
     }
 
     fn patience(&self) -> Span {

@@ -10,7 +10,7 @@ use rustls::{AlertDescription, Error as TlsError};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::super::self_check::any_certificate;
+use super::super::hop::any_certificate;
 use crate::codec::validation::{ALPN, Flaw, Standing, server_name};
 use crate::core::failure::plain;
 use crate::core::spec::Listen;

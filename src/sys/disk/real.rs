@@ -345,6 +345,12 @@ pub fn free_space(path: &Path) -> io::Result<u64> {
     Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
 }
 
+pub fn free_files(path: &Path) -> io::Result<Option<u64>> {
+    let volume = retry_on_intr(|| fs::statvfs(path))?;
+    // Volumes that make inodes as they go (btrfs) count none.
+    Ok((volume.f_files > 0).then_some(volume.f_favail))
+}
+
 pub fn lock(path: &Path, note: Option<&str>) -> io::Result<Option<File>> {
     let place = Place::of(None, path)?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK;

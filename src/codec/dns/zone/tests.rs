@@ -25,7 +25,7 @@ fn texts() -> Texts {
 }
 
 fn ask(of: &str, kind: Kind) -> Answer {
-    let query = Query { id: 7, name: name(of), kind, recursion: false };
+    let query = Query { id: 7, name: name(of), kind, recursion: false, unchecked: false };
     let bytes = zones().answer(&query.to_bytes(), Some(&texts()), Path::Udp).unwrap();
     assert!(bytes.len() <= UDP_MOST);
     Answer::parse(&bytes, &query).unwrap()
@@ -122,7 +122,8 @@ fn a_question_is_repeated_in_its_own_case() {
 
 #[test]
 fn edns_is_answered_with_edns_and_a_version_that_is_not_known_is_refused() {
-    let query = Query { id: 1, name: name("acme.example.net"), kind: Kind::Soa, recursion: false };
+    let query =
+        Query { id: 1, name: name("acme.example.net"), kind: Kind::Soa, recursion: false, unchecked: false };
     let mut question = query.to_bytes();
     let plain = zones().answer(&question, Some(&texts()), Path::Udp).unwrap();
     assert_eq!(plain[11], 1, "one record beside the answer");
@@ -170,7 +171,7 @@ fn t11_what_is_no_question_is_refused_shortly_or_not_answered() {
 fn t11_many_texts_are_told_by_tcp() {
     let at = name("acme.example.net");
     let many = Texts::from([(at.clone(), vec!["v".repeat(43); 100])]);
-    let query = Query { id: 3, name: at.clone(), kind: Kind::Txt, recursion: false };
+    let query = Query { id: 3, name: at.clone(), kind: Kind::Txt, recursion: false, unchecked: false };
     let short = zones().answer(&query.to_bytes(), Some(&many), Path::Udp).unwrap();
     let read = Answer::parse(&short, &query).unwrap();
     assert!(read.truncated && read.answers.is_empty() && short.len() <= query.to_bytes().len());
@@ -180,7 +181,13 @@ fn t11_many_texts_are_told_by_tcp() {
 
 #[test]
 fn t11_whoever_asks_too_much_is_sent_to_tcp_and_a_shelf_that_cannot_be_read_is_no_empty_one() {
-    let query = Query { id: 3, name: name("_acme-challenge.example.com"), kind: Kind::Txt, recursion: false };
+    let query = Query {
+        id: 3,
+        name: name("_acme-challenge.example.com"),
+        kind: Kind::Txt,
+        recursion: false,
+        unchecked: false,
+    };
     let hasty = zones().answer(&query.to_bytes(), Some(&texts()), Path::UdpInHaste).unwrap();
     assert!(Answer::parse(&hasty, &query).unwrap().truncated && hasty.len() <= query.to_bytes().len());
     let failed = zones().answer(&query.to_bytes(), None, Path::Udp).unwrap();
@@ -226,7 +233,7 @@ proptest! {
     ) {
         let at = |label: &str| name(&format!("{label}.acme.example.net"));
         let standing: Texts = labels.iter().map(|label| (at(label), vec![label.clone()])).collect();
-        let query = Query { id: 9, name: at(&asked), kind: Kind::Txt, recursion: true };
+        let query = Query { id: 9, name: at(&asked), kind: Kind::Txt, recursion: true, unchecked: false };
         let bytes = zones().answer(&query.to_bytes(), Some(&standing), Path::Udp).unwrap();
         let read = Answer::parse(&bytes, &query).unwrap();
         let of = at(&asked);

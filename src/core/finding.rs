@@ -1,18 +1,35 @@
-//! What a test of this host found: how bad, what was seen, what to do.
+//! What a test found: how bad, what was seen, what to do. Said by `check` and `doctor`, and beside a
+//! CA's words when it refuses.
 
-use crate::cli::print;
-use crate::core::failure::{Class, Failure};
+use serde::Serialize;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use super::failure::{Class, Failure};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Weight {
-    /// Works, but probably not as meant, or not for long.
+    /// Could not be looked at from here, or is only worth knowing.
+    Note,
+    /// Works, but probably not as meant, or not for long; or what is seen from here may not be what a
+    /// CA sees.
     Warning,
     /// Some certificate will not be renewed, installed or reloaded.
     Error,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+impl Weight {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
+    #[serde(rename = "severity")]
     pub weight: Weight,
     /// Stable and kebab-case.
     pub code: String,
@@ -38,6 +55,10 @@ impl Finding {
         Self { weight: Weight::Warning, ..Self::error(code, words) }
     }
 
+    pub fn note(code: &str, words: impl Into<String>) -> Self {
+        Self { weight: Weight::Note, ..Self::error(code, words) }
+    }
+
     /// A failure of an adapter; one that may pass by itself is a warning.
     pub fn of(what: &str, failure: &Failure) -> Self {
         let weight = match failure.class {
@@ -57,16 +78,9 @@ impl Finding {
         self
     }
 
-    pub fn show(&self) {
-        let weight = match self.weight {
-            Weight::Error => "error",
-            Weight::Warning => "warning",
-        };
-        print::note(&format!("{weight}[{}]: {}", self.code, self.words));
-        for (label, text) in [("seen", &self.evidence), ("do", &self.fix)] {
-            if !text.is_empty() {
-                print::note(&format!("  {label:4}  {text}"));
-            }
-        }
+    /// As [`Self::error`] and the like would have made it, at most so heavy.
+    pub fn at_most(mut self, weight: Weight) -> Self {
+        self.weight = self.weight.min(weight);
+        self
     }
 }
