@@ -80,9 +80,9 @@ impl Needs {
         needs.solvers(wanted);
         needs.hooks(wanted);
         let bindings = wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
-        let zones = wanted.solvers.values().filter_map(|solver| match &solver.kind {
-            SolverKind::Dns(dns) => dns.provider.secret(),
-            SolverKind::Http { .. } | SolverKind::Webroot { .. } => None,
+        let zones = wanted.solvers.values().flat_map(|solver| match &solver.kind {
+            SolverKind::Dns(dns) => dns.provider.secrets(),
+            SolverKind::Http { .. } | SolverKind::Webroot { .. } => Vec::new(),
         });
         let outputs = wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
         let passwords = outputs.filter_map(|output| match &output.form {

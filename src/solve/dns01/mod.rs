@@ -1,10 +1,18 @@
 //! dns-01 (RFC 8555 §8.4): a text in DNS, set by a provider and awaited at the zone's servers.
 
 pub mod acme_dns;
+pub mod credentials;
 pub mod exec;
+pub mod hosted;
 pub mod provider;
 pub mod record;
+pub mod refusal;
 pub mod rfc2136;
+#[cfg(feature = "dns-providers")]
+mod updater;
+#[cfg(not(feature = "dns-providers"))]
+#[path = "no_updater.rs"]
+mod updater;
 pub mod web;
 pub mod webhook;
 
