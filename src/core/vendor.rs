@@ -198,7 +198,7 @@ pub const VENDORS: &[Vendor] = &[
     vendor("glesys", "GleSYS", &[LOGIN, API_KEY], &[], Single, 60),
     vendor("godaddy", "GoDaddy", &[API_KEY, API_SECRET], &[], Merged, 600),
     vendor("google-cloud", "Google Cloud DNS", &[SERVICE_ACCOUNT, PROJECT], &[MANAGED_ZONE, IMPERSONATE], Compared, 1),
-    vendor("hetzner", "Hetzner Cloud DNS", &[TOKEN], &[], Single, 60).tried(),
+    vendor("hetzner", "Hetzner Cloud DNS", &[TOKEN], &[], Merged, 60).tried(),
     vendor("hostingde", "hosting.de", &[API_KEY], &[], Single, 60),
     vendor("hostinger", "Hostinger", &[TOKEN], &[], Merged, 60),
     vendor("huaweicloud", "Huawei Cloud", &[ACCESS_KEY, SECRET_KEY, REGION], &[], Merged, 300),

@@ -43,6 +43,15 @@ const REFUSING: &[&str] = &[
 ];
 
 impl Refusal {
+    /// Said about the change itself, not about who asks, how often, or what lies between.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Said(said) => !matches!(status(said), Some(401 | 403 | 429 | 500..)),
+            Self::Unread(_) => true,
+            Self::Unauthorized | Self::NotFound | Self::Unreached(_) | Self::Unusable(_) => false,
+        }
+    }
+
     pub fn failure(&self, vendor: &Vendor, credentials: &Credentials) -> Failure {
         let name = vendor.name;
         let safe = |said: &str| plain(&credentials.masked(&without_paths(&without_body(said))), SHOWN);

@@ -70,13 +70,26 @@ impl Updater {
         let text = vec![DnsRecord::TXT(change.value.clone())];
         let made = match change.add {
             Some(ttl) => self.0.add_to_rrset(name, DnsRecordType::TXT, ttl, text, zone).await,
-            None => match self.0.remove_from_rrset(name, DnsRecordType::TXT, text, zone).await {
-                // Neither the name nor the zone: nothing of ours is left there.
-                Err(Error::NotFound) => Ok(()),
-                other => other,
-            },
+            None => self.0.remove_from_rrset(name, DnsRecordType::TXT, text, zone).await,
         };
-        made.map_err(refusal)
+        let refusal = match made.map_err(refusal) {
+            Ok(()) => return Ok(()),
+            // Neither the name nor the zone: nothing of ours is left there.
+            Err(Refusal::NotFound) if change.add.is_none() => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        if refusal.is_final() && self.shows(change).await == Some(change.add.is_some()) {
+            return Ok(());
+        }
+        Err(refusal)
+    }
+
+    /// Whether the text is there. Some call it an error to add what is there, or to remove what is not;
+    /// what they list is the truth.
+    async fn shows(&self, change: &Change) -> Option<bool> {
+        let listed = self.0.list_rrset(change.name.as_str(), DnsRecordType::TXT, change.zone.as_str()).await;
+        let texts = listed.ok()?;
+        Some(texts.iter().any(|text| matches!(text, DnsRecord::TXT(text) if *text == change.value)))
     }
 }
 
