@@ -164,7 +164,7 @@ fn account<'k>(ways: &[Way], way: &str, file: &Path, say: impl Fn(&str) -> Optio
         let Some((_, theirs)) = keys.iter().find(|(ours, _)| *ours == field.stem) else { continue };
         match (say(theirs), field.kind) {
             (Some(value), FieldKind::Secret) => {
-                credentials.push((field.stem, Zeroizing::new(value.to_owned())))
+                credentials.push((field.stem, Zeroizing::new(value.to_owned())));
             }
             (Some(value), _) => plain.push((field.stem, value.to_owned())),
             (None, _) if vendor.needs.contains(field) => {
