@@ -1,4 +1,4 @@
-//! Debian's PowerDNS Authoritative Server on loopback, with its HTTP interface switched on.
+//! Debian's `PowerDNS` Authoritative Server on loopback, with its HTTP interface switched on.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -189,10 +189,8 @@ pub fn route53(texts: &mut Vec<Text>, asked: &Asked) -> (u16, String) {
     assert!(asked.path.contains("/hostedzone/ZOURS/rrset"), "{}", asked.path);
     let name = "_acme-challenge.example.test";
     if asked.method == "GET" {
-        let values: String = texts
-            .iter()
-            .map(|text| format!("<ResourceRecord><Value>\"{}\"</Value></ResourceRecord>", text.value))
-            .collect();
+        let one = |text: &Text| format!("<ResourceRecord><Value>\"{}\"</Value></ResourceRecord>", text.value);
+        let values = texts.iter().map(one).collect::<Vec<_>>().concat();
         let set = if values.is_empty() {
             String::new()
         } else {

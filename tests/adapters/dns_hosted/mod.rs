@@ -1,4 +1,4 @@
-//! dns-01 by vendors' interfaces: PowerDNS as Debian ships it, and imitations of four others. Those with
+//! dns-01 by vendors' interfaces: `PowerDNS` as Debian ships it, and imitations of four others. Those with
 //! a fixed address are met in a process of its own, whose environment leads it to a proxy of ours.
 
 mod imitation;
@@ -161,7 +161,9 @@ async fn trouble_is_told_from_a_no() {
         assert!(!failure.words.contains(HUSH), "a secret is shown: {failure}");
     });
     let mut tasks = tokio::task::JoinSet::new();
-    tried.into_iter().for_each(|row| drop(tasks.spawn(row)));
+    for row in tried {
+        tasks.spawn(row);
+    }
     while let Some(done) = tasks.join_next().await {
         done.unwrap();
     }
