@@ -227,6 +227,7 @@ fn spec(dir: &Path, shape: &Shape) -> LineageSpec {
         key: KeyKind::EcdsaP256,
         reuse_key: false,
         solvers: vec![SolverId::parse("web").unwrap()],
+        on_dead_name: nolapse::core::spec::OnDeadName::default(),
         hooks: HOOKS[..shape.hooks].iter().map(|name| HookId::parse(name).unwrap()).collect(),
         observe_timeout: Span::secs(30),
         rights: Arc::default(),

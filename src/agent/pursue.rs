@@ -58,7 +58,11 @@ impl Agent {
             .as_ref()
             .filter(|current| current.issuer.as_ref() == Some(&issuer) && current.leaf.valid_at(now))
             .and_then(|current| current.leaf.ari_id.clone());
-        record.names = spec.names.to_vec();
+        if *record.names != *spec.names {
+            // What was tried for another set is no history of this one.
+            record.trouble = None;
+            record.names = spec.names.to_vec();
+        }
         record.attempt = Some(Attempt {
             started: now,
             deadline: now + scale.scaled(Attempt::LIFE).max(Attempt::LIFE_LEAST),
@@ -450,14 +454,18 @@ impl Agent {
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
         if failure.reached_validation
-            && let (Some(attempt), Some(name)) = (&attempt, &failure.name)
-            && let Some(receipt) = attempt.receipts.iter().rfind(|receipt| receipt.name == *name)
+            && let Some(attempt) = &attempt
         {
-            world.record.value.note_miss(name.clone(), receipt.solver.clone(), now);
+            for name in failure.names() {
+                if let Some(receipt) = attempt.receipts.iter().rfind(|receipt| receipt.name == *name) {
+                    world.record.value.note_miss(name.clone(), receipt.solver.clone(), now);
+                }
+            }
         }
         let dropped = if over { self.drop_attempt(world) } else { None };
         let tried = Tried {
             names: attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone()),
+            wanted: spec.names.to_vec(),
             issuer: attempt.map(|attempt| attempt.issuer).or_else(|| spec.issuer().cloned()),
         };
         let (count, next_at) = world.record.value.note_failure(tried, &failure, now);

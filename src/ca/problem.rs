@@ -261,7 +261,7 @@ impl Document {
                     "caa",
                     format!("a CAA record forbids this CA: {said}; change the DNS record or the issuer"),
                 )
-                .blaming(first_name(of_names));
+                .blaming_all(blamed(of_names));
             }
             _ => {}
         }
@@ -271,7 +271,7 @@ impl Document {
             let each: Vec<_> = of_names.iter().map(|(name, words)| format!("{name}: {words}")).collect();
             let words = format!("{asked}: the CA does not take these names: {said} {}", each.join("; "));
             return refused(Fault::Config, "rejected-name", words.trim_end().to_owned())
-                .blaming(first_name(of_names));
+                .blaming_all(blamed(of_names));
         }
         if profile && client_error && about_profile() {
             return profile_refused(&said);
@@ -352,8 +352,8 @@ pub(super) fn of(problem: &instant_acme::Problem) -> Problem {
     }
 }
 
-fn first_name(of_names: &[(SubjectName, String)]) -> Option<SubjectName> {
-    of_names.first().map(|(name, _)| name.clone())
+fn blamed(of_names: &[(SubjectName, String)]) -> impl Iterator<Item = SubjectName> {
+    of_names.iter().map(|(name, _)| name.clone())
 }
 
 fn limited(asked: &str, said: &str, wish: Option<Span>, typed: bool, now: Timestamp) -> Failure {

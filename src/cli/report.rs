@@ -476,6 +476,11 @@ fn notes(survey: &Survey) -> Vec<String> {
             trouble.failure.words
         ));
     }
+    let missing = survey.spec().zip(record.current.as_ref()).map(|(spec, now)| spec.missing_in(&now.names));
+    if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        notes.push(format!("wanted, and not in the certificate: {}", missing.join(", ")));
+    }
     if let Some(due) = overdue(survey) {
         notes.push(format!("due since {}, and nothing tried to renew it", due.brief()));
     }

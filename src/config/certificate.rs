@@ -22,7 +22,9 @@ use super::window;
 use crate::core::deploy_window::DeployWindow;
 use crate::core::endpoint::Endpoint;
 use crate::core::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use crate::core::spec::{Around, HookSpec, IssuerSpec, KeyKind, LineageSpec, Rights, SolverSpec, Terms};
+use crate::core::spec::{
+    Around, HookSpec, IssuerSpec, KeyKind, LineageSpec, OnDeadName, Rights, SolverSpec, Terms,
+};
 use crate::core::time::Span;
 
 /// Everything that a certificate may name. `None`: it is there, but can't be used, which was
@@ -352,6 +354,7 @@ fn terms(
     let key = section.choice("key", KEY_WORDS, problems);
     let key = KeyKind::ALL.into_iter().find(|kind| Some(kind.word()) == key).unwrap_or_default();
     let reuse_key = section.flag("reuse-key", problems).unwrap_or(false);
+    let on_dead_name = section.choice("on-dead-name", OnDeadName::WORDS, problems);
 
     let (services, hooks, mut solvers) = (services?, hooks?, solvers?);
     let used: Vec<&Service<'_>> = services
@@ -392,6 +395,7 @@ fn terms(
         deploy_window: Some(openings?).filter(|openings| !openings.is_empty()).map(DeployWindow),
         key,
         reuse_key,
+        on_dead_name: on_dead_name.and_then(OnDeadName::parse).unwrap_or_default(),
         rights: rights?.into(),
         labels: section.labels("labels", problems),
     });

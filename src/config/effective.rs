@@ -279,6 +279,7 @@ fn certificate(page: &mut Page, spec: &LineageSpec) {
     }
     page.text("key", spec.key.word());
     page.flag("reuse-key", spec.reuse_key);
+    page.text("on-dead-name", spec.on_dead_name.word());
     page.optional("owner", spec.rights.owner.as_deref());
     page.optional("group", spec.rights.group.as_deref());
     page.text("key-mode", &mode(spec.rights.key_mode));

@@ -305,6 +305,7 @@ const fn inherited(
     Key { table: Table::Certificate, name, kind, default, help, sample, inherited: true }
 }
 
+use crate::core::spec::OnDeadName;
 use Table::{
     Agent, Alert, Certificate, Discover, Eab, Heartbeat, Hook, Issuer, Output, Place, Profile, Request,
     Service, Signal, Solver, Transparency, Watch,
@@ -428,6 +429,7 @@ pub const KEYS: &[Key] = &[
     inherited("issuer", Kind::Texts, "`\"letsencrypt\"`", "[\"example-ca\"]", "The CA. Of a list the first is asked; a certificate from any of them is kept."),
     inherited("profile", Kind::TextOr(Profile), "the issuer's", "\"classic\"", "The CA's certificate profile, such as `shortlived`."),
     inherited("solver", Kind::Texts, "the service's, else `\"standalone\"`", "[\"loopback\"]", "How names are proved; the first that fits."),
+    inherited("on-dead-name", Kind::Word(OnDeadName::WORDS), "`\"fail\"`", "\"renew-without\"", "What becomes of a certificate when one of its names can't be proved any more: all names or none, or near its end the others without it; it stays wanted and is tried again."),
     inherited("service", Kind::Texts, "none", "[\"nginx\"]", "What serves the certificate: gives reload, observation and solver."),
     inherited("hooks", Kind::Texts, "none", "[]", "Hooks told about a new certificate after the services; a service named here is reloaded and nothing else."),
     inherited("pre-hooks", Kind::Texts, "none", "[]", "Hooks run before the CA is asked for a certificate, as to free a port. Of several certificates the first runs them for all."),

@@ -242,7 +242,10 @@ pub fn step(mut attempt: Attempt, seen: Observation, now: Timestamp) -> (Attempt
         }
         Observation::Told => attempt.wait(None, now),
         Observation::Waited => (attempt, Action::View),
-        Observation::Failed(failure) => on_failure(attempt, failure, now),
+        Observation::Failed(failure) => {
+            let failure = blaming_by_words(failure, &attempt.names);
+            on_failure(attempt, failure, now)
+        }
     }
 }
 
@@ -393,6 +396,26 @@ fn challenge(view: &AuthorizationView, offer: &Offer) -> Option<ChallengeTask> {
     })
 }
 
+/// CAs that refuse one name of several often say which in words alone.
+fn blaming_by_words(failure: Failure, names: &[SubjectName]) -> Failure {
+    if failure.code != "rejected-name" || failure.name.is_some() {
+        return failure;
+    }
+    let said: Vec<_> = names.iter().filter(|name| says(&failure.words, &name.to_string())).cloned().collect();
+    if said.len() == names.len() { failure } else { failure.blaming_all(said) }
+}
+
+/// Whether `text` has `name` as a word of its own, not as the end or the beginning of another name.
+fn says(text: &str, name: &str) -> bool {
+    let of_names = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '*');
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        // A full stop ends sentences too.
+        let after = text[at + name.len()..].trim_start_matches('.').chars().next();
+        !before.is_some_and(of_names) && !after.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+    })
+}
+
 /// Adds to a CA's words what was seen from here before it looked.
 fn with_sights(mut failure: Failure, unseen: &[(SubjectName, String)]) -> Failure {
     let seen = unseen.iter().find(|(name, _)| Some(name) == failure.name.as_ref());
@@ -443,11 +466,12 @@ fn refusal(problem: Option<&Problem>, phase: Phase) -> Failure {
 /// (step-ca keeps it open with an error): once the CA was `told`, these failed too.
 fn blame(views: &[AuthorizationView], told: bool) -> Option<Failure> {
     let failed = |c: &ChallengeView| c.status == ChallengeStatus::Invalid || c.error.is_some();
-    let dead = views.iter().find(|view| match view.status {
+    let mut all_dead = views.iter().filter(|view| match view.status {
         AuthorizationStatus::Invalid | AuthorizationStatus::Dead => true,
         AuthorizationStatus::Pending => told && view.challenges.iter().any(failed),
         AuthorizationStatus::Valid => false,
-    })?;
+    });
+    let dead = all_dead.next()?;
     let problem = dead.challenges.iter().find_map(|c| c.error.as_ref());
     let mut failure = match problem {
         Some(problem) => Failure::new(
@@ -475,7 +499,14 @@ fn blame(views: &[AuthorizationView], told: bool) -> Option<Failure> {
         ),
     };
     failure.reached_validation = dead.status != AuthorizationStatus::Dead;
-    Some(failure.blaming(Some(dead.name.clone())))
+    let same =
+        |view: &&AuthorizationView| (view.status == AuthorizationStatus::Dead) != failure.reached_validation;
+    let others: Vec<_> = all_dead.filter(same).map(|view| &view.name).collect();
+    if !others.is_empty() {
+        let listed: Vec<_> = others.iter().map(ToString::to_string).collect();
+        failure.words = plain(&format!("{}; nor {}", failure.words, listed.join(", ")), Failure::WORDS_MAX);
+    }
+    Some(failure.blaming_all(std::iter::once(&dead.name).chain(others).cloned()))
 }
 
 fn on_failure(mut attempt: Attempt, failure: Failure, now: Timestamp) -> (Attempt, Action) {

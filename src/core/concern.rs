@@ -67,7 +67,7 @@ const STUCK_GRACE: Span = Span::HOUR;
 const OWED_GRACE: Span = Span::minutes(30);
 /// An endpoint may serve something wrong for so long: servers are restarted.
 const WRONG_GRACE: Span = Span::minutes(10);
-/// A new certificate may take so long to come.
+/// A new certificate, or one with a new name, may take so long to come.
 const FIRST_GRACE: Span = Span::HOUR;
 /// What is watched may be away, or be rotated by somebody else, for so long.
 const WATCH_GRACE: Span = Span::minutes(5);
@@ -247,10 +247,18 @@ impl Concerns {
         }
     }
 
-    /// What servers and hooks owe.
+    /// What servers and hooks owe, and names that clients ask for in vain.
     fn deployment(&mut self, row: &Row, plight: &Plight, now: Timestamp) {
         let lifetime = plight.life.map_or(Span::ZERO, Interval::length);
         let grace = owed_for(OWED_GRACE, lifetime);
+        if !plight.missing.is_empty() && row.usable(now) {
+            let missing: Vec<_> = plight.missing.iter().map(ToString::to_string).collect();
+            self.push(row, "names-missing", "names-missing".into(), Gravity::Ticket, |concern| {
+                concern.words = format!("the certificate lacks {}", missing.join(", "));
+                concern.advice = format!("nolapse explain {}", row.lineage);
+                concern.grace = owed_for(FIRST_GRACE, lifetime);
+            });
+        }
         // Where nothing usable is shown at all, that was said.
         if plight.install_owed && row.usable(now) {
             self.push(row, "install-owed", "install-owed".into(), Gravity::Ticket, |concern| {

@@ -5,6 +5,7 @@
 //! - *Need*: does the fleet need a certificate?
 //! - *Permit*: asked only when there is a need: may we ask for it now?
 
+mod dead_names;
 mod need;
 mod permit;
 mod upkeep;
@@ -125,7 +126,7 @@ impl Judge<'_> {
             Need::Certificate(need) => match self.permit(spec, need, &names) {
                 Some(held) => held,
                 None if need == Reason::AttemptOpen => Issuance::Resume,
-                None if need == Reason::NeverIssued => Issuance::Issue { names, why: need },
+                None if s.record.current.is_none() => Issuance::Issue { names, why: need },
                 None => Issuance::Renew { names, why: need },
             },
         };

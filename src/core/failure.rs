@@ -55,9 +55,12 @@ pub struct Failure {
     pub code: String,
     /// What happened and what to do next, for people; remote text in it is already made safe.
     pub words: String,
-    /// The one name to blame, where there is one.
+    /// The name to blame, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<SubjectName>,
+    /// Further names that failed in the same try, at most [`Failure::OTHERS_MAX`].
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub others: Box<[SubjectName]>,
     /// The CA looked at a challenge: this counts towards its limit on failed validations.
     #[serde(default)]
     pub reached_validation: bool,
@@ -66,6 +69,8 @@ pub struct Failure {
 impl Failure {
     /// Longest text kept from one failure, in characters.
     pub const WORDS_MAX: usize = 1000;
+    /// As many names as a certificate of a public CA has.
+    pub const OTHERS_MAX: usize = 100;
 
     pub fn new(class: Class, fault: Fault, code: &str, words: impl AsRef<str>) -> Self {
         Self {
@@ -74,6 +79,7 @@ impl Failure {
             code: code.to_owned(),
             words: plain(words.as_ref(), Self::WORDS_MAX),
             name: None,
+            others: Box::default(),
             reached_validation: false,
         }
     }
@@ -93,6 +99,19 @@ impl Failure {
     pub fn blaming(mut self, name: Option<SubjectName>) -> Self {
         self.name = name;
         self
+    }
+
+    /// Blames all of `names`, the first in its own words.
+    pub fn blaming_all(mut self, names: impl IntoIterator<Item = SubjectName>) -> Self {
+        let mut names = names.into_iter();
+        self.name = names.next();
+        self.others = names.take(Self::OTHERS_MAX).collect();
+        self
+    }
+
+    /// Every name to blame.
+    pub fn names(&self) -> impl Iterator<Item = &SubjectName> {
+        self.name.iter().chain(&self.others)
     }
 }
 

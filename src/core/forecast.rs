@@ -202,6 +202,7 @@ impl Model {
         let attempt = self.record.attempt.take();
         let tried = Tried {
             names: attempt.as_ref().map_or_else(|| self.spec.names.to_vec(), |attempt| attempt.names.clone()),
+            wanted: self.spec.names.to_vec(),
             issuer: attempt.map(|attempt| attempt.issuer).or_else(|| self.spec.issuer().cloned()),
         };
         let failure = Failure::transient(Fault::Ca, CA_DOWN, "the CA does not answer");

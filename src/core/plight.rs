@@ -5,7 +5,7 @@ use super::diagnosis::Diagnosis;
 use super::endpoint::Endpoint;
 use super::failure::{Backoff, Class, Fault};
 use super::ladder::{Ladder, owes};
-use super::name::{HookId, IssuerId};
+use super::name::{HookId, IssuerId, SubjectName};
 use super::record::{Installed, Issued, LineageRecord, Sight, Trouble};
 use super::spec::LineageSpec;
 use super::time::{Interval, Span, Timestamp};
@@ -18,6 +18,8 @@ pub struct Plight {
     /// When its renewal was to happen.
     pub due_at: Option<Timestamp>,
     pub failing: Option<Failing>,
+    /// Names that are wanted, and that the newest certificate was not issued for.
+    pub missing: Vec<SubjectName>,
     /// The live directory or an output does not hold what it should.
     pub install_owed: bool,
     /// Hooks that have not been told about what is shown.
@@ -97,6 +99,7 @@ impl Plight {
             life: shown.map(|shown| Interval::new(shown.leaf.not_before, shown.leaf.not_after)),
             due_at: due_at.filter(|due| *due <= now),
             failing: record.trouble.as_ref().map(Failing::of),
+            missing: record.current.as_ref().map(|now| spec.missing_in(&now.names)).unwrap_or_default(),
             install_owed: ladder.issued && !ladder.installed,
             hooks: ladder.hooks_owed.clone(),
             owed_since: shown.map(|shown| shown.at),
@@ -106,6 +109,7 @@ impl Plight {
         };
         let quiet = found.failing.is_none()
             && found.due_at.is_none()
+            && found.missing.is_empty()
             && !found.install_owed
             && found.hooks.is_empty()
             && found.places.is_empty()

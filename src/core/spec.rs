@@ -48,6 +48,7 @@ pub struct Terms {
     pub reuse_key: bool,
     /// Tried in this order; the first that can prove a name by a kind that the CA offers.
     pub solvers: Vec<SolverId>,
+    pub on_dead_name: OnDeadName,
     /// Told about each new generation, in this order: none before those that it comes after.
     pub hooks: Vec<HookId>,
     /// A hook of this certificate, and another that must be done first.
@@ -61,6 +62,31 @@ pub struct Terms {
     pub rights: Arc<Rights>,
     /// For people: passed on with alerts.
     pub labels: Labels,
+}
+
+/// What becomes of a certificate when one of its names can't be proven any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnDeadName {
+    /// All of its names or none.
+    #[default]
+    Fail,
+    /// At last resort the others are renewed without it; it stays wanted, and is tried again.
+    RenewWithout,
+}
+
+impl OnDeadName {
+    pub const WORDS: &[&str] = &["fail", "renew-without"];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::RenewWithout => "renew-without",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Fail, Self::RenewWithout].into_iter().find(|choice| choice.word() == word)
+    }
 }
 
 /// Hooks around an attempt, as where a server must free its port for the challenge.
@@ -106,6 +132,11 @@ impl LineageSpec {
     }
 
     /// Whether both ask for the same set of names, in any order.
+    /// Names that are wanted and not among `names`.
+    pub fn missing_in(&self, names: &[SubjectName]) -> Vec<SubjectName> {
+        self.names.iter().filter(|name| !names.contains(name)).cloned().collect()
+    }
+
     pub fn same_names(&self, names: &[SubjectName]) -> bool {
         let sorted = |names: &[SubjectName]| {
             let mut names = names.to_vec();

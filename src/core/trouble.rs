@@ -12,6 +12,8 @@ use super::window::last_resort;
 #[derive(Clone, Debug)]
 pub struct Tried {
     pub names: Vec<SubjectName>,
+    /// Names that the entry asks for; more than were tried where dead ones were left out.
+    pub wanted: Vec<SubjectName>,
     /// `None` where no issuer is configured: nobody's trouble is noted then.
     pub issuer: Option<IssuerId>,
 }
@@ -24,18 +26,17 @@ impl LineageRecord {
     /// Notes a try that failed at `now`; answers with the count of failures in a row and when the
     /// next try may be.
     pub fn note_failure(&mut self, tried: Tried, failure: &Failure, now: Timestamp) -> (u32, Timestamp) {
-        let Tried { names, issuer } = tried;
+        let Tried { names, wanted, issuer } = tried;
         let (count, since) = match &self.trouble {
-            Some(trouble) if related(self, trouble, &names, now) => {
+            Some(trouble) if related(self, trouble, &names, &wanted, now) => {
                 (trouble.count.saturating_add(1), trouble.since)
             }
             _ => (1, now),
         };
-        if failure.reached_validation
-            && let Some(name) = &failure.name
-        {
+        if failure.reached_validation && failure.name.is_some() {
             self.failed_validations.retain(|failed| failed.at + Span::DAY > now && failed.at <= now);
-            self.failed_validations.push(FailedValidation { name: name.clone(), at: now });
+            let failed = failure.names().map(|name| FailedValidation { name: name.clone(), at: now });
+            self.failed_validations.extend(failed);
             let most = Self::VALIDATIONS_MAX.max(VALIDATIONS_PER_DAY);
             let surplus = self.failed_validations.len().saturating_sub(most);
             self.failed_validations.drain(..surplus);
@@ -61,10 +62,18 @@ impl LineageRecord {
 }
 
 /// A changed name set starts afresh. At last resort the old and the new set take turns, and share
-/// one history of failures.
-fn related(record: &LineageRecord, trouble: &Trouble, names: &[SubjectName], now: Timestamp) -> bool {
+/// one history of failures; so do sets of one entry without its dead names.
+fn related(
+    record: &LineageRecord,
+    trouble: &Trouble,
+    names: &[SubjectName],
+    wanted: &[SubjectName],
+    now: Timestamp,
+) -> bool {
     let turns = record.current.as_ref().is_some_and(|current| {
         now >= last_resort(&current.leaf) && (current.names == names || current.names == trouble.names)
     });
-    trouble.names == names || turns
+    let of_the_entry = |set: &[SubjectName]| set.iter().all(|name| wanted.contains(name));
+    let one_entry = record.names == wanted && of_the_entry(&trouble.names) && of_the_entry(names);
+    trouble.names == names || turns || one_entry
 }

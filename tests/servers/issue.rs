@@ -97,3 +97,52 @@ fn keys_are_of_the_kind_that_is_configured_and_nginx_takes_them() {
         assert!(head.contains(bits), "{name}: {head}");
     }
 }
+
+/// Pebble refuses one name by its own policy, and says which in words alone.
+#[test]
+fn f39_a_name_that_the_ca_does_not_take_is_left_out_where_the_entry_allows_it() {
+    let Some(stage) = Stage::new() else { return };
+    let lines = "names = [\"ok.example\", \"blocked-domain.example\"]\nservice = \"ng\"\n";
+    let entry = |more: &str| stage.config().certificate("ok.example", &format!("{lines}{more}"));
+    stage.site.write(&entry("on-dead-name = \"renew-without\""));
+    stage.nginx.serve(&stage.site, &["ok.example"], "");
+    for _ in 0..3 {
+        let ran = stage.site.expect(1, &["renew", "ok.example"]);
+        assert!(ran.out.contains("blocked-domain.example"), "{ran:?}");
+    }
+    assert_eq!(stage.site.status("ok.example")["trouble"]["name"], "blocked-domain.example");
+    let ran = stage.site.run(&["renew", "ok.example"]);
+    assert!(stage.shows("ok.example"), "{ran:?}");
+    let told = stage.site.status("ok.example");
+    let notes = told["notes"].to_string();
+    assert!(notes.contains("wanted, and not in the certificate: blocked-domain.example"), "{notes}");
+    // The name leaves the entry, and all is well again without another order.
+    let orders = stage.orders();
+    let without = stage.config().certificate("ok.example", "service = \"ng\"");
+    stage.site.write(&without);
+    stage.site.expect(0, &["renew"]);
+    assert_eq!(stage.orders(), orders);
+    assert!(stage.site.status("ok.example")["trouble"].is_null());
+}
+
+/// As many names as public CAs put into one certificate, one of them written as people write it.
+#[test]
+fn a_hundred_names_are_one_order_and_one_certificate() {
+    let Some(stage) = Stage::new() else { return };
+    let mut names: Vec<_> = (0..99).map(|n| format!("\"n{n}.example\"")).collect();
+    names.push("\"bücher.example\"".into());
+    let lines = format!(
+        "service = \"ng\"\nnames = [{}]\nobserve = [\"127.0.0.1:{}\"]",
+        names.join(", "),
+        stage.nginx.https
+    );
+    stage.site.write(&stage.config().certificate("n0.example", &lines));
+    stage.nginx.serve(&stage.site, &["n0.example"], "");
+    let ran = stage.site.expect(0, &["renew"]);
+    assert!(ran.out.contains("observed"), "{ran:?}");
+    assert_eq!((stage.orders(), stage.pebble.count("POST", "/chalZ/")), (1, 100));
+    let record = stage.site.record("n0.example").unwrap();
+    let held = record["current"]["leaf"]["names"].as_array().unwrap();
+    assert_eq!(held.len(), 100);
+    assert!(held.iter().any(|name| name == "xn--bcher-kva.example"), "{held:?}");
+}

@@ -335,6 +335,7 @@ pub fn shop(names: &[&str]) -> LineageSpec {
         key: KeyKind::EcdsaP256,
         reuse_key: false,
         solvers: vec![SolverId::parse("http").unwrap()],
+        on_dead_name: nolapse::core::spec::OnDeadName::default(),
         hooks: vec![HookId::parse("nginx").unwrap()],
         observe_timeout: Span::secs(30),
         deploy_window: None,

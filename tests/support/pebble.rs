@@ -207,6 +207,7 @@ fn spawn_pebble(dir: &Path, ports: Ports, options: &Options) -> Child {
         "tlsPort": ports.tls,
         "ocspResponderURL": "",
         "externalAccountBindingRequired": options.eab,
+        "domainBlocklist": ["blocked-domain.example"],
     });
     if options.eab {
         settings["externalAccountMACKeys"] = json!({ EAB_KID: EAB_KEY });

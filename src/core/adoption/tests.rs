@@ -132,6 +132,7 @@ fn who_has_a_name_already_is_said() {
             key: KeyKind::default(),
             reuse_key: false,
             solvers: Vec::new(),
+            on_dead_name: crate::core::spec::OnDeadName::default(),
             hooks: Vec::new(),
             after: Vec::new(),
             around: Around::default(),

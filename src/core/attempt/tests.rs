@@ -771,3 +771,22 @@ fn a_failed_challenge_is_noticed_although_the_order_stays_pending() {
         at.since(now())
     );
 }
+
+#[test]
+fn a_name_that_is_refused_in_words_alone_is_blamed_all_the_same() {
+    let names = |list: &[&str]| list.iter().map(|n| SubjectName::parse(n).unwrap()).collect::<Vec<_>>();
+    let ordered = names(&["b.example", "a.b.example", "*.c.example"]);
+    for (words, blamed) in [
+        ("forbidden by policy: b.example", &["b.example"][..]),
+        ("Cannot issue for \"a.b.example\": on a list", &["a.b.example"]),
+        ("not *.c.example. Nor others.", &["*.c.example"]),
+        ("neither b.example, nor a.b.example.", &["b.example", "a.b.example"]),
+        ("b.example.org and xb.example are not ours", &[]),
+        ("none of b.example, a.b.example, *.c.example", &[]),
+        ("names", &[]),
+    ] {
+        let failure = Failure::refused(Fault::Config, "rejected-name", words);
+        let found: Vec<_> = blaming_by_words(failure, &ordered).names().cloned().collect();
+        assert_eq!(found, names(blamed), "{words}");
+    }
+}

@@ -13,6 +13,7 @@ fn plight() -> Plight {
         life: Some(Interval::new(NOW - Span::days(35), NOW + Span::days(10))),
         due_at: Some(NOW - Span::days(5)),
         failing: None,
+        missing: Vec::new(),
         install_owed: false,
         hooks: Vec::new(),
         owed_since: Some(NOW - Span::days(35)),
@@ -84,12 +85,24 @@ fn how_grave_what_is() {
     let long = Interval::new(NOW - Span::days(30), NOW + Span::days(60));
     let short = Interval::new(NOW - Span::days(85), NOW + Span::days(5));
     let paused = |plight: Plight| Plight { paused_until: Some(NOW + Span::DAY), ..plight };
-    let table: [(&str, Row, &[&str]); 22] = [
+    let lacks = |failing| Plight {
+        missing: vec![crate::core::name::SubjectName::parse("dead.example.com").unwrap()],
+        failing,
+        due_at: None,
+        ..plight()
+    };
+    let table: [(&str, Row, &[&str]); 24] = [
         ("due, and not tried yet", row(plight()), &[]),
         (
             "first attempt failed",
             row(Plight { failing: Some(failing()), ..plight() }),
             &["notice renewal-failing"],
+        ),
+        ("renewed without a dead name", row(lacks(None)), &["ticket names-missing"]),
+        (
+            "and that name was tried again",
+            row(lacks(Some(failing()))),
+            &["notice renewal-failing", "ticket names-missing"],
         ),
         (
             "failing for two days",

@@ -1,5 +1,6 @@
 //! Whether the fleet needs a certificate, and for which names.
 
+use super::dead_names::spares;
 use super::{Judge, STEPPED_BACK, renewal_point, yes};
 use crate::core::attempt::Attempt;
 use crate::core::name::SubjectName;
@@ -24,12 +25,13 @@ pub fn abandoned(record: &LineageRecord, spec: Option<&LineageSpec>, now: Timest
     })
 }
 
-/// Whether an attempt leads where the entry wants. The names of before do so at last resort only.
+/// Whether an attempt leads where the entry wants. The names of before do so at last resort only, some
+/// of its names where dead ones may be left out.
 fn wanted(spec: &LineageSpec, record: &LineageRecord, attempt: &Attempt, now: Timestamp) -> bool {
     let old_names =
         || record.current.as_ref().is_some_and(|c| c.names == attempt.names && now >= last_resort(&c.leaf));
     let demanded = spec.profile.as_ref().filter(|profile| profile.required);
-    (spec.same_names(&attempt.names) || old_names())
+    (spec.same_names(&attempt.names) || old_names() || spares(spec, record, attempt))
         && spec.issuers.contains(&attempt.issuer)
         && spec.key == attempt.key_kind
         && demanded.is_none_or(|d| attempt.profile.as_ref().is_some_and(|p| p.name == d.name))
@@ -56,10 +58,18 @@ impl Judge<'_> {
         }
         let Some(current) = &s.record.current else {
             self.note(Chain::Need, "issued?", || "never".into());
+            if let Some(names) = self.without_dead(spec) {
+                return certificate(Reason::DeadNamesLeftOut, &names);
+            }
             return certificate(Reason::NeverIssued, &spec.names);
         };
         let leaf = &current.leaf;
         if let Some(changed) = self.changed(spec, current) {
+            if changed == Reason::NamesChanged
+                && let Some(names) = self.without_dead(spec)
+            {
+                return certificate(Reason::DeadNamesLeftOut, &names);
+            }
             let failing = s.record.trouble.as_ref().is_some_and(|t| spec.same_names(&t.names));
             if changed == Reason::NamesChanged && failing && s.now >= last_resort(leaf) {
                 self.note(Chain::Need, "renew the old names?", || {
@@ -86,6 +96,9 @@ impl Judge<'_> {
         let end = last_resort(leaf);
         self.note(Chain::Need, "last resort?", || format!("{}, from {}", yes(s.now >= end), end.brief()));
         if s.now >= end {
+            if let Some(names) = self.without_dead(spec) {
+                return certificate(Reason::DeadNamesLeftOut, &names);
+            }
             return certificate(Reason::LastResort, &spec.names);
         }
         self.wake(end);

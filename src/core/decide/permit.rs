@@ -1,5 +1,6 @@
 //! Asked only when there is a need: may the CA be asked now?
 
+use super::dead_names::lacks_dead_names;
 use super::{Judge, backoff, from_the_future, renewal_point};
 use crate::core::attempt::Phase;
 use crate::core::failure::{Backoff, Class};
@@ -67,7 +68,7 @@ impl Judge<'_> {
         if !by_hand
             && let Some(trouble) = trouble
             && self.still_counts(spec, trouble)
-            && let Some(held) = self.wait_after(need, trouble)
+            && let Some(held) = self.wait_after(spec, need, trouble)
         {
             return Some(held);
         }
@@ -89,15 +90,16 @@ impl Judge<'_> {
         }
     }
 
-    /// A changed entry starts afresh. Trying the old name set in its place is no change of the
-    /// entry: the names that were wanted then are still wanted.
+    /// A changed entry starts afresh. Trying the old name set in its place, or one without dead names,
+    /// is no change of the entry: the names that were wanted then are still wanted.
     fn still_counts(&self, spec: &LineageSpec, trouble: &Trouble) -> bool {
         let record = self.s.record;
-        let old_set = record.current.as_ref().is_some_and(|c| c.names == trouble.names);
-        spec.same_names(&trouble.names) || (old_set && spec.same_names(&record.names))
+        let old_set = || record.current.as_ref().is_some_and(|c| c.names == trouble.names);
+        let fewer = || trouble.names.iter().all(|name| spec.names.contains(name));
+        spec.same_names(&trouble.names) || (spec.same_names(&record.names) && (old_set() || fewer()))
     }
 
-    fn wait_after(&mut self, need: Reason, trouble: &Trouble) -> Option<Issuance> {
+    fn wait_after(&mut self, spec: &LineageSpec, need: Reason, trouble: &Trouble) -> Option<Issuance> {
         let s = self.s;
         let backoff = backoff(s.record);
         let floor = trouble.last_at + backoff.floor(trouble.failure.reached_validation);
@@ -120,7 +122,9 @@ impl Judge<'_> {
         let probed_at = trouble.probed_at.filter(|at| *at <= s.now);
         let probe_at =
             probed_at.unwrap_or(trouble.last_at).max(trouble.last_at) + backoff.scaled(PROBE_EVERY);
-        if matches!(trouble.failure.class, Class::Refused | Class::Broken) || probe_at >= until {
+        let looks_help = !matches!(trouble.failure.class, Class::Refused | Class::Broken)
+            && !lacks_dead_names(spec, s.record);
+        if !looks_help || probe_at >= until {
             self.wake(until);
             return Some(Issuance::Suspend { need, why: Reason::BackingOff, until });
         }

@@ -20,7 +20,7 @@ use crate::core::record::{
     ChallengeKind, Debt, EndpointNote, GenerationNumber, HookNote, Installed, Issued, Reading, Receipt,
     Sight, Trouble,
 };
-use crate::core::spec::{Around, KeyKind, LineageSpec, Origin, Terms};
+use crate::core::spec::{Around, KeyKind, LineageSpec, OnDeadName, Origin, Terms};
 use crate::core::window::tests::leaf;
 
 /// A lineage on one node, owned, so that a row can bend any part of it.
@@ -122,6 +122,7 @@ impl World {
             key: KeyKind::EcdsaP256,
             reuse_key: false,
             solvers: vec![SolverId::parse("web").unwrap()],
+            on_dead_name: crate::core::spec::OnDeadName::default(),
             hooks: vec![hook("nginx")],
             observe_timeout: Span::secs(30),
             deploy_window: None,

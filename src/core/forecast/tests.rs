@@ -28,6 +28,7 @@ fn spec() -> LineageSpec {
             key: KeyKind::EcdsaP256,
             reuse_key: false,
             solvers: vec![SolverId::parse("web").unwrap()],
+            on_dead_name: crate::core::spec::OnDeadName::default(),
             hooks: Vec::new(),
             after: Vec::new(),
             around: Around::default(),

@@ -94,6 +94,7 @@ fn settled() -> World {
                 key: KeyKind::EcdsaP256,
                 reuse_key: false,
                 solvers: Vec::new(),
+                on_dead_name: crate::core::spec::OnDeadName::default(),
                 hooks: vec![nginx],
                 observe_timeout: Span::secs(30),
                 deploy_window: None,

@@ -1,6 +1,9 @@
 //! From nothing to a handshake.
 
+use std::sync::Arc;
+
 use nolapse::core::name::SubjectName;
+use nolapse::core::spec::OnDeadName;
 use nolapse::core::time::{Interval, Span};
 
 use crate::node::{SHOP, shop};
@@ -42,6 +45,38 @@ async fn f01_a_disk_that_fills_up_in_service_costs_no_order_and_no_certificate()
     world.settle(Span::minutes(5)).await;
     world.expect(world.orders().len() == 2, "one order for the renewal");
     world.expect(world.served() != first, "the new certificate is served");
+}
+
+/// A name of the entry dies for four lives of the certificate, and comes back.
+#[tokio::test(start_paused = true)]
+async fn f39_a_dead_name_is_left_out_at_last_resort_and_taken_in_when_it_is_back() {
+    let mut world = World::new(16, Span::days(45));
+    let mut spec = shop(&[SHOP, "www.shop.example.com"]);
+    Arc::make_mut(&mut spec.terms).on_dead_name = OnDeadName::RenewWithout;
+    world.node_mut().spec = Some(spec);
+    world.start().await;
+    world.settle(Span::minutes(5)).await;
+    let first = world.served();
+    let dead = SubjectName::parse("www.shop.example.com").unwrap();
+    let back = first.not_after + Span::days(120);
+    let gone = Interval::new(world.now() + Span::DAY, back);
+    world.script.during(gone, Trouble::NameFails(dead.clone()));
+    let last_resort = first.not_after - first.lifetime().over(20);
+    world.run_until(last_resort).await;
+    world.expect(world.served() == first, "while time is left nobody loses a name");
+    world.until("the rest is renewed", Span::HOUR.times(2), |world| world.served() != first).await;
+    let second = world.served();
+    world.expect(!second.covers(&dead), "without the dead name");
+    let orders = world.orders().len();
+    // What lacks it already is renewed in its time, not at last resort.
+    world.run_until(second.not_before + Span::days(33)).await;
+    let third = world.served();
+    world.expect(third != second && !third.covers(&dead), "renewed at two thirds, again without it");
+    let tries = world.orders().len() - orders;
+    world.expect(tries <= 40, &format!("the whole set is asked for about daily: {tries} orders in 33 days"));
+    world.run_until(back + Span::hours(30)).await;
+    world.expect(world.served().covers(&dead), "it is back in the certificate within about a day");
+    world.settle(Span::hours(25)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -339,3 +339,116 @@ fn old_and_new_names_take_turns_with_a_floor_between_them() {
     let old = asked.iter().filter(|count| **count == 1).count();
     assert!((15..=25).contains(&old), "one set starves the other: {asked:?}");
 }
+
+/// Dead names, and what each row asks for: `+` is the whole set.
+#[test]
+fn f39_dead_names_are_left_out_where_the_entry_allows_it() {
+    let all = ["a.example", "b.example", "dead.example"];
+    let entry = |world: World| {
+        world.with(|w| {
+            w.spec().names = names(&all).into();
+            w.terms().on_dead_name = OnDeadName::RenewWithout;
+            w.record.names = names(&all);
+        })
+    };
+    let holding = |held: &[&str], at: Timestamp| {
+        entry(World::settled().at(at)).with(|w| w.current().names = names(held))
+    };
+    let blaming = |world: World, asked: &[&str], dead: &[&str], count: u32| {
+        let at = world.now - Span::hours(2);
+        world.failed(Class::Transient, count, at, at + Span::HOUR).with(|w| {
+            let trouble = w.record.trouble.as_mut().unwrap();
+            trouble.names = names(asked);
+            trouble.failure = trouble.failure.clone().blaming_all(names(dead));
+        })
+    };
+    let never = |at: Timestamp| entry(World::settled().at(at)).with(|w| w.record.current = None);
+    let rows = vec![
+        (
+            "a name died; weeks are left",
+            blaming(holding(&all, day(62)), &all, &["dead.example"], 9),
+            "+ lifetime-window",
+        ),
+        (
+            "last resort",
+            blaming(holding(&all, day(86)), &all, &["dead.example"], 9),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
+            "two at once",
+            blaming(holding(&all, day(86)), &all, &["b.example", "dead.example"], 9),
+            "a.example dead-names-left-out",
+        ),
+        (
+            "last resort, but failed twice only",
+            blaming(holding(&all, day(86)), &all, &["dead.example"], 2),
+            "+ last-resort",
+        ),
+        (
+            "last resort, and no name is to blame",
+            blaming(holding(&all, day(86)), &all, &[], 9),
+            "+ last-resort",
+        ),
+        ("every name is dead", blaming(holding(&all, day(86)), &all, &all, 9), "+ last-resort"),
+        (
+            "the rest failed in a passing trouble",
+            blaming(holding(&all, day(86)), &all[..2], &[], 9),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
+            "another one died since",
+            blaming(holding(&all, day(86)), &all[..2], &["b.example"], 9),
+            "a.example dead-names-left-out",
+        ),
+        (
+            "the entry does not allow it",
+            blaming(holding(&all, day(86)), &all, &["dead.example"], 9)
+                .with(|w| w.terms().on_dead_name = OnDeadName::Fail),
+            "+ last-resort",
+        ),
+        (
+            "left out before, and not due",
+            blaming(holding(&all[..2], day(20)), &all, &["dead.example"], 9),
+            "+ names-changed",
+        ),
+        (
+            "left out before, and due: nobody loses a name by it",
+            blaming(holding(&all[..2], day(62)), &all, &["dead.example"], 9),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
+            "left out before, due, and one that is shown died too",
+            blaming(holding(&all[..2], day(62)), &all, &["b.example"], 9),
+            "+ names-changed",
+        ),
+        (
+            "all of that, at last resort",
+            blaming(holding(&all[..2], day(86)), &all[..2], &["b.example"], 9),
+            "a.example dead-names-left-out",
+        ),
+        ("never issued, failed twice", blaming(never(day(1)), &all, &["dead.example"], 2), "+ never-issued"),
+        (
+            "never issued, failed three times",
+            blaming(never(day(1)), &all, &["dead.example"], 3),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
+            "names were added since",
+            blaming(never(day(1)), &["a.example", "dead.example"], &["dead.example"], 9)
+                .with(|w| w.record.names = names(&["a.example", "dead.example"])),
+            "+ never-issued",
+        ),
+    ];
+    for (row, world, expected) in rows {
+        let (asked, why) = match world.plan().issuance {
+            Issuance::Renew { names, why } | Issuance::Issue { names, why } => (names, why),
+            other => panic!("{row}: {other:?}"),
+        };
+        let asked = if world.spec.as_ref().unwrap().same_names(&asked) {
+            "+".to_owned()
+        } else {
+            asked.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(format!("{asked} {why}"), expected, "{row}");
+    }
+}
