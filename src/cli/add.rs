@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::Add;
 use crate::cli::entry::{Ground, listed, quoted, write_new};
 use crate::cli::{Exit, Stop, owner, print, rehearse, renew};
-use crate::config::{self, Resolved, Source};
+use crate::config::{self, Facts, Resolved, Source};
 use crate::core::decide::Request;
-use crate::core::name::{LineageId, SolverId};
+use crate::core::name::{LineageId, SolverId, SubjectName};
 use crate::core::spec::{SolverKind, Wanted};
 use crate::core::time::Span;
 use crate::wire::Places;
@@ -22,10 +23,7 @@ const UNWRITTEN: &str = "the new entry";
 
 pub fn run(places: &Places, add: &Add) -> Result<Exit, Stop> {
     let Ground { file, sources, facts, before } = Ground::read(places, "added")?;
-    let text = text(add, &before.wanted);
-    let mut together = sources;
-    together.push(Source { name: UNWRITTEN.into(), text: text.clone() });
-    let after = config::resolve(&together, &facts);
+    let (text, after) = drawn_up(add, &before, sources, &facts);
     let Some(id) = accepted(add, &before, &after) else { return Ok(Exit::Usage) };
     let path = entry_file(&file, &id);
     if add.print {
@@ -72,6 +70,30 @@ pub fn run(places: &Places, add: &Add) -> Result<Exit, Stop> {
     Ok(exit)
 }
 
+/// The new entry, and what the configuration comes to with it. A profile that the CA wants for
+/// addresses is written along: there is no choice to be made.
+fn drawn_up(add: &Add, before: &Resolved, there: Vec<Source>, facts: &Facts) -> (String, Resolved) {
+    let mut text = text(add, &before.wanted);
+    let mut together = there;
+    let place = together.len();
+    together.push(Source { name: UNWRITTEN.into(), text: text.clone() });
+    let mut after = config::resolve(&together, facts);
+    if after.problems.iter().any(|problem| problem.file == UNWRITTEN && problem.code == "ip-profile") {
+        let _ = writeln!(text, "profile = {}", quoted(config::IP_PROFILE));
+        together[place].text.clone_from(&text);
+        after = config::resolve(&together, facts);
+    }
+    (text, after)
+}
+
+/// What the entry is called. An IPv6 address has colons, which no file name should.
+fn title(name: &str) -> Option<String> {
+    match SubjectName::parse(name) {
+        Ok(SubjectName::Ip(IpAddr::V6(ip))) => Some(format!("ip-{}", ip.to_string().replace(':', "-"))),
+        _ => None,
+    }
+}
+
 /// `conf.d/NAME.toml`; an id is safe as a file name.
 fn entry_file(config: &Path, id: &LineageId) -> PathBuf {
     config.with_file_name("conf.d").join(format!("{id}.toml"))
@@ -93,8 +115,9 @@ fn text(add: &Add, wanted: &Wanted) -> String {
         }
         solver = Some(id);
     }
-    let _ = writeln!(text, "[certificate.{}]", quoted(name));
-    if add.names.len() > 1 {
+    let title = title(name);
+    let _ = writeln!(text, "[certificate.{}]", quoted(title.as_deref().unwrap_or(name)));
+    if add.names.len() > 1 || title.is_some() {
         let _ = writeln!(text, "names = {}", listed(&add.names));
     }
     if let Some(solver) = solver {
@@ -180,8 +203,7 @@ mod tests {
 
     fn tried(there: &str, add: &Add) -> Option<String> {
         let before = resolved(there);
-        let sources = [Source::new("a.toml", there), Source::new(UNWRITTEN, text(add, &before.wanted))];
-        let after = config::resolve(&sources, &config::Facts::default());
+        let (_, after) = drawn_up(add, &before, vec![Source::new("a.toml", there)], &Facts::default());
         accepted(add, &before, &after).map(String::from)
     }
 
@@ -196,6 +218,10 @@ mod tests {
             (&["a.example"], None),
             (&["A.example"], None),
             (&["b.example", "www.a.example"], None),
+            (&["192.0.2.7"], Some("192.0.2.7")),
+            (&["2001:DB8::1", "b.example"], Some("ip-2001-db8--1")),
+            (&["[::7]"], Some("ip---7")),
+            (&["10.0.0.1"], None),
             (&["../x"], None),
             (&["b.example", "-o"], None),
             (&["b\0.example"], None),
@@ -204,6 +230,20 @@ mod tests {
         ] {
             assert_eq!(tried(there, &asked(names)).as_deref(), id, "{names:?}");
         }
+    }
+
+    #[test]
+    fn an_address_gets_the_profile_that_its_ca_wants() {
+        let drawn = |there: &str| {
+            let before = resolved(there);
+            let there = vec![Source::new("a.toml", there)];
+            drawn_up(&asked(&["2001:db8::1"]), &before, there, &Facts::default()).0
+        };
+        let entry = "[certificate.\"ip-2001-db8--1\"]\nnames = [\"2001:db8::1\"]\n";
+        assert_eq!(drawn(""), format!("{entry}profile = \"shortlived\"\n"));
+        assert_eq!(drawn("[defaults]\nprofile = \"shortlived\"\n"), entry);
+        let own = "[issuer.own]\ndirectory = \"https://ca.example/\"\n[defaults]\nissuer = \"own\"\n";
+        assert_eq!(drawn(own), entry, "other CAs have their own ways");
     }
 
     #[test]

@@ -12,7 +12,8 @@ use crate::cli::mount::Mount;
 use crate::cli::unit::{LOW_PORTS, Needs, manager_call};
 use crate::config::{AgentSettings, MetricsListen};
 use crate::core::form::Form;
-use crate::core::spec::{Call, Listen, SignalTarget, SolverKind, Wanted};
+use crate::core::record::ChallengeKind;
+use crate::core::spec::{Call, Listen, SignalTarget, Wanted};
 use crate::core::time::Span;
 use crate::sys::disk::Disk;
 use crate::sys::privilege::Identity;
@@ -30,6 +31,12 @@ const RULE_DIRS: [&str; 4] = [
     "/usr/local/share/polkit-1/rules.d",
     "/usr/share/polkit-1/rules.d",
 ];
+
+/// What to do about a port of ours that somebody else holds.
+const HTTP_WAY_OUT: &str = "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
+                            (service = …), use a webroot, or stop it";
+const TLS_WAY_OUT: &str = "let that server pass connections with the ALPN protocol acme-tls/1 on to a loopback \
+                           listener (solver = \"tls-loopback\"), prove by another kind, or stop it";
 
 /// A configuration, and who the agent runs as here.
 pub struct Host<'a> {
@@ -119,15 +126,18 @@ impl Host<'_> {
         let used = |id| self.wanted.lineages.values().any(|spec| spec.solvers.contains(id));
         let solvers = self.wanted.solvers.values().filter(|solver| used(&solver.id));
         let mut wants: Vec<_> = solvers
-            .filter_map(|solver| match &solver.kind {
-                SolverKind::Http { listen } => Some((format!("solver {}", solver.id), listen.clone())),
-                SolverKind::Webroot { .. } | SolverKind::Dns(_) => None,
+            .filter_map(|solver| {
+                let way_out = match solver.kind.challenge() {
+                    ChallengeKind::TlsAlpn01 => TLS_WAY_OUT,
+                    _ => HTTP_WAY_OUT,
+                };
+                Some((format!("solver {}", solver.id), solver.kind.listen()?.clone(), way_out))
             })
             .collect();
         if let Some(MetricsListen::Address(address)) = self.settings.metrics {
-            wants.push(("metrics".into(), Listen::Address(address)));
+            wants.push(("metrics".into(), Listen::Address(address), HTTP_WAY_OUT));
         }
-        for (what, listen) in wants {
+        for (what, listen, way_out) in wants {
             let address = match listen {
                 Listen::Address(address) => address,
                 Listen::Systemd(name) => {
@@ -138,7 +148,10 @@ impl Host<'_> {
                                 format!("{what}: no socket unit is named {name}"),
                             )
                             .seen(format!("no *.socket in {} says FileDescriptorName={name}", UNIT_DIRS[0]))
-                            .fix("nolapse.socket has the name http01: systemctl enable --now nolapse.socket"),
+                            .fix(
+                                "nolapse.socket has the name http01, nolapse-tls.socket tlsalpn01: \
+                                 systemctl enable --now nolapse.socket",
+                            ),
                         );
                     }
                     continue;
@@ -148,10 +161,7 @@ impl Host<'_> {
                 found.push(
                     Finding::error("port-in-use", format!("{what} can't listen on {address}"))
                         .seen(format!("port {} is held by {rival}", address.port()))
-                        .fix(
-                            "let that server pass /.well-known/acme-challenge/ on to a loopback listener \
-                             (service = …), use a webroot, or stop it",
-                        ),
+                        .fix(way_out),
                 );
             }
             if needs_right(address.port()) && !self.owner.is_root() && !unit_says("CAP_NET_BIND_SERVICE") {

@@ -82,7 +82,7 @@ impl Needs {
         let bindings = wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
         let zones = wanted.solvers.values().flat_map(|solver| match &solver.kind {
             SolverKind::Dns(dns) => dns.provider.secrets(),
-            SolverKind::Http { .. } | SolverKind::Webroot { .. } => Vec::new(),
+            SolverKind::Http { .. } | SolverKind::TlsAlpn { .. } | SolverKind::Webroot { .. } => Vec::new(),
         });
         let outputs = wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
         let passwords = outputs.filter_map(|output| match &output.form {
@@ -122,10 +122,10 @@ impl Needs {
         for solver in wanted.solvers.values().filter(|solver| used(&solver.id)) {
             match &solver.kind {
                 SolverKind::Webroot { root } => drop(self.webroots.insert(PathBuf::from(root))),
-                SolverKind::Http { listen: Listen::Address(address) } => {
-                    self.low_port |= address.port() < LOW_PORTS;
-                }
-                SolverKind::Http { listen: Listen::Systemd(name) } => drop(self.sockets.insert(name.clone())),
+                SolverKind::Http { listen } | SolverKind::TlsAlpn { listen } => match listen {
+                    Listen::Address(address) => self.low_port |= address.port() < LOW_PORTS,
+                    Listen::Systemd(name) => drop(self.sockets.insert(name.clone())),
+                },
                 SolverKind::Dns(_) => {}
             }
         }
@@ -238,7 +238,11 @@ impl Needs {
             text.push_str("ProtectProc=default\n");
         }
         for name in &self.sockets {
-            let shipped = if name == "http01" { "nolapse.socket" } else { "a socket unit of yours" };
+            let shipped = match name.as_str() {
+                "http01" => "nolapse.socket",
+                "tlsalpn01" => "nolapse-tls.socket",
+                _ => "a socket unit of yours",
+            };
             let _ = writeln!(text, "# The socket {} comes from {shipped}: enable it.", comment(name));
         }
         (!text.is_empty()).then(|| format!("[Service]\n{text}"))

@@ -21,4 +21,5 @@ pub mod seen;
 pub mod servers;
 pub mod state;
 pub mod transparency;
+pub mod validation;
 pub mod x509;

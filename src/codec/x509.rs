@@ -146,6 +146,40 @@ pub fn validity(der: &[u8]) -> Result<Interval, X509Error> {
     Ok(validity_of(&parse(der)?))
 }
 
+/// What a CA looks at in a certificate that answers tls-alpn-01 (RFC 8737 §3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answering {
+    pub names: Vec<SubjectName>,
+    /// Alternative names that are neither DNS names nor addresses, or are given twice.
+    pub odd_names: usize,
+    /// Whether the extension acmeIdentifier is critical, and its content; `None` unless it is there once.
+    pub identifier: Option<(bool, Vec<u8>)>,
+    pub self_signed: bool,
+}
+
+/// Reads a certificate for [`Answering`].
+pub fn answering(der: &[u8]) -> Result<Answering, X509Error> {
+    let certificate = parse(der)?;
+    let names = names(&certificate)?;
+    let listed = certificate.subject_alternative_name().ok().flatten();
+    let listed = listed.map_or(0, |extension| extension.value.general_names.len());
+    let mut identifiers =
+        certificate.extensions().iter().filter(|extension| extension.oid.to_id_string() == ACME_IDENTIFIER);
+    let identifier = match (identifiers.next(), identifiers.next()) {
+        (Some(only), None) => Some((only.critical, only.value.to_vec())),
+        _ => None,
+    };
+    Ok(Answering {
+        odd_names: listed.saturating_sub(names.len()),
+        names,
+        identifier,
+        self_signed: linked(&certificate, &certificate) && signed_by(&certificate, &certificate).is_ok(),
+    })
+}
+
+/// id-pe-acmeIdentifier, RFC 8737 §3.
+const ACME_IDENTIFIER: &str = "1.3.6.1.5.5.7.1.31";
+
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, X509Error> {
     if der.len() > DER_MAX {
         return Err(X509Error::TooLarge);

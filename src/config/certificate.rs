@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
+use super::address;
 use super::agent::AgentSettings;
 use super::domain;
 use super::file::Spot;
@@ -242,13 +243,8 @@ fn judge_names(
             let words = format!("{name} has no dot; {} certifies public names only", issuer.id);
             problems.error_hint(head, "not-public", words, "write the full name, or use a private CA");
         }
-        if let SubjectName::Ip(ip) = name
-            && asked.iter().any(|issuer| issuer::is_lets_encrypt(issuer))
-            && terms.profile.as_ref().is_none_or(|profile| profile.name != "shortlived")
-            && !asked.iter().any(|issuer| issuer.profile.as_ref().is_some_and(|p| p.name == "shortlived"))
-        {
-            let words = format!("Let's Encrypt certifies addresses such as {ip} under one profile only");
-            problems.error_hint(head, "ip-profile", words, "add `profile = \"shortlived\"`");
+        if let SubjectName::Ip(ip) = name {
+            address::judge(*ip, terms, &asked, head, problems);
         }
         if let Some((code, words, hint)) = unprovable(name, terms, known) {
             match public() {
@@ -282,7 +278,9 @@ fn unprovable(
     Some(match name {
         SubjectName::Wildcard(_) => (
             "wildcard",
-            format!("{name} can't be proved by http-01, and no solver of this certificate answers by DNS"),
+            format!(
+                "{name} can't be proved by http-01 or tls-alpn-01, and no solver of this certificate answers by DNS"
+            ),
             "add a solver with `provider` for it, or list the names one by one",
         ),
         _ => (

@@ -32,9 +32,11 @@ pub fn effective(resolved: &Resolved) -> String {
     }
     for solver in wanted.solvers.values() {
         page.table(&format!("solver.{}", solver.id));
-        page.text("type", if matches!(solver.kind, SolverKind::Dns(_)) { "dns-01" } else { "http-01" });
+        page.text("type", solver.kind.challenge().word());
         match &solver.kind {
-            SolverKind::Http { listen } => page.text("listen", &value::listen_text(listen)),
+            SolverKind::Http { listen } | SolverKind::TlsAlpn { listen } => {
+                page.text("listen", &value::listen_text(listen));
+            }
             SolverKind::Webroot { root } => page.text("webroot", root),
             SolverKind::Dns(dns) => self::dns(&mut page, dns),
         }

@@ -7,6 +7,7 @@
 //! ```
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod address;
 mod agent;
 mod alert;
 mod certificate;
@@ -37,6 +38,7 @@ mod value;
 mod watch;
 mod window;
 
+pub use address::IP_PROFILE;
 pub use agent::{AgentSettings, Facts, LogFormat, LogLevel, MetricsListen, Places};
 pub use alert::AlertSettings;
 pub use discover::{NamesSource, Transparency};

@@ -23,6 +23,15 @@ listen = "[::]:80"
 [solver.loopback]
 listen = "127.0.0.1:8089"
 
+[solver.tls-standalone]
+type = "tls-alpn-01"
+listen = "[::]:443"
+
+# The shipped files make nginx or haproxy pass such handshakes on to here.
+[solver.tls-loopback]
+type = "tls-alpn-01"
+listen = "127.0.0.1:8090"
+
 [service.nginx]
 check = ["nginx", "-t"]
 reload = ["systemctl", "reload", "nginx"]

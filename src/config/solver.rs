@@ -20,10 +20,15 @@ pub(super) fn resolve(
 ) -> Option<SolverSpec> {
     let word = kind_word(section, problems)?;
     let way = section.one_of(&["listen", "webroot", "provider"], problems)?;
-    let fits = if way == "provider" { "dns-01" } else { "http-01" };
+    let fits: &[&str] = match way {
+        "listen" => &["http-01", "tls-alpn-01"],
+        "webroot" => &["http-01"],
+        _ => &["dns-01"],
+    };
     if let Some(found) = section.find("type")
-        && word != fits
+        && !fits.contains(&word)
     {
+        let fits = fits.join(" or ");
         problems.error(&found.spot, "one-of", format!("`{way}` answers {fits}, and `type` says {word}"));
         return None;
     }
@@ -32,7 +37,8 @@ pub(super) fn resolve(
     }
     let kind = match way {
         "listen" => {
-            SolverKind::Http { listen: section.parsed("listen", "bad-address", value::listen, problems)? }
+            let listen = section.parsed("listen", "bad-address", value::listen, problems)?;
+            if word == "tls-alpn-01" { SolverKind::TlsAlpn { listen } } else { SolverKind::Http { listen } }
         }
         "webroot" => SolverKind::Webroot { root: webroot(section, state_dir, problems)? },
         _ => SolverKind::Dns(Box::new(dns::resolve(section, problems)?)),
@@ -93,12 +99,12 @@ fn kind_word(section: &Section<'_>, problems: &mut Problems) -> Option<&'static 
         );
         return None;
     }
-    if matches!(word.text, "tls-alpn-01" | "dns-persist-01" | "dns-account-01") {
+    if matches!(word.text, "dns-persist-01" | "dns-account-01") {
         problems.error_hint(
             &word.spot,
             "unsupported-challenge",
             format!("{} is not in this release", word.text),
-            "use type = \"http-01\" or \"dns-01\"",
+            "use type = \"http-01\", \"tls-alpn-01\" or \"dns-01\"",
         );
         return None;
     }

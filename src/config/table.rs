@@ -106,7 +106,8 @@ impl Table {
             }
             Self::Solver => {
                 "A way to prove control of names. Built in: `standalone` (own listener on port 80) and `loopback` \
-                 (own listener on 127.0.0.1:8089, behind the snippet that is shipped for a web server)."
+                 (own listener on 127.0.0.1:8089, behind the snippet that is shipped for a web server) for http-01; \
+                 `tls-standalone` (port 443) and `tls-loopback` (127.0.0.1:8090) for tls-alpn-01."
             }
             Self::Service => {
                 "A program that serves certificates. Built in: `nginx`, `apache2`, `haproxy`, `caddy`, `postfix`, \
@@ -327,7 +328,7 @@ pub const SIGNAL_WORDS: &[&str] = &["HUP", "INT", "QUIT", "TERM", "USR1", "USR2"
 pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
 pub const LOG_LEVEL_WORDS: &[&str] = &["error", "warn", "info", "debug", "trace"];
-pub const SOLVER_WORDS: &[&str] = &["http-01", "dns-01"];
+pub const SOLVER_WORDS: &[&str] = &["http-01", "tls-alpn-01", "dns-01"];
 /// Providers with code of their own; [`PROVIDER_WORDS`] are all.
 pub const OWN_PROVIDERS: [&str; 4] = ["rfc2136", "exec", "webhook", "acme-dns"];
 pub const PROVIDER_WORDS: &[&str] = &{
@@ -375,11 +376,11 @@ pub const KEYS: &[Key] = &[
     key(Issuer, "insecure-http", Kind::Flag, "`false`", "false", "Allow a plain `http://` directory on this host, for tests."),
     key(Eab, "kid", Kind::Text, "required", "\"key-id-from-the-ca\"", "The key's name, from the CA."),
     key(Eab, "hmac-key", Kind::Secret, "required", "\"/etc/nolapse/eab.key\"", "The key, in base64url as the CA gives it."),
-    key(Solver, "type", Kind::Word(SOLVER_WORDS), "by what else is there", "\"http-01\"", "Which kind of challenge it answers: `http-01` with `listen` or `webroot`, `dns-01` with `provider`."),
+    key(Solver, "type", Kind::Word(SOLVER_WORDS), "by what else is there", "\"http-01\"", "Which kind of challenge it answers: `http-01` with `listen` or `webroot`, `tls-alpn-01` with `listen` (there it must be said), `dns-01` with `provider`."),
     key(Solver, "names", Kind::Texts, "all", "[\"*.example.com\", \"example.com\"]", "The only names that it is for: `shop.example.com` is that name, `*.example.com` that wildcard and every name below."),
     key(Solver, "listen", Kind::Text, "this, `webroot` or `provider`", "\"[::]:80\"", "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`."),
     key(Solver, "webroot", Kind::Path, "this, `listen` or `provider`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
-    key(Solver, "check-port", Kind::Port, "`80`, or `53`", "80", "Port on loopback where the answer is looked for before the CA is told; 80 is where CAs look. With `dns-01` the port at which name servers are asked."),
+    key(Solver, "check-port", Kind::Port, "`80`, `443` or `53`", "80", "Port on loopback where the answer is looked for before the CA is told; CAs look at 80, with `tls-alpn-01` at 443. With `dns-01` the port at which name servers are asked."),
     key(Solver, "provider", Kind::Word(PROVIDER_WORDS), "this, `listen` or `webroot`", "", "Answer by DNS, changed by: `rfc2136` a name server that takes signed updates, `exec` a program, `webhook` an HTTP service, `acme-dns` such a server, or one of the providers [below](#dns-providers), which have keys of their own."),
     key(Solver, "server", Kind::Text, "the zone's primary", "", "`rfc2136`: the name server that takes updates, `HOST` or `HOST:PORT`. `acme-dns`: the server's URL, for accounts whose file does not say."),
     key(Solver, "tsig-key", Kind::Secret, "none: updates are not signed", "", "`rfc2136`: the key as `tsig-keygen` or `keymgr -t` write it. hmac-sha256, hmac-sha384 or hmac-sha512."),

@@ -18,6 +18,7 @@ use super::lineages::Lineages;
 use super::list::List;
 use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, WatchId};
 use super::pattern::NamePattern;
+use super::record::ChallengeKind;
 use super::time::Span;
 use super::vendor::Vendor;
 use super::watch::WatchSpec;
@@ -298,17 +299,39 @@ pub struct SolverSpec {
     pub kind: SolverKind,
     /// The only names that it is for; all where there are none.
     pub names: Vec<NamePattern>,
-    /// Where on loopback the answer is looked for before the CA is told; 80 when left out. With DNS the
-    /// port at which name servers are asked; 53 when left out.
+    /// Where on loopback the answer is looked for before the CA is told; 80 when left out, 443 with
+    /// tls-alpn-01. With DNS the port at which name servers are asked; 53 when left out.
     pub check_port: Option<u16>,
     pub origin: Origin,
 }
 
+impl SolverKind {
+    /// The kind of challenge that it answers.
+    pub const fn challenge(&self) -> ChallengeKind {
+        match self {
+            Self::Http { .. } | Self::Webroot { .. } => ChallengeKind::Http01,
+            Self::TlsAlpn { .. } => ChallengeKind::TlsAlpn01,
+            Self::Dns(_) => ChallengeKind::Dns01,
+        }
+    }
+
+    /// Where a listener of ours waits, for kinds that have one.
+    pub const fn listen(&self) -> Option<&Listen> {
+        match self {
+            Self::Http { listen } | Self::TlsAlpn { listen } => Some(listen),
+            Self::Webroot { .. } | Self::Dns(_) => None,
+        }
+    }
+}
+
 impl SolverSpec {
-    /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8738 §7).
+    /// Whether it is for this name, and its kind of challenge can prove it (RFC 8555 §8.4, RFC 8737 §3,
+    /// RFC 8738 §7).
     pub fn could_prove(&self, name: &SubjectName) -> bool {
         let kind_fits = match self.kind {
-            SolverKind::Http { .. } | SolverKind::Webroot { .. } => !name.is_wildcard(),
+            SolverKind::Http { .. } | SolverKind::TlsAlpn { .. } | SolverKind::Webroot { .. } => {
+                !name.is_wildcard()
+            }
             SolverKind::Dns(_) => name.base().is_some(),
         };
         kind_fits && (self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name)))
@@ -319,6 +342,8 @@ impl SolverSpec {
 pub enum SolverKind {
     /// http-01 by a listener of ours.
     Http { listen: Listen },
+    /// tls-alpn-01 by a listener of ours.
+    TlsAlpn { listen: Listen },
     /// http-01 by files below a directory that a web server serves.
     Webroot { root: String },
     /// dns-01 by a text in DNS.
@@ -444,7 +469,7 @@ pub struct SolverWebhook {
     pub login: Option<(String, SecretSource)>,
 }
 
-/// Where the http-01 listener waits.
+/// Where a listener for challenges waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
     /// `[::]:80`, `127.0.0.1:8089`.

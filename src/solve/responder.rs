@@ -2,12 +2,10 @@
 //! serves challenges of every nolapse process on this state directory.
 //!
 //! It is open to the whole internet while it runs: nothing a stranger sends makes it keep more
-//! than [`CONNECTIONS`] × [`HEADER_BYTES`], wait longer than [`CONNECTION_LIFE`], touch a file
+//! than [`CONNECTIONS`](super::listener::CONNECTIONS) × [`HEADER_BYTES`], wait longer than [`CONNECTION_LIFE`], touch a file
 //! named by the stranger, or send the stranger's words back (threats T03, T11).
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,9 +15,9 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::net::TcpStream;
 
+use super::listener::Listener;
 use super::socket;
 use crate::core::failure::Failure;
 use crate::core::name::Token;
@@ -31,99 +29,21 @@ use crate::sys::clock::Clock;
 /// Where RFC 8555 §8.3 wants the answer.
 pub const PATH: &str = "/.well-known/acme-challenge/";
 
-/// Connections kept at a time; one more ends the oldest, so that idle ones can't keep a CA out.
-pub const CONNECTIONS: usize = 256;
 /// Largest request line and headers together; hyper takes no smaller number.
 pub const HEADER_BYTES: usize = 8 * 1024;
 /// Time for a client to send its request.
 pub const HEADER_TIME: Span = Span::secs(10);
 /// Time for a whole connection.
 pub const CONNECTION_LIFE: Span = Span::secs(30);
-/// Pause after the system refused a connection (no descriptors left).
-const ACCEPT_PAUSE: Span = Span::from_millis(100);
-
-/// Answers until dropped.
-pub struct Responder {
-    addresses: Vec<SocketAddr>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Responder {
-    /// Listens and answers from `store`. Needs a tokio runtime.
-    ///
-    /// Codes: those of [`socket::open`].
-    pub async fn bind(listen: &Listen, store: Arc<dyn Store>, clock: &Clock) -> Result<Self, Failure> {
-        let listeners = socket::open(listen).await?;
-        let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let answers = Arc::new(Answers { store, failing: AtomicBool::new(false) });
-        let tasks = listeners
-            .into_iter()
-            .map(|listener| tokio::spawn(serve(listener, Arc::clone(&answers), clock.clone())))
-            .collect();
-        Ok(Self { addresses, tasks })
-    }
-
-    /// Stops answering; the port is free when this returns, which a drop does not promise.
-    pub async fn close(mut self) {
-        for task in self.tasks.drain(..) {
-            task.abort();
-            // Nothing but the news that it was aborted.
-            let _ = task.await;
-        }
-    }
-
-    /// Where it really listens: a port 0 is told as the port that the system chose.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-}
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, answers: Arc<Answers>, clock: Clock) {
-    let mut connections = Connections::default();
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.admit(converse(stream, Arc::clone(&answers), clock.clone())),
-                // The client went away before it was let in.
-                Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
-                Err(_) => clock.sleep(ACCEPT_PAUSE).await,
-            },
-            () = connections.one_ended() => {}
-        }
-    }
-}
-
-/// Open connections, the oldest first. Dropping it ends them.
-#[derive(Default)]
-struct Connections {
-    tasks: JoinSet<()>,
-    by_age: VecDeque<AbortHandle>,
-}
-
-impl Connections {
-    fn admit(&mut self, conversation: impl Future<Output = ()> + Send + 'static) {
-        self.by_age.retain(|task| !task.is_finished());
-        if self.by_age.len() >= CONNECTIONS
-            && let Some(oldest) = self.by_age.pop_front()
-        {
-            oldest.abort();
-        }
-        self.by_age.push_back(self.tasks.spawn(conversation));
-    }
-
-    async fn one_ended(&mut self) {
-        if self.tasks.join_next().await.is_none() {
-            std::future::pending::<()>().await;
-        }
-    }
+/// Listens and answers from `store` until dropped. Needs a tokio runtime.
+///
+/// Codes: those of [`socket::open`].
+pub async fn answer(listen: &Listen, store: Arc<dyn Store>, clock: &Clock) -> Result<Listener, Failure> {
+    let sockets = socket::open(listen).await?;
+    let answers = Arc::new(Answers { store, failing: AtomicBool::new(false) });
+    let time = clock.clone();
+    let converse = move |stream| converse(stream, Arc::clone(&answers), time.clone());
+    Ok(Listener::start(sockets, clock, converse))
 }
 
 async fn converse(stream: TcpStream, answers: Arc<Answers>, clock: Clock) {

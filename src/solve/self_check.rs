@@ -283,7 +283,7 @@ fn trimmed(body: &[u8]) -> &[u8] {
     body.trim_ascii_end()
 }
 
-fn any_certificate() -> Result<ClientConfig, rustls::Error> {
+pub(super) fn any_certificate() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
     Ok(ClientConfig::builder_with_provider(provider)

@@ -14,14 +14,22 @@ use crate::core::spec::Listen;
 /// Connections that the kernel may hold for us before we take them.
 const BACKLOG: u32 = 1024;
 
+const HTTP_WAY_OUT: &str = "let that server pass /.well-known/acme-challenge/ on to a loopback listener of ours, \
+                            use a webroot, or stop it";
+
 /// Opens what `listen` names. Needs a tokio runtime.
 ///
 /// Codes: `port-in-use`, `port-forbidden`, `address-missing`, `socket-missing`, `listen-failed`.
 pub async fn open(listen: &Listen) -> Result<Vec<TcpListener>, Failure> {
+    open_or(listen, HTTP_WAY_OUT).await
+}
+
+/// As [`open`]; `way_out` says what to do where somebody else holds the port.
+pub async fn open_or(listen: &Listen, way_out: &str) -> Result<Vec<TcpListener>, Failure> {
     match listen {
         Listen::Address(address) => match bind(*address) {
             Ok(listener) => Ok(vec![listener]),
-            Err(error) => Err(refusal(*address, &error).await),
+            Err(error) => Err(refusal(*address, &error, way_out).await),
         },
         Listen::Systemd(name) => inherited(name),
     }
@@ -54,7 +62,7 @@ fn bind_exactly(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn refusal(address: SocketAddr, error: &io::Error) -> Failure {
+async fn refusal(address: SocketAddr, error: &io::Error, way_out: &str) -> Failure {
     let port = address.port();
     match error.kind() {
         io::ErrorKind::AddrInUse => {
@@ -63,10 +71,7 @@ async fn refusal(address: SocketAddr, error: &io::Error) -> Failure {
             Failure::refused(
                 Fault::Host,
                 "port-in-use",
-                format!(
-                    "port {port} is held by {holder}; let that server pass /.well-known/acme-challenge/ on \
-                     to a loopback listener of ours, use a webroot, or stop it"
-                ),
+                format!("port {port} is held by {holder}; {way_out}"),
             )
         }
         io::ErrorKind::PermissionDenied => Failure::refused(

@@ -1,5 +1,5 @@
-//! Private keys: made, read, and put to their two uses, a CSR and a placeholder certificate. The
-//! only file that names `rcgen`.
+//! Private keys: made, read, and put to their uses: a CSR, a placeholder certificate, an answer to
+//! a challenge. The only file that names `rcgen`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rcgen::string::Ia5String;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
+    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, PublicKeyData,
+    RsaKeySize, SanType,
 };
 use time::OffsetDateTime;
 use zeroize::Zeroize;
@@ -163,6 +164,31 @@ impl PrivateKey {
         let certificate =
             params.self_signed(&self.0.pair).map_err(|error| unable("the placeholder", &error))?;
         Ok(pem::encode("CERTIFICATE", certificate.der()))
+    }
+}
+
+impl PrivateKey {
+    /// A self-signed certificate in DER that answers tls-alpn-01: one name, no subject, and the
+    /// critical acmeIdentifier with `digest` (RFC 8737 §3).
+    pub fn validation(
+        &self,
+        name: &SubjectName,
+        digest: &Fingerprint,
+        validity: Interval,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut params = with_names(std::slice::from_ref(name))?;
+        params.distinguished_name = DistinguishedName::new();
+        params.custom_extensions = vec![CustomExtension::new_acme_identifier(&digest.0)];
+        params.not_before = date(validity.start)?;
+        params.not_after = date(validity.end)?;
+        let certificate =
+            params.self_signed(&self.0.pair).map_err(|error| unable("the validation certificate", &error))?;
+        Ok(certificate.der().to_vec())
+    }
+
+    /// The key in DER, in the form that it was read in; PKCS#8 if made here.
+    pub fn der(&self) -> &Content {
+        &self.0.key.der
     }
 }
 

@@ -59,13 +59,15 @@ async fn able(settings: &AgentSettings, spec: &SolverSpec, clock: &Clock) -> Res
             let (root, check) = (Path::new(root), SelfCheck::default());
             WebrootSolver::new(spec.id.clone(), root, &settings.state_dir, check, clock)?.able().await
         }
-        SolverKind::Http { listen: listen @ Listen::Address(_) } => match socket::open(listen).await {
+        SolverKind::Http { listen: listen @ Listen::Address(_) }
+        | SolverKind::TlsAlpn { listen: listen @ Listen::Address(_) } => match socket::open(listen).await {
             Err(failure) if failure.code != "port-in-use" && failure.code != "port-forbidden" => Err(failure),
             Ok(_) | Err(_) => Ok(()),
         },
         SolverKind::Dns(dns) => super::scene::dns_solver(spec, dns, clock).able().await,
         // Handed over to the service, never to who asks by hand.
-        SolverKind::Http { listen: Listen::Systemd(_) } => Ok(()),
+        SolverKind::Http { listen: Listen::Systemd(_) }
+        | SolverKind::TlsAlpn { listen: Listen::Systemd(_) } => Ok(()),
     }
 }
 

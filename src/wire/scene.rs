@@ -21,6 +21,8 @@ use crate::solve::dns01::{Dns01Solver, Provider};
 use crate::solve::http01::Http01Solver;
 use crate::solve::propagation::Propagation;
 use crate::solve::self_check::SelfCheck;
+use crate::solve::stand::Listening;
+use crate::solve::tls_alpn01::TlsAlpn01Solver;
 use crate::solve::webroot::WebrootSolver;
 use crate::store::DirStore;
 use crate::sys::clock::Clock;
@@ -37,7 +39,7 @@ const ROOTS_MAX: usize = 1 << 20;
 pub(super) struct Listeners(Arc<Mutex<BySpec>>);
 
 /// By solver and address.
-type BySpec = BTreeMap<(SolverId, String), Arc<Http01Solver>>;
+type BySpec = BTreeMap<(SolverId, String), Arc<dyn Listening>>;
 
 /// Everything that `loaded` names, built.
 pub(super) async fn build(
@@ -101,18 +103,28 @@ async fn solver(
         )?),
         SolverKind::Http { listen } => {
             let solver = listeners.obtain(spec, listen, || {
-                Http01Solver::new(spec.id.clone(), listen.clone(), store.clone(), check, clock)
+                Arc::new(Http01Solver::new(spec.id.clone(), listen.clone(), store.clone(), check, clock))
             });
-            if role == Role::Daemon
-                && used
-                && let Err(failure) = solver.listen().await
-            {
-                // Tried again with every answer; a web server may pass the path on meanwhile.
-                tracing::warn!(solver = %spec.id, %failure, "the challenge listener did not start");
-            }
+            keep_open(&*solver, spec, role == Role::Daemon && used).await;
+            solver
+        }
+        SolverKind::TlsAlpn { listen } => {
+            let port = spec.check_port.unwrap_or(TLS_PORT);
+            let solver = listeners.obtain(spec, listen, || {
+                Arc::new(TlsAlpn01Solver::new(spec.id.clone(), listen.clone(), store.clone(), port, clock))
+            });
+            keep_open(&*solver, spec, role == Role::Daemon && used).await;
             solver
         }
     }))
+}
+
+/// A daemon answers for every process on its state, so it listens all the time.
+async fn keep_open(solver: &dyn Listening, spec: &SolverSpec, wanted: bool) {
+    if wanted && let Err(failure) = solver.listen().await {
+        // Tried again with every answer; another server may pass questions on meanwhile.
+        tracing::warn!(solver = %spec.id, %failure, "the challenge listener did not start");
+    }
 }
 
 /// A solver by DNS, with the provider that its table names.
@@ -139,6 +151,8 @@ pub(super) fn dns_solver(spec: &SolverSpec, dns: &DnsSpec, clock: &Clock) -> Arc
     Arc::new(Dns01Solver::new(spec.id.clone(), provider, propagation, dns.zone.clone(), clock))
 }
 
+/// Where CAs look by tls-alpn-01 (RFC 8737 §3).
+const TLS_PORT: u16 = 443;
 /// Where name servers listen.
 const DNS_PORT: u16 = 53;
 
@@ -147,14 +161,15 @@ impl Listeners {
         &self,
         spec: &SolverSpec,
         listen: &Listen,
-        make: impl FnOnce() -> Http01Solver,
-    ) -> Arc<Http01Solver> {
-        let key = (spec.id.clone(), format!("{listen:?} {:?}", spec.check_port));
+        make: impl FnOnce() -> Arc<dyn Listening>,
+    ) -> Arc<dyn Listening> {
+        let key =
+            (spec.id.clone(), format!("{} {listen:?} {:?}", spec.kind.challenge().word(), spec.check_port));
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One address for one solver: what listened elsewhere for it before closes when its last
         // user is gone.
         known.retain(|(id, place), _| *id != spec.id || *place == key.1);
-        known.entry(key).or_insert_with(|| Arc::new(make())).clone()
+        known.entry(key).or_insert_with(make).clone()
     }
 }
 

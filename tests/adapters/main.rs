@@ -15,6 +15,7 @@ mod manner;
 mod probe;
 mod responder;
 mod self_check;
+mod tls_alpn;
 mod webroot;
 
 #[path = "../support/bind.rs"]

@@ -3,18 +3,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nolapse::core::spec::Listen;
-use nolapse::solve::responder::{CONNECTION_LIFE, CONNECTIONS, HEADER_TIME, PATH, Responder};
+use nolapse::solve::listener::{CONNECTIONS, Listener};
+use nolapse::solve::responder::{self, CONNECTION_LIFE, HEADER_TIME, PATH};
 use nolapse::sys::clock::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::bench::{MemoryStore, PATIENCE, local, rerun, shared};
 
-async fn serving(store: &Arc<MemoryStore>) -> (Responder, SocketAddr) {
+async fn serving(store: &Arc<MemoryStore>) -> (Listener, SocketAddr) {
     let listen = Listen::Address(local(0));
-    let responder = Responder::bind(&listen, shared(store), &Clock::wall()).await.unwrap();
-    let address = responder.addresses()[0];
-    (responder, address)
+    let listener = responder::answer(&listen, shared(store), &Clock::wall()).await.unwrap();
+    let address = listener.addresses()[0];
+    (listener, address)
 }
 
 /// Sends raw bytes and reads to the end.
@@ -177,7 +178,7 @@ async fn dropping_it_frees_the_port_and_ends_connections() {
     drop(responder);
     let mut rest = Vec::new();
     let _ = tokio::time::timeout(PATIENCE, open.read_to_end(&mut rest)).await.expect("it must end");
-    let again = Responder::bind(&Listen::Address(address), shared(&store), &Clock::wall()).await;
+    let again = responder::answer(&Listen::Address(address), shared(&store), &Clock::wall()).await;
     assert!(again.is_ok(), "{:?}", again.err());
 }
 
@@ -201,11 +202,11 @@ async fn inside_a_unit() {
     // Twice: a reloaded configuration asks again.
     for _ in 0..2 {
         let listen = Listen::Systemd("http".into());
-        let responder = Responder::bind(&listen, shared(&store), &Clock::wall()).await.unwrap();
+        let responder = responder::answer(&listen, shared(&store), &Clock::wall()).await.unwrap();
         assert_eq!(responder.addresses(), [local(port)]);
         assert!(get(local(port), &format!("{PATH}token-1")).await.ends_with("thumbprint"));
     }
-    let other = Responder::bind(&Listen::Systemd("https".into()), shared(&store), &Clock::wall()).await;
+    let other = responder::answer(&Listen::Systemd("https".into()), shared(&store), &Clock::wall()).await;
     let failure = other.err().unwrap();
     assert_eq!(failure.code, "socket-missing");
     assert!(failure.words.contains("handed over http,"), "{failure}");

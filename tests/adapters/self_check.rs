@@ -7,6 +7,7 @@ use nolapse::core::spec::Listen;
 use nolapse::ports::{Solver, Store};
 use nolapse::solve::http01::Http01Solver;
 use nolapse::solve::self_check::{Miss, SelfCheck};
+use nolapse::solve::stand::Listening;
 use nolapse::store::DirStore;
 use nolapse::sys::clock::Clock;
 use nolapse::sys::disk::Disk;

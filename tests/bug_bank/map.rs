@@ -188,6 +188,8 @@ pub const FAILURES: [Row; 62] = [
     row("F37", "port 80 is taken", By(&[
         "f37_a_port_in_use_names_its_holder",
         "f37_a_port_held_by_a_stranger_costs_no_validation",
+        "f37_a_port_in_use_for_tls_alpn_names_its_holder_and_costs_no_order",
+        "f37_a_server_that_keeps_the_port_to_itself_is_named_before_an_order",
     ], "")),
     row("F38", "a CAA record forbids", Proof::None(
         "no CAA look-up before an order; the CA's own `caa` refusal is told as the configuration's \
@@ -351,6 +353,9 @@ pub const THREATS: [Row; 20] = [
     ], "DNSSEC is left to the resolvers")),
     row("T11", "listeners abused", By(&[
         "t11_half_open_connections_do_not_keep_a_ca_out",
+        "t11_half_open_handshakes_do_not_keep_a_ca_out",
+        "t11_a_handshake_that_never_ends_is_cut_off",
+        "t11_strangers_get_a_closed_connection_and_no_hint",
         "t11_a_slow_sender_is_cut_off",
     ], "")),
     row("T12", "secrets in arguments, environment, logs", By(&[

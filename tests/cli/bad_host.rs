@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
-use test_ca::{Effect, Endpoint, Fault, LeafLie};
+use test_ca::{ChallengeKind, Effect, Endpoint, Fault, LeafLie};
 
 use crate::desk::{Desk, exists, free_port, is_root, issuer, orders, self_signed};
 
@@ -38,6 +38,23 @@ async fn f37_a_port_in_use_names_its_holder() {
     desk.run(&["renew"]).ends(1).says("port-in-use").says(&pid);
     desk.run(&["renew", "--dry-run"]).ends(1).warns(&pid);
     assert_eq!(orders(&ca), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f37_a_port_in_use_for_tls_alpn_names_its_holder_and_costs_no_order() {
+    let desk = Desk::new();
+    let ca = desk.ca().tls_port(desk.port).challenges(&[ChallengeKind::TlsAlpn01]).start().await.unwrap();
+    let around = desk.around(&ca).replace("[solver.here]\n", "[solver.here]\ntype = \"tls-alpn-01\"\n");
+    desk.configure(&format!("{around}{ENTRY}"));
+    let holder = TcpListener::bind(("127.0.0.1", desk.port)).unwrap();
+    // Takes connections and ends them, as whoever it is would after a greeting it can't read.
+    std::thread::spawn(move || holder.incoming().for_each(drop));
+    let pid = format!("process {}", std::process::id());
+    desk.run(&["check"]).ends(1).warns("port-in-use").warns(&pid).warns("tls-loopback");
+    desk.run(&["renew"]).ends(1).says("port-in-use").says(&pid).says("acme-tls/1");
+    desk.run(&["renew", "--dry-run"]).ends(1).warns(&pid);
+    assert_eq!(orders(&ca), 0);
+    assert_eq!(std::fs::read_dir(desk.path("state/challenges")).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 mod add;
+mod addresses;
 mod adopt;
 mod alert;
 mod bad_host;

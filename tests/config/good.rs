@@ -418,3 +418,30 @@ trees = ["/etc/tls/"]
     let bare = |resolved: &Resolved| crate::without_origins(&resolved.wanted);
     assert_eq!(bare(&again), bare(&resolved));
 }
+
+#[test]
+fn a_listener_for_tls_alpn_is_said_to_be_one() {
+    let text = "[solver.tls]\ntype = \"tls-alpn-01\"\nlisten = \"[::]:443\"\n\
+                [solver.behind]\ntype = \"tls-alpn-01\"\nlisten = \"systemd:tlsalpn01\"\ncheck-port = 8443\n\
+                [certificate.\"a.example\"]\nnames = [\"a.example\", \"192.0.2.7\"]\nsolver = [\"tls\", \"behind\"]\n\
+                profile = \"shortlived\"";
+    let resolved = read(text);
+    assert!(!resolved.has_errors(), "{}", shown(&resolved));
+    let solver = |name: &str| resolved.wanted.solvers.values().find(|spec| spec.id.as_str() == name).unwrap();
+    let everywhere = Listen::Address("[::]:443".parse().unwrap());
+    assert_eq!(solver("tls").kind, SolverKind::TlsAlpn { listen: everywhere });
+    assert_eq!(solver("behind").kind, SolverKind::TlsAlpn { listen: Listen::Systemd("tlsalpn01".into()) });
+    assert_eq!(solver("behind").check_port, Some(8443));
+}
+
+#[test]
+fn an_address_is_read_in_any_form_and_written_in_one() {
+    let spec = only(
+        "[certificate.addresses]\nnames = [\"2001:DB8:0:0::1\", \"[2001:db8::2]\", \"192.0.2.7\"]\n\
+         service = \"nginx\"\nprofile = \"shortlived\"",
+    );
+    assert_eq!(texts(&spec.names), ["2001:db8::1", "2001:db8::2", "192.0.2.7"]);
+    let endpoints = texts(&spec.endpoints);
+    assert!(endpoints.contains(&"https://192.0.2.7@127.0.0.1:443".to_owned()), "{endpoints:?}");
+    assert!(endpoints.contains(&"https://2001:db8::1@[::1]:443".to_owned()), "{endpoints:?}");
+}

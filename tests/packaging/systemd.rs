@@ -3,9 +3,10 @@ use std::process::Command;
 
 use crate::desk::{Desk, root, run, said, shipped, skipped, succeed, text, tool};
 
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 8] = [
     "nolapse.service",
     "nolapse.socket",
+    "nolapse-tls.socket",
     "nolapse-renew.service",
     "nolapse-renew.timer",
     "nolapse-check@.service",
@@ -51,7 +52,7 @@ fn units_verify_with_nothing_said() {
     copied(&desk);
     let instances =
         ["nolapse-check@nginx.service", "nolapse-reload@nginx.service", "nolapse-reload@nginx.path"];
-    assert_eq!(verified(&desk, &UNITS[..4]), "");
+    assert_eq!(verified(&desk, &UNITS[..5]), "");
     assert_eq!(verified(&desk, &instances), "");
 
     desk.write("typo.service", "[Service]\nExecStart=/bin/true\nNoNewPriviledges=yes\n");

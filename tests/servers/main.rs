@@ -39,5 +39,6 @@ mod sabotage;
 mod sandbox;
 mod services;
 mod stage;
+mod tls_alpn;
 mod unprivileged;
 mod upkeep;

@@ -15,7 +15,8 @@ pub const LIFE: u64 = 90 * 86_400;
 pub fn pebble(options: &Options) -> Option<Pebble> {
     let http = options.http_port.or_else(|| Some(ports::free()));
     let validity = options.validity.or(Some(LIFE));
-    Pebble::start(&Options { http_port: http, validity, ..options.clone() })
+    let tls = options.tls_port.or_else(|| Some(ports::free()));
+    Pebble::start(&Options { http_port: http, tls_port: tls, validity, ..options.clone() })
 }
 
 /// Pebble, an nginx that will serve `names`, and a configuration with an own listener.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nolapse::codec::state;
 use nolapse::core::layout::Content;
 use nolapse::core::leaf::mix;
-use nolapse::core::record::HookNote;
+use nolapse::core::record::{HookNote, Sight};
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::core::window::last_resort;
 use nolapse::ports::{Entry, Key};
@@ -25,6 +25,8 @@ pub enum Planted {
     BackoffOverflows,
     /// The instant to renew is drawn anew each time the record is saved.
     WindowRedrawn,
+    /// Whatever an endpoint shows is noted as the new certificate.
+    SightInvented,
 }
 
 pub struct Bug {
@@ -56,6 +58,7 @@ impl Bug {
             Planted::HookDebtDropped => drop_debt(key, &content),
             Planted::WindowRedrawn => self.redraw(key, &content),
             Planted::BackoffOverflows => overflow(key, &content),
+            Planted::SightInvented => invent(key, &content),
             Planted::SyncRemoved | Planted::FloorRemoved => None,
         };
         changed.unwrap_or(content)
@@ -102,4 +105,14 @@ fn overflow(key: &Key, content: &Content) -> Option<Content> {
     trouble.next_at = trouble.last_at - Span::DAY;
     trouble.last_at = trouble.next_at;
     state::encode_record(&record).ok()
+}
+
+fn invent(key: &Key, content: &Content) -> Option<Content> {
+    let Key::Installed(_) = key else { return None };
+    let mut installed = state::decode_installed(content).ok()?;
+    for note in installed.endpoints.values_mut() {
+        (note.sight, note.silence, note.tally, note.words) = (Sight::New, None, None, None);
+        (note.leaf, note.reached, note.failures) = (None, true, 0);
+    }
+    state::encode_installed(&installed).ok()
 }

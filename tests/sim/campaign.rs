@@ -98,7 +98,8 @@ fn said(sum: &Tally, took: Duration) -> String {
     let secs = took.as_secs_f64().max(0.001);
     format!(
         "{} plots, {:.1} certificate-years ({:.1} a second, {:.1} % awake), {} events, {} faults injected, \
-         {} certificates by {} orders; where nothing costs an order {} by {}; {secs:.0} s",
+         {} certificates by {} orders; where nothing costs an order {} by {}; {} times somebody had to be told; \
+         {secs:.0} s",
         sum.plots,
         sum.years(),
         sum.years() / secs,
@@ -109,6 +110,7 @@ fn said(sum: &Tally, took: Duration) -> String {
         sum.orders,
         sum.modest_certificates,
         sum.modest_orders,
+        sum.told,
     )
 }
 

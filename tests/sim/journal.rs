@@ -32,6 +32,8 @@ pub enum Law {
     Plan,
     /// No private key and no key authorization is in any event or record.
     Secret,
+    /// What clients see amiss, somebody is told.
+    Told,
     /// When faults stop, nothing is owed within a bound.
     Settles,
     /// The agent starts, and does not panic.

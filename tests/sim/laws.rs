@@ -24,6 +24,7 @@ use crate::hook::Reload;
 use crate::journal::{Journal, Law};
 use crate::peek::Shelves;
 use crate::sky::Sky;
+use crate::voice::Voice;
 
 /// Largest file read, in bytes.
 const FILE_MAX: usize = 1 << 20;
@@ -44,6 +45,7 @@ pub struct Laws {
     canaries: Vec<String>,
     pub journal: Journal,
     pub sky: Sky,
+    pub voice: Voice,
     /// Told that something happened.
     stir: Arc<Notify>,
     state: Mutex<State>,
@@ -92,6 +94,7 @@ impl Laws {
             canaries,
             journal,
             sky: Sky::default(),
+            voice: Voice::default(),
             stir,
             state: Mutex::default(),
         }
@@ -129,6 +132,11 @@ impl Laws {
     pub fn look_again(&self) {
         self.state.lock().unwrap().steps = None;
         self.check();
+    }
+
+    /// The newest certificate.
+    pub fn newest(&self) -> Option<Fingerprint> {
+        Some(self.state.lock().unwrap().known.as_ref()?.leaf()?.fingerprint)
     }
 
     /// The instant chosen for the next renewal, and for which certificate.

@@ -51,6 +51,8 @@ pub struct Tally {
     /// The same of plots in which nothing costs an order.
     pub modest_certificates: u64,
     pub modest_orders: u64,
+    /// How often something was amiss for so long that somebody had to be told.
+    pub told: u64,
     /// How often each trouble struck.
     pub struck: BTreeMap<String, u64>,
 }
@@ -65,6 +67,7 @@ impl Tally {
         self.orders += other.orders;
         self.modest_certificates += other.modest_certificates;
         self.modest_orders += other.modest_orders;
+        self.told += other.told;
         for (kind, times) in &other.struck {
             *self.struck.entry(kind.clone()).or_default() += times;
         }
@@ -310,6 +313,7 @@ impl Life {
                 orders,
                 modest_certificates: modest * certificates,
                 modest_orders: modest * orders,
+                told: world.nodes.iter().map(|node| node.laws.voice.heard()).sum(),
                 struck,
             },
             digest,

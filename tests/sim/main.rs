@@ -29,4 +29,5 @@ mod sky;
 mod solver;
 mod store;
 mod stories;
+mod voice;
 mod world;

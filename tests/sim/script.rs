@@ -182,6 +182,25 @@ impl Script {
     }
 
     /// Whether this strikes at present, as a state of things and not an occasion.
+    /// Something keeps agents from noting what they see, or from reading it.
+    pub fn deafens(&self) -> bool {
+        let now = self.truth.now();
+        self.state.lock().unwrap().beats.iter().any(|beat| {
+            let of_state = matches!(
+                beat.trouble,
+                Trouble::DiskFull
+                    | Trouble::DiskReadOnly
+                    | Trouble::StoreDown
+                    | Trouble::StoreConflict
+                    | Trouble::StoreUnheard
+                    | Trouble::StoreReplyLost
+                    | Trouble::StoreStale
+                    | Trouble::ClaimsIgnored
+            );
+            of_state && beat.during.contains(now)
+        })
+    }
+
     pub fn holds(&self, trouble: &Trouble) -> bool {
         let now = self.truth.now();
         let state = self.state.lock().unwrap();

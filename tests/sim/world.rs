@@ -247,6 +247,7 @@ impl World {
             self.ca.forgive();
         }
         let (now, quiet) = (self.now(), self.script.quiet() && !self.ca.limited());
+        let deaf = self.script.deafens();
         let mut near_the_end = false;
         for node in &self.nodes {
             node.laws.check();
@@ -267,6 +268,12 @@ impl World {
                 .as_ref()
                 .is_some_and(|leaf| leaf.left(now) < leaf.lifetime().over(20) + Span::HOUR);
             node.laws.sky.look(&weather, &self.ca, &self.journal);
+            if weather.running && !deaf {
+                let survey = || node.survey();
+                node.laws.voice.listen(&weather, node.laws.newest(), survey, &self.journal);
+            } else {
+                node.laws.voice.falters();
+            }
             if self.steps.is_multiple_of(PLANS_EVERY) {
                 node.plans_alike();
             }
@@ -379,6 +386,7 @@ impl World {
         for node in &self.nodes {
             node.clock.jump(span);
             node.laws.sky.slept();
+            node.laws.voice.slept();
         }
     }
 

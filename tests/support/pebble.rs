@@ -26,6 +26,8 @@ pub struct Options {
     pub eab: bool,
     /// Where http-01 answers are looked for; a free port if `None`.
     pub http_port: Option<u16>,
+    /// Where tls-alpn-01 answers are looked for; a free port if `None`.
+    pub tls_port: Option<u16>,
     /// Lifetime of leaves in seconds; Pebble's own default is five years.
     pub validity: Option<u64>,
     /// `pebble-challtestsrv` answers http-01 itself, with what [`Pebble::answer`] was given.
@@ -81,6 +83,7 @@ impl Pebble {
     fn try_start(options: Options) -> Option<Self> {
         let [acme, management, dns, challenge_management, http, tls] = free_ports();
         let http = options.http_port.unwrap_or(http);
+        let tls = options.tls_port.unwrap_or(tls);
         let ports = Ports { acme, management, dns, challenge_management, http, tls };
         let dir = std::env::temp_dir().join(format!("nolapse-pebble-{}-{acme}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
@@ -112,6 +115,11 @@ impl Pebble {
     /// Where http-01 answers are looked for, at 127.0.0.1.
     pub fn http_port(&self) -> u16 {
         self.ports.http
+    }
+
+    /// Where tls-alpn-01 answers are looked for, at 127.0.0.1.
+    pub fn tls_port(&self) -> u16 {
+        self.ports.tls
     }
 
     /// `127.0.0.1:PORT` of a DNS server that says 127.0.0.1 to every name.

@@ -43,6 +43,7 @@ pub struct CaBuilder {
     pub(crate) resolver: Resolver,
     pub(crate) dns_server: Option<SocketAddr>,
     pub(crate) http_port: u16,
+    pub(crate) tls_port: u16,
     pub(crate) trusting: bool,
     pub(crate) validation_delay: Duration,
     pub(crate) validation_timeout: Duration,
@@ -85,6 +86,7 @@ impl Default for CaBuilder {
             resolver: Resolver::default(),
             dns_server: None,
             http_port: 80,
+            tls_port: 443,
             trusting: false,
             validation_delay: Duration::ZERO,
             validation_timeout: http01::DEFAULT_TIMEOUT,
@@ -240,6 +242,12 @@ impl CaBuilder {
     /// The port that plays the standard's port 80; see also [`Ca::set_http_port`].
     pub fn http_port(mut self, port: u16) -> Self {
         self.http_port = port;
+        self
+    }
+
+    /// The port that plays the standard's port 443.
+    pub fn tls_port(mut self, port: u16) -> Self {
+        self.tls_port = port;
         self
     }
 

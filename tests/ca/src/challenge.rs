@@ -15,6 +15,7 @@ use crate::identifier::Identifier;
 use crate::instant::{now, rfc3339};
 use crate::problem::Problem;
 use crate::reply::Reply;
+use crate::tls_alpn01;
 
 /// The ways of proving control that the CA can check.
 ///
@@ -26,6 +27,8 @@ pub enum ChallengeKind {
     Http01,
     /// RFC 8555 §8.4, at the server that `CaBuilder::dns_server` names.
     Dns01,
+    /// RFC 8737, at the port that `CaBuilder::tls_port` names.
+    TlsAlpn01,
 }
 
 #[derive(Debug, Clone)]
@@ -61,13 +64,15 @@ impl ChallengeKind {
         match self {
             Self::Http01 => "http-01",
             Self::Dns01 => "dns-01",
+            Self::TlsAlpn01 => "tls-alpn-01",
         }
     }
 
     pub(crate) fn can_prove(self, identifier: &Identifier, wildcard: bool) -> bool {
         match self {
-            // RFC 8738 §4 allows http-01 for addresses; wildcards need the DNS (RFC 8555 §8.3 has none).
-            Self::Http01 => !wildcard,
+            // RFC 8738 §5 and §6 allow these for addresses; wildcards need the DNS (RFC 8555 §8.3 and RFC 8737 §3
+            // have none).
+            Self::Http01 | Self::TlsAlpn01 => !wildcard,
             // RFC 8738 §7: addresses are never proven by the DNS.
             Self::Dns01 => matches!(identifier, Identifier::Dns(_)),
         }
@@ -167,6 +172,7 @@ impl Subject {
         match self.kind {
             ChallengeKind::Http01 => http01::validate(ca, self).await,
             ChallengeKind::Dns01 => dns01::validate(ca, self).await,
+            ChallengeKind::TlsAlpn01 => tls_alpn01::validate(ca, self).await,
         }
     }
 }

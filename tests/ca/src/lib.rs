@@ -1,7 +1,7 @@
 //! A small but real ACME certificate authority (RFC 8555) that runs inside a test or an example.
 //!
-//! It speaks the protocol over TLS on loopback, verifies every signature, validates http-01 by connecting to
-//! the applicant, and issues certificates that chain to a root of its own. It knows nothing of the clients it
+//! It speaks the protocol over TLS on loopback, verifies every signature, validates by connecting to the
+//! applicant, and issues certificates that chain to a root of its own. It knows nothing of the clients it
 //! serves, so that it cannot share their misreadings of the standard.
 //!
 //! ```no_run
@@ -58,6 +58,7 @@ mod reply;
 mod resolver;
 mod revocation;
 mod server;
+mod tls_alpn01;
 
 pub use builder::CaBuilder;
 pub use ca::Ca;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Parser;
-use test_ca::Ca;
+use test_ca::{Ca, ChallengeKind};
 
 /// A small, real ACME CA for tests. Loopback only; nothing is kept when it ends.
 #[derive(Parser)]
@@ -23,6 +23,9 @@ struct Arguments {
     /// The port that plays port 80 in http-01 validation.
     #[arg(long, value_name = "N", default_value_t = 80)]
     http_port: u16,
+    /// The port that plays port 443 in tls-alpn-01 validation.
+    #[arg(long, value_name = "N", default_value_t = 443)]
+    tls_port: u16,
     /// Lifetime of certificates: a number with s, m, h or d.
     #[arg(long, value_name = "TIME", default_value = "90d", value_parser = duration)]
     lifetime: Duration,
@@ -61,6 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut builder = Ca::builder()
         .listen(arguments.listen)
         .http_port(arguments.http_port)
+        .tls_port(arguments.tls_port)
+        .challenges(&[ChallengeKind::Http01, ChallengeKind::TlsAlpn01])
         .lifetime(arguments.lifetime)
         .nonce_rejection(arguments.nonce_rejection)
         .authorization_reuse(arguments.authorization_reuse)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use test_ca::{Ca, Endpoint};
+use test_ca::{Ca, ChallengeKind, Endpoint};
 use tokio::process::Command;
 
 /// Far beyond what any step takes; only a hang meets it.
@@ -57,6 +57,19 @@ async fn lego_survives_rejected_nonces_long_chains_and_slow_orders() {
     let key = "YW4gZXh0ZXJuYWwgYWNjb3VudCdzIE1BQyBrZXksIDMyKw";
     lego.global.extend(["--eab", "--kid", "kid-1", "--hmac", key].map(String::from));
     lego.run(&["run"]).await;
+    lego.verify(&ca).await;
+}
+
+#[tokio::test]
+async fn lego_obtains_by_tls_alpn01() {
+    let port = free_port();
+    let ca = Ca::builder().challenges(&[ChallengeKind::TlsAlpn01]).tls_port(port);
+    let ca = ca.resolve_all(Ipv4Addr::LOCALHOST).start().await.unwrap();
+    let Some(mut lego) = Lego::new("tlsalpn", &ca, port, &["one.example.test"]) else { return };
+    lego.global.retain(|word| word != "--http");
+    lego.global.extend(["--tls".to_owned(), "--tls.port".to_owned(), format!("127.0.0.1:{port}")]);
+    lego.run(&["run"]).await;
+    assert_eq!(ca.issued()[0].names, ["one.example.test"]);
     lego.verify(&ca).await;
 }
 

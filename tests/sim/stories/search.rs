@@ -24,6 +24,7 @@ const ORDERS_PER_HUNDRED: u64 = 102;
 fn fixed_seeds_keep_every_law_with_one_order_a_renewal() {
     let campaign = Campaign { from: 0, seeds: FIXED, until: None, years: f64::MAX, threads: 1 };
     let sum = campaign.run("fixed seeds");
+    assert!(sum.told > 0, "nothing was ever amiss for long enough to be told");
     let (orders, certificates) = (sum.modest_orders, sum.modest_certificates);
     assert!(certificates > FIXED, "only {certificates} certificates where nothing costs an order");
     assert!(
@@ -74,7 +75,7 @@ fn a_plot_replays_line_by_line() {
 #[test]
 fn each_planted_bug_is_found_by_the_fixed_seeds() {
     type Matters = fn(&What) -> bool;
-    let rows: [(Planted, &[Law], Matters); 5] = [
+    let rows: [(Planted, &[Law], Matters); 6] = [
         (Planted::SyncRemoved, &[Law::Whole, Law::Settles, Law::Orders], |what| {
             matches!(what, What::PowerCut { .. })
         }),
@@ -88,6 +89,9 @@ fn each_planted_bug_is_found_by_the_fixed_seeds() {
             matches!(what, What::For(_, Trouble::CaErrors | Trouble::NameFails(_) | Trouble::RateLimit(_)))
         }),
         (Planted::WindowRedrawn, &[Law::Plan], |_| true),
+        (Planted::SightInvented, &[Law::Told, Law::Settles], |what| {
+            matches!(what.trouble(), Some(Trouble::ReloadLies | Trouble::ServerDown))
+        }),
     ];
     for (bug, laws, matters) in rows {
         let plots = (0..FIXED).map(Plot::random);
