@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reader::{Reader, by_dns, schemeless, subjects};
-use super::{CERTIFICATES_MAX, Find};
+use super::reader::{Reader, schemeless, subjects};
+use super::{CERTIFICATES_MAX, Find, dns};
 use crate::codec::assignments::Assignments;
 use crate::codec::keepsake::AccountNote;
 use crate::core::foundling::{FoundCa, FoundCall, FoundChallenge, FoundHook, Moment, Tool};
@@ -87,6 +87,11 @@ fn one(reader: &Reader<'_>, dir: &Path, folder: &str) -> Option<Find> {
     }
     let ecc = if folder == file { "" } else { " --ecc" };
     found.read.insert(0, conf.clone());
+    let way = noted.find("Le_Webroot").unwrap_or_default().split(',').next().unwrap_or_default();
+    if found.challenge == FoundChallenge::Unknown && way.starts_with("dns") {
+        find.with_dns(dns::of_acme_sh(reader, dir, &conf, &noted, way));
+    }
+    let found = &mut find.foundling;
     if renews {
         found.stop = format!("acme.sh --remove -d {}{ecc}", found.name);
         found.source = Some(conf);
@@ -107,7 +112,8 @@ fn challenge(noted: &Assignments) -> (FoundChallenge, Option<&'static str>) {
         ["apache", ..] => (FoundChallenge::Server("apache2"), Some("apache2")),
         [way, ..] if way.starts_with("nginx:") => (FoundChallenge::Server("nginx"), Some("nginx")),
         [way, ..] if way.starts_with('/') => (FoundChallenge::Webroot(way.to_owned()), None),
-        [way, ..] if way.starts_with("dns") => (by_dns(way), None),
+        // Read with its credentials.
+        [way, ..] if way.starts_with("dns") => (FoundChallenge::Unknown, None),
         _ => other("its names are proved in a way that is not known here"),
     }
 }

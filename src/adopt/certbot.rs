@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::reader::{Reader, by_dns, schemeless, subjects};
-use super::{CERTIFICATES_MAX, Find};
+use super::reader::{Reader, schemeless, subjects};
+use super::{CERTIFICATES_MAX, Find, dns};
 use crate::codec::keepsake::AccountNote;
 use crate::codec::renewal::{Renewal, list};
 use crate::core::foundling::{ASIDE, FoundCa, FoundCall, FoundChallenge, FoundHook, Moment, Places, Tool};
@@ -63,6 +63,10 @@ fn one(reader: &Reader<'_>, dir: &Path, name: &str) -> Option<Find> {
         .map(|(key, why)| format!("{key}: {why}"))
         .collect();
     found.read.insert(0, conf.clone());
+    if let Some(plugin) = renewal.param("authenticator").filter(|plugin| plugin.contains("dns")) {
+        find.with_dns(dns::of_certbot(reader, &renewal, plugin));
+    }
+    let found = &mut find.foundling;
     if renews {
         found.stop = format!("mv {} {0}.{ASIDE}", conf.display());
         found.source = Some(conf);
@@ -96,7 +100,8 @@ fn challenge(renewal: &Renewal) -> (FoundChallenge, Option<&'static str>) {
         Some("manual") => {
             FoundChallenge::Other("its names are proved by scripts (certbot's `manual`)".into())
         }
-        Some(dns) if dns.contains("dns") => by_dns(dns),
+        // Read with its credentials.
+        Some(dns) if dns.contains("dns") => FoundChallenge::Unknown,
         Some(plugin) => match server(Some(plugin)) {
             Some(name) => FoundChallenge::Server(name),
             None => FoundChallenge::Other(format!("its names are proved by certbot's plugin {plugin:?}")),

@@ -6,6 +6,7 @@ mod acmetool;
 mod caddy;
 mod certbot;
 mod dehydrated;
+mod dns;
 mod files;
 mod lego;
 mod reader;
@@ -19,6 +20,7 @@ use crate::core::failure::{Failure, Fault};
 use crate::core::foundling::{Foundling, Tool};
 use crate::sys::disk::Disk;
 
+pub use dns::Credential;
 pub use rival::{Rival, rivals};
 
 use reader::Reader;
@@ -30,6 +32,8 @@ pub struct Find {
     pub bundle: Option<Bundle>,
     /// The key of its account, where it is of a kind that can be used here.
     pub account_key: Option<KeyDer>,
+    /// The secrets of the provider that its challenge names.
+    pub credentials: Vec<Credential>,
 }
 
 /// Most certificates of one tool that are looked at.

@@ -105,7 +105,7 @@ impl Reader<'_> {
             stop: String::new(),
             untranslated: Vec::new(),
         };
-        Find { foundling, bundle: bundle.ok(), account_key: None }
+        Find { foundling, bundle: bundle.ok(), account_key: None, credentials: Vec::new() }
     }
 
     fn bundle(&self, chain: &[u8], key: &Path) -> Result<Bundle, String> {
@@ -164,6 +164,12 @@ impl Reader<'_> {
 }
 
 impl Find {
+    pub(super) fn with_dns(&mut self, found: super::dns::Found) {
+        self.foundling.read.extend(found.read);
+        self.foundling.challenge = found.challenge;
+        self.credentials = found.credentials;
+    }
+
     pub(super) fn with_account(&mut self, (account, key): (FoundAccount, Option<KeyDer>)) {
         self.foundling.read.push(account.path.clone());
         self.foundling.account = Some(account);

@@ -83,7 +83,7 @@ pub(super) fn url(template: &str, secret: Option<&str>) -> Result<Url, Failure> 
 /// Built for each message: they are few, and a client's roots take memory.
 pub(super) fn client(url: &Url, ca_file: Option<&str>) -> Result<Client, Failure> {
     let trusted = if url.scheme() == "https" { tls::trusting(ca_file)? } else { tls::trusting_nobody()? };
-    Client::builder()
+    crate::sys::http::client()
         .tls_backend_preconfigured(trusted)
         .redirect(Policy::none())
         .no_proxy()

@@ -332,7 +332,7 @@ impl Transport {
     }
 
     fn build(&self) -> Result<reqwest::Client, Failure> {
-        let mut builder = reqwest::Client::builder()
+        let mut builder = crate::sys::http::client()
             .tls_backend_preconfigured(tls(self.roots.clone())?)
             .user_agent(USER_AGENT)
             .default_headers(HeaderMap::from_iter([(

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cli::args::Adopt;
-use crate::cli::entry::{Ground, write_new};
+use crate::cli::entry::{Ground, write_new, write_secret};
 use crate::cli::offer::Offer;
 use crate::cli::{Exit, Stop, owner, print, renew};
 use crate::config::{self, Resolved, Source};
@@ -27,6 +27,8 @@ use crate::wire::{self, AccountFate, Find, Loaded, LogChoice, Places, Quest, Rol
 
 /// Longest wait for a running agent that took the new entry first.
 const WAIT: Span = Span::MINUTE;
+/// The directory of copies of credentials, beside the configuration.
+const CREDENTIALS: &str = "credentials";
 /// Written where the tools' own files come from nowhere we know.
 const NOTHING: &str = "nothing to adopt";
 
@@ -74,7 +76,7 @@ struct Blocked<'a> {
 pub fn run(places: &Places, adopt: &Adopt) -> Result<Exit, Stop> {
     let Ground { file, sources, facts, before } = Ground::read(places, "adopted")?;
     let who = owner::of(&before.agent)?;
-    let choice = choice(adopt, &who)?;
+    let choice = choice(adopt, &who, &file.with_file_name(CREDENTIALS))?;
     let (path, names) = asked(adopt);
     let finds = finds(adopt, path.as_deref(), &names)?;
     if finds.is_empty() {
@@ -112,7 +114,7 @@ pub fn run(places: &Places, adopt: &Adopt) -> Result<Exit, Stop> {
         log: LogChoice { form: places.log_format, level: places.log.clone() },
     };
     file_all(&loaded, &mut programme, &who)?;
-    write_all(&programme, adopt.disable_source)?;
+    write_all(&programme, &who, adopt.disable_source)?;
     let exit = show_all(places, &programme, adopt.json)?;
     if adopt.json {
         programme.json(true)?;
@@ -120,7 +122,7 @@ pub fn run(places: &Places, adopt: &Adopt) -> Result<Exit, Stop> {
     Ok(if programme.blocked.is_empty() { exit } else { Exit::Failed })
 }
 
-fn choice(adopt: &Adopt, who: &Identity) -> Result<Choice, Stop> {
+fn choice(adopt: &Adopt, who: &Identity, credentials: &Path) -> Result<Choice, Stop> {
     let bad = |flag: &str, text: &str, bad: &BadName| {
         print::error(&format!("--{flag} {text:?}: {bad}"));
         Stop::Said(Exit::Usage)
@@ -139,6 +141,7 @@ fn choice(adopt: &Adopt, who: &Identity) -> Result<Choice, Stop> {
         groups: (!who.is_root()).then(|| who.groups().iter().map(|gid| group_name(*gid)).collect()),
         user: who.name.clone().unwrap_or_else(|| who.uid.to_string()),
         group: group_name(who.gid),
+        credentials: credentials.display().to_string(),
     })
 }
 
@@ -331,11 +334,17 @@ fn file_all(loaded: &Loaded, programme: &mut Programme, who: &Identity) -> Resul
     Ok(filed?)
 }
 
-/// Writes the configuration, the entry of a certificate after what it names, and moves aside what
-/// makes the other tool renew.
-fn write_all(programme: &Programme, disables: bool) -> Result<(), Stop> {
+/// Copies credentials, then writes the configuration, the entry of a certificate after what it names, and
+/// moves aside what makes the other tool renew.
+fn write_all(programme: &Programme, who: &Identity, disables: bool) -> Result<(), Stop> {
     wire::runtime()?.block_on(async {
         for accepted in &programme.accepted {
+            for copied in &accepted.offer.copies {
+                let credentials = &accepted.find.credentials;
+                if let Some((_, secret)) = credentials.iter().find(|(key, _)| *key == copied.key) {
+                    write_secret(&copied.path, secret, who).await?;
+                }
+            }
             for written in &accepted.offer.writes {
                 write_new(&written.path, &written.text).await?;
             }

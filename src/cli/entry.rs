@@ -7,11 +7,14 @@ use crate::config::{self, Facts, Resolved, Source};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{Content, FileRights, FsOp, temporary};
 use crate::sys::disk::{Disk, DiskError};
+use crate::sys::privilege::Identity;
 use crate::wire::{self, Places};
 
 /// Configuration is for everybody to read: secrets are elsewhere, by their place only.
 const FILE_MODE: u32 = 0o644;
 const DIR_MODE: u32 = 0o755;
+/// Whom a credential is for, the agent, and nobody else.
+const SECRET_MODE: u32 = 0o600;
 
 /// The configuration to which something is to be added.
 pub struct Ground {
@@ -42,6 +45,31 @@ impl Ground {
 /// Writes `text` durably as a new file; the directories that lead there are made. A file that is
 /// there already stays as it is, also when it appears at this moment.
 pub async fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
+    write(path, Content::new(text.as_bytes().to_vec()), FileRights::mode(FILE_MODE)).await
+}
+
+/// As [`write_new`], for the agent's user alone to read. One that is there and says the same was written
+/// by a run that went no further.
+pub async fn write_secret(path: &Path, secret: &str, who: &Identity) -> Result<(), Failure> {
+    let content = Content::new(secret.as_bytes().to_vec());
+    if path.symlink_metadata().is_ok() {
+        if Disk::real().read(path, secret.len() + 1).is_ok_and(|there| there.bytes() == content.bytes()) {
+            return Ok(());
+        }
+        let words =
+            format!("{} is there and holds something else; move it away, then try again", path.display());
+        return Err(Failure::refused(Fault::Config, "not-written", words));
+    }
+    let given = (Identity::current().uid != who.uid).then_some(who);
+    let rights = FileRights {
+        mode: SECRET_MODE,
+        owner: given.map(|who| who.uid.to_string()),
+        group: given.map(|who| who.gid.to_string()),
+    };
+    write(path, content, rights).await
+}
+
+async fn write(path: &Path, content: Content, rights: FileRights) -> Result<(), Failure> {
     let disk = Disk::real();
     let mut ops = Vec::new();
     let dir = path.parent().unwrap_or(Path::new("."));
@@ -57,11 +85,7 @@ pub async fn write_new(path: &Path, text: &str) -> Result<(), Failure> {
     };
     ops.extend([
         FsOp::Discard { path: unfinished.clone() },
-        FsOp::Create {
-            path: unfinished.clone(),
-            content: Content::new(text.as_bytes().to_vec()),
-            rights: FileRights::mode(FILE_MODE),
-        },
+        FsOp::Create { path: unfinished.clone(), content, rights },
         // Takes the name only while it is free; a rename would not ask.
         FsOp::Copy { from: unfinished.clone(), to: path.to_owned() },
         FsOp::Discard { path: unfinished.clone() },

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::cli::print;
 use crate::config::draft;
-use crate::core::adoption::{Adoption, Filing};
-use crate::core::foundling::{Foundling, Places};
+use crate::core::adoption::{Adoption, Filing, NewSolver, NewTable};
+use crate::core::foundling::{FoundChallenge, Foundling, Places};
 use crate::core::leaf::Leaf;
 use crate::core::spec::Part;
 use crate::core::tree::Tree;
@@ -21,6 +21,17 @@ pub struct Written {
     pub text: String,
 }
 
+/// A credential that is to be copied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Copied {
+    pub path: PathBuf,
+    /// Which of the provider's keys it is.
+    pub key: &'static str,
+    /// The other tool's file.
+    pub from: PathBuf,
+}
+
 /// One certificate that is to be taken over.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,6 +42,8 @@ pub struct Offer {
     pub names: Vec<String>,
     pub reads: Vec<PathBuf>,
     pub writes: Vec<Written>,
+    /// Files that get copies of credentials, for the agent alone to read; what is in them is not shown.
+    pub copies: Vec<Copied>,
     pub stays: Vec<String>,
     pub pair: String,
     pub account: String,
@@ -60,6 +73,7 @@ impl Offer {
             names: adoption.entry.names.iter().map(ToString::to_string).collect(),
             reads: found.read.clone(),
             writes,
+            copies: copies(found, adoption),
             stays: stays(found),
             pair: pair(found, &adoption.filing),
             account: account(found),
@@ -78,6 +92,9 @@ impl Offer {
         }
         row("pair", &self.pair);
         row("account", &self.account);
+        for Copied { path, key, from } in &self.copies {
+            row("copies", &format!("`{key}` of {} to {}, 0600", from.display(), path.display()));
+        }
         for Written { path, text } in &self.writes {
             row("writes", &path.display().to_string());
             for line in text.lines() {
@@ -101,6 +118,15 @@ impl Offer {
             }
         }
     }
+}
+
+fn copies(found: &Foundling, adoption: &Adoption) -> Vec<Copied> {
+    let FoundChallenge::Provider(provider) = &found.challenge else { return Vec::new() };
+    let new = adoption.tables.iter().filter_map(|table| match table {
+        NewTable::Solver { how: NewSolver::Provider { secrets, .. }, .. } => Some(secrets),
+        _ => None,
+    });
+    new.flatten().map(|(key, path)| Copied { path: path.into(), key, from: provider.from.clone() }).collect()
 }
 
 fn pair(found: &Foundling, filing: &Filing) -> String {

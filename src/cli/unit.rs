@@ -80,12 +80,12 @@ impl Needs {
         needs.solvers(wanted);
         needs.hooks(wanted);
         let bindings = wanted.issuers.values().filter_map(|issuer| Some(&issuer.eab.as_ref()?.hmac_key));
-        let zones = wanted.solvers.values().filter_map(|solver| match &solver.kind {
-            SolverKind::Dns(dns) => dns.provider.secret(),
+        let zones = wanted.solvers.values().flat_map(|solver| match &solver.kind {
+            SolverKind::Dns(dns) => dns.provider.secrets(),
             SolverKind::Http { .. }
             | SolverKind::TlsAlpn { .. }
             | SolverKind::Webroot { .. }
-            | SolverKind::Persist(_) => None,
+            | SolverKind::Persist(_) => Vec::new(),
         });
         let outputs = wanted.lineages.values().flat_map(|spec| spec.outputs.iter());
         let passwords = outputs.filter_map(|output| match &output.form {

@@ -11,9 +11,11 @@ use crate::core::domain_name::DomainName;
 use crate::core::name::BadName;
 use crate::core::record::ChallengeKind;
 use crate::core::spec::{
-    DnsProvider, DnsSpec, ExecStyle, Listen, OwnServer, PersistSpec, SecretSource, SolverExec, SolverWebhook,
+    DnsProvider, DnsSpec, ExecStyle, Listen, OwnServer, PersistSpec, SecretSource, SolverExec, SolverVendor,
+    SolverWebhook,
 };
 use crate::core::time::Span;
+use crate::core::vendor::{FieldKind, VENDORS, Vendor};
 
 /// Longest time for one run of a program: a solver is not waited for longer.
 const TIMEOUT_MOST: Span = Span::minutes(2);
@@ -30,7 +32,6 @@ const PERSIST: &str = "dns-persist-01";
 const OF_PROVIDER: &[(&str, &[&str])] = &[
     ("server", &["rfc2136", "acme-dns"]),
     ("tsig-key", &["rfc2136"]),
-    ("ttl", &["rfc2136"]),
     ("run", &["exec"]),
     ("cleanup", &["exec"]),
     ("style", &["exec"]),
@@ -46,12 +47,12 @@ const OF_PROVIDER: &[(&str, &[&str])] = &[
     ("name-server", &["self"]),
     ("addresses", &["self"]),
     ("contact", &["self"]),
-    ("zone", &["rfc2136", "exec", "webhook", "acme-dns"]),
-    ("resolvers", PROVIDER_WORDS),
-    ("authoritative", PROVIDER_WORDS),
-    ("seen-by", PROVIDER_WORDS),
-    ("propagation", PROVIDER_WORDS),
 ];
+const OF_ALL_PROVIDERS: [&str; 4] = ["resolvers", "authoritative", "seen-by", "propagation"];
+/// Providers named in one hint.
+const PROVIDERS_SHOWN: usize = 4;
+/// Longest plain value of a vendor's key, in bytes.
+const TEXT_MAX: usize = 1000;
 
 /// Of these a text that stands needs some, too.
 const OF_PERSIST: &[&str] = &["resolvers", "authoritative"];
@@ -80,7 +81,7 @@ pub(super) fn resolve(
         "exec" => DnsProvider::Exec(exec(section, problems)?),
         "webhook" => DnsProvider::Webhook(webhook(section, problems)?),
         "self" => DnsProvider::Own(own(section, problems)?),
-        _ => DnsProvider::AcmeDns {
+        "acme-dns" => DnsProvider::AcmeDns {
             accounts: section.needed_text("accounts", problems)?.parse(
                 "bad-path",
                 value::file_path,
@@ -88,6 +89,7 @@ pub(super) fn resolve(
             )?,
             server: optional(section, "server", problems, url).ok()?,
         },
+        _ => DnsProvider::Vendor(account(Vendor::of(word)?, section, problems)?),
     };
     let span = |key: &str, least: Span, most: Span, default: Span, problems: &mut Problems| {
         section.span(key, least, most, problems).unwrap_or(default)
@@ -106,18 +108,92 @@ pub(super) fn resolve(
 
 /// Says of each key that stands there for nothing where it belongs.
 pub(super) fn refuse_keys(section: &Section<'_>, provider: &str, problems: &mut Problems) {
-    let fits_here = |stem: &str, fits: &[&str]| {
-        fits.contains(&provider) || (provider == PERSIST && OF_PERSIST.contains(&stem))
-    };
-    for (stem, fits) in OF_PROVIDER.iter().filter(|(stem, fits)| !fits_here(stem, fits)) {
-        let names = section.kind.keys().filter(|key| key.name == *stem).flat_map(super::table::Key::names);
-        for found in names.filter_map(|name| section.find(&name)) {
+    for key in section.kind.keys() {
+        let fits = providers_with(key.name);
+        let stands = provider == PERSIST && OF_PERSIST.contains(&key.name);
+        if fits.is_empty() || fits.contains(&provider) || stands {
+            continue;
+        }
+        for found in key.names().iter().filter_map(|name| section.find(name)) {
             let here = if provider == "provider" { "an HTTP solver" } else { provider };
-            let words = format!("`{stem}` means nothing to {here}");
-            let hint = format!("it belongs to provider = \"{}\"", fits.join("\" or \""));
-            problems.error_hint(&found.spot, "one-of", words, hint);
+            let words = format!("`{}` means nothing to {here}", key.name);
+            let more = fits.len().saturating_sub(PROVIDERS_SHOWN);
+            let shown = fits[..fits.len() - more].join("\" or \"");
+            let more = if more == 0 { String::new() } else { format!(" or {more} others") };
+            problems.error_hint(
+                &found.spot,
+                "one-of",
+                words,
+                format!("it belongs to provider = \"{shown}\"{more}"),
+            );
         }
     }
+}
+
+/// The providers that a key means something to; none for a key of all solvers.
+fn providers_with(stem: &str) -> Vec<&'static str> {
+    if OF_ALL_PROVIDERS.contains(&stem) {
+        return PROVIDER_WORDS.to_vec();
+    }
+    if stem == "zone" {
+        // A server of ours knows its zones.
+        return PROVIDER_WORDS.iter().filter(|word| **word != "self").copied().collect();
+    }
+    let own = OF_PROVIDER.iter().filter(|(key, _)| *key == stem).flat_map(|(_, fits)| fits.iter().copied());
+    let ours = ["rfc2136"].into_iter().filter(|_| stem == "ttl");
+    let vendors = VENDORS.iter().filter(|vendor| stem == "ttl" || vendor.has(stem));
+    own.chain(ours).chain(vendors.map(|vendor| vendor.word)).collect()
+}
+
+/// What a vendor knows us by, and where it is.
+fn account(vendor: &'static Vendor, section: &Section<'_>, problems: &mut Problems) -> Option<SolverVendor> {
+    if !cfg!(feature = "dns-providers") {
+        if let Some(found) = section.find("provider") {
+            problems.error_hint(
+                &found.spot,
+                "left-out",
+                format!("this nolapse was built without the interface of {}", vendor.name),
+                "take a build with the feature `dns-providers`, or let `exec` or `webhook` do it",
+            );
+        }
+        return None;
+    }
+    let mut account = SolverVendor { vendor, plain: Vec::new(), secrets: Vec::new() };
+    let mut whole = true;
+    for field in vendor.fields() {
+        let needed = vendor.needs.contains(field);
+        let read = match field.kind {
+            FieldKind::Secret if needed => {
+                section.secret(field.stem, problems).map(|source| account.secrets.push((field.stem, source)))
+            }
+            FieldKind::Secret => secret(section, field.stem, problems)
+                .ok()
+                .map(|source| account.secrets.extend(source.map(|source| (field.stem, source)))),
+            kind if needed || section.find(field.stem).is_some() => {
+                plain(kind, field.stem, section, problems)
+                    .map(|value| account.plain.push((field.stem, value)))
+            }
+            _ => Some(()),
+        };
+        whole &= read.is_some();
+    }
+    whole.then_some(account)
+}
+
+fn plain(kind: FieldKind, stem: &str, section: &Section<'_>, problems: &mut Problems) -> Option<String> {
+    let word = section.needed_text(stem, problems)?;
+    match kind {
+        FieldKind::Url => word.parse("bad-url", url, problems),
+        FieldKind::Word(words) => section.choice(stem, words, problems).map(str::to_owned),
+        FieldKind::Text | FieldKind::Secret => word.parse("bad-value", text, problems),
+    }
+}
+
+fn text(text: &str) -> Result<String, BadName> {
+    if text.is_empty() || text.len() > TEXT_MAX || text.chars().any(char::is_control) {
+        return Err(BadName("a text of 1 to 1000 bytes, without control characters, is needed here"));
+    }
+    Ok(text.to_owned())
 }
 
 fn exec(section: &Section<'_>, problems: &mut Problems) -> Option<SolverExec> {

@@ -67,6 +67,16 @@ pub fn table(table: &NewTable) -> String {
             let listen = quoted(&NewSolver::listen(*port).to_string());
             format!("[solver.{id}]\nlisten = {listen}\ncheck-port = {port}\n")
         }
+        NewTable::Solver { id, how: NewSolver::Provider { word, plain, secrets } } => {
+            let mut text = format!("[solver.{id}]\nprovider = {}\n", quoted(word));
+            for (key, value) in plain {
+                let _ = writeln!(text, "{key} = {}", quoted(value));
+            }
+            for (stem, path) in secrets {
+                let _ = writeln!(text, "{stem}-file = {}", quoted(path));
+            }
+            text
+        }
         NewTable::Hook { id, call } => {
             let how = match call {
                 FoundCall::Run(argv) => format!("run = {}", listed(argv)),
@@ -134,6 +144,14 @@ mod tests {
                 how: NewSolver::Webroot("/srv/a \"b\"".into()),
             },
             NewTable::Solver { id: SolverId::parse("p").unwrap(), how: NewSolver::Port(8080) },
+            NewTable::Solver {
+                id: SolverId::parse("d").unwrap(),
+                how: NewSolver::Provider {
+                    word: "rfc2136",
+                    plain: vec![("server", "192.0.2.1:5353".into())],
+                    secrets: vec![("tsig-key", "/etc/nolapse/credentials/d.tsig-key".into())],
+                },
+            },
             NewTable::Hook {
                 id: HookId::parse("h").unwrap(),
                 call: FoundCall::shell("echo \"hi, there\" > /tmp/x\nexit 0"),

@@ -203,6 +203,15 @@ fn dns(page: &mut Page, dns: &DnsSpec) {
             page.list("addresses", own.addresses.iter().map(ToString::to_string));
             page.text("contact", &own.contact.as_str().replacen('.', "@", 1));
         }
+        DnsProvider::Vendor(account) => {
+            for (key, value) in &account.plain {
+                page.text(key, value);
+            }
+            for (stem, place) in &account.secrets {
+                secret(page, stem, Some(place));
+            }
+            page.text("ttl", &value::span_text(dns.ttl));
+        }
     }
     page.optional("zone", dns.zone.as_ref().map(ToString::to_string).as_deref());
     page.list("resolvers", addresses(&dns.resolvers));

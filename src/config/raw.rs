@@ -138,9 +138,11 @@ impl<'a> Section<'a> {
             return;
         }
         let names: Vec<String> = self.kind.names().collect();
-        let hint = match nearest(key, names.iter().map(String::as_str)) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known here: {}", names.join(", ")),
+        let hint = if let Some(name) = nearest(key, names.iter().map(String::as_str)) {
+            format!("did you mean `{name}`?")
+        } else {
+            let written: Vec<String> = self.kind.written().flat_map(super::table::Key::names).collect();
+            format!("known here: {}", written.join(", "))
         };
         let words = format!("`{key}` is not a key of {}", self.kind.noun());
         problems.error_hint(spot, "unknown-key", words, hint);

@@ -10,7 +10,7 @@ pub fn sample() -> String {
     let mut page = HEAD.to_owned();
     for (table, header) in TABLES {
         let _ = write!(page, "\n# {}\n#[{header}]\n", wrapped(&without_marks(table.help())));
-        for key in table.keys() {
+        for key in table.written() {
             setting(&mut page, key);
         }
     }

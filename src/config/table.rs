@@ -1,6 +1,10 @@
 //! Every key of the configuration: where it stands, what it holds, what it means. The reader
 //! refuses what is not listed here; the guide, `check` and the sample are written from it.
 
+use std::sync::LazyLock;
+
+use crate::core::vendor::{FieldKind, VENDORS, Vendor};
+
 /// A kind of table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
@@ -147,6 +151,11 @@ impl Table {
     }
 
     pub fn keys(self) -> impl Iterator<Item = &'static Key> {
+        self.written().chain(VENDOR_KEYS.iter().filter(move |key| key.table == self))
+    }
+
+    /// Those with a row of their own, without what single providers of DNS want.
+    pub fn written(self) -> impl Iterator<Item = &'static Key> {
         KEYS.iter().filter(move |key| key.table == self)
     }
 
@@ -208,6 +217,8 @@ impl Kind {
             Self::Path => "absolute path".into(),
             Self::Address => "address, like `\"127.0.0.1:8089\"`".into(),
             Self::Url => "URL".into(),
+            // Listed in a table of their own.
+            Self::Word(PROVIDER_WORDS) => "`\"rfc2136\"` or another".into(),
             Self::Word(words) => {
                 words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
             }
@@ -318,7 +329,18 @@ pub const METHOD_WORDS: &[&str] = &["POST", "PUT", "PATCH", "GET"];
 pub const LOG_FORMAT_WORDS: &[&str] = &["auto", "text", "json"];
 pub const LOG_LEVEL_WORDS: &[&str] = &["error", "warn", "info", "debug", "trace"];
 pub const SOLVER_WORDS: &[&str] = &["http-01", "tls-alpn-01", "dns-01", "dns-account-01", "dns-persist-01"];
-pub const PROVIDER_WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns", "self"];
+/// Providers with code of their own; [`PROVIDER_WORDS`] are all.
+pub const OWN_PROVIDERS: [&str; 5] = ["rfc2136", "exec", "webhook", "acme-dns", "self"];
+pub const PROVIDER_WORDS: &[&str] = &{
+    let mut words = [""; OWN_PROVIDERS.len() + VENDORS.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] =
+            if at < OWN_PROVIDERS.len() { OWN_PROVIDERS[at] } else { VENDORS[at - OWN_PROVIDERS.len()].word };
+        at += 1;
+    }
+    words
+};
 pub const STYLE_WORDS: &[&str] = &["nolapse", "certbot-manual", "lego", "dehydrated"];
 pub const ACCEPT_WORDS: &[&str] = &["installed", "any-valid"];
 pub const ADDRESSES_WORDS: &[&str] = &["first", "all"];
@@ -360,7 +382,7 @@ pub const KEYS: &[Key] = &[
     key(Solver, "listen", Kind::Text, "this, `webroot` or `provider`", "\"[::]:80\"", "Answer by an own listener: an address, or `systemd:NAME` for a socket of a systemd unit with `FileDescriptorName=NAME`."),
     key(Solver, "webroot", Kind::Path, "this, `listen` or `provider`", "", "Answer by files: the directory that a web server serves for these names. `.well-known/acme-challenge` is made inside."),
     key(Solver, "check-port", Kind::Port, "`80`, `443` or `53`", "80", "Port on loopback where the answer is looked for before the CA is told; CAs look at 80, with `tls-alpn-01` at 443. With DNS the port at which name servers are asked."),
-    key(Solver, "provider", Kind::Word(PROVIDER_WORDS), "this, `listen` or `webroot`", "", "Answer by DNS, changed by: `rfc2136` a name server that takes signed updates, `exec` a program, `webhook` an HTTP service, `acme-dns` such a server, `self` nobody: nolapse answers DNS for zones that are delegated to this host."),
+    key(Solver, "provider", Kind::Word(PROVIDER_WORDS), "this, `listen` or `webroot`", "", "Answer by DNS, changed by: `rfc2136` a name server that takes signed updates, `exec` a program, `webhook` an HTTP service, `acme-dns` such a server, `self` nobody: nolapse answers DNS for zones that are delegated to this host; or one of the providers [below](#dns-providers), which have keys of their own."),
     key(Solver, "server", Kind::Text, "the zone's primary", "", "`rfc2136`: the name server that takes updates, `HOST` or `HOST:PORT`. `acme-dns`: the server's URL, for accounts whose file does not say."),
     key(Solver, "tsig-key", Kind::Secret, "none: updates are not signed", "", "`rfc2136`: the key as `tsig-keygen` or `keymgr -t` write it. hmac-sha256, hmac-sha384 or hmac-sha512."),
     key(Solver, "run", Kind::Argv, "required for `exec`", "", "`exec`: the program that sets a text and, where there is no `cleanup`, takes it away. No shell."),
@@ -379,7 +401,7 @@ pub const KEYS: &[Key] = &[
     key(Solver, "addresses", Kind::Texts, "none", "", "`self`: the world's addresses of `name-server`, for where it lies in one of the zones itself."),
     key(Solver, "contact", Kind::Text, "`hostmaster` at `name-server`", "", "`self`: mail address of who answers for the zones; shown in SOA records."),
     key(Solver, "zone", Kind::Text, "found by asking DNS", "", "`dns-01`: the zone that is changed."),
-    key(Solver, "ttl", Kind::Length, "`\"1m\"`", "", "`rfc2136`: the texts' time to live, from 1s to 1h."),
+    key(Solver, "ttl", Kind::Length, "`\"1m\"`", "", "`rfc2136` and the providers below: the texts' time to live, from 1s to 1h; more where a provider takes no less."),
     key(Solver, "resolvers", Kind::Texts, "the system's", "", "`dns-01`, `dns-persist-01`: the resolvers that are asked for aliases, zones and name servers, as `ADDRESS` or `ADDRESS:PORT`."),
     key(Solver, "authoritative", Kind::Texts, "the zone's servers", "", "`dns-01`, `dns-persist-01`: where the text must be seen before the CA is told, in place of every address of every server of the zone: where DNS is split, those that the world sees."),
     key(Solver, "seen-by", Kind::Texts, "none", "", "`dns-01`: resolvers that must see the text too, after that."),
@@ -485,6 +507,24 @@ pub const KEYS: &[Key] = &[
     key(Heartbeat, "timeout", Kind::Length, "`\"30s\"`", "\"30s\"", "Bound on one request or run, from 1s to 2m."),
 ];
 
+/// What single providers of DNS want and no row above names.
+static VENDOR_KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let mut keys: Vec<Key> = Vec::new();
+    for field in VENDORS.iter().flat_map(Vendor::fields) {
+        let named = |key: &Key| key.name == field.stem;
+        if !Solver.written().any(named) && !keys.iter().any(named) {
+            let kind = match field.kind {
+                FieldKind::Text => Kind::Text,
+                FieldKind::Secret => Kind::Secret,
+                FieldKind::Url => Kind::Url,
+                FieldKind::Word(words) => Kind::Word(words),
+            };
+            keys.push(key(Solver, field.stem, kind, "none", "", field.help));
+        }
+    }
+    keys
+});
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -498,6 +538,20 @@ mod tests {
         }
         for table in Table::ALL {
             assert!(table.keys().count() > 0);
+        }
+    }
+
+    #[test]
+    fn what_a_vendor_wants_means_the_same_as_a_key_of_that_name() {
+        for field in VENDORS.iter().flat_map(Vendor::fields) {
+            let key = Solver.keys().find(|key| key.name == field.stem).map(|key| key.kind);
+            let wanted = match field.kind {
+                FieldKind::Text => Kind::Text,
+                FieldKind::Secret => Kind::Secret,
+                FieldKind::Url => Kind::Url,
+                FieldKind::Word(words) => Kind::Word(words),
+            };
+            assert_eq!(key, Some(wanted), "{}", field.stem);
         }
     }
 

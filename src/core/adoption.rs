@@ -3,10 +3,13 @@
 
 use std::net::SocketAddr;
 
-use super::foundling::{FileOwner, FoundCa, FoundCall, FoundChallenge, Foundling, Moment, Places};
+use super::dns_server::DnsServer;
+use super::foundling::{
+    FileOwner, FoundCa, FoundCall, FoundChallenge, FoundProvider, Foundling, Moment, Places,
+};
 use super::leaf::Leaf;
 use super::name::{BadName, HookId, IssuerId, LineageId, SolverId, SubjectName};
-use super::spec::{KeyKind, Listen, Output, Part, Rights, SolverKind, Wanted};
+use super::spec::{DnsProvider, KeyKind, Listen, Output, Part, Rights, SecretSource, SolverKind, Wanted};
 use super::time::Timestamp;
 
 /// What somebody says about it, where the tool does not or should not be followed.
@@ -23,6 +26,8 @@ pub struct Choice {
     pub group: String,
     /// Groups that the agent can give files to; `None` for root, who can give them to anybody.
     pub groups: Option<Vec<String>>,
+    /// The directory in which copies of credentials are kept.
+    pub credentials: String,
 }
 
 /// What is to become of one foundling.
@@ -98,6 +103,13 @@ pub enum NewSolver {
     Webroot(String),
     /// By a listener at this port of every address, which something leads port 80 to.
     Port(u16),
+    /// By a text in DNS.
+    Provider {
+        word: &'static str,
+        plain: Vec<(&'static str, String)>,
+        /// The stems of their keys, and the files that hold copies of them.
+        secrets: Vec<(&'static str, String)>,
+    },
 }
 
 /// The port that http-01 is asked at (RFC 8555 §8.3).
@@ -247,7 +259,36 @@ impl NewSolver {
             (Self::Port(port), SolverKind::Http { listen: Listen::Address(known) }) => {
                 *known == Self::listen(*port)
             }
+            (Self::Provider { word, plain, secrets }, SolverKind::Dns(dns)) => {
+                let same = |known: &[(&str, SecretSource)]| {
+                    let file = |path: &String| SecretSource::File(path.clone());
+                    known.len() == secrets.len()
+                        && secrets.iter().all(|(stem, path)| known.contains(&(*stem, file(path))))
+                };
+                match &dns.provider {
+                    DnsProvider::Vendor(account) => {
+                        account.vendor.word == *word && account.plain == *plain && same(&account.secrets)
+                    }
+                    DnsProvider::Rfc2136 { server, key } => {
+                        let wanted = plain.first().map(|(_, server)| server.as_str());
+                        let known: Vec<_> = key.iter().map(|key| ("tsig-key", key.clone())).collect();
+                        let at = wanted.map(|text| DnsServer::parse(text).ok());
+                        *word == dns.provider.word() && at.flatten() == *server && same(&known)
+                    }
+                    _ => false,
+                }
+            }
             _ => false,
+        }
+    }
+
+    /// A provider with copies of its credentials in files of the solver's name.
+    fn provider(found: &FoundProvider, id: &SolverId, dir: &str) -> Self {
+        let file = |stem: &&'static str| (*stem, format!("{dir}/{id}.{stem}"));
+        Self::Provider {
+            word: found.word,
+            plain: found.plain.clone(),
+            secrets: found.secrets.iter().map(file).collect(),
         }
     }
 }
@@ -321,6 +362,9 @@ impl Drawn<'_> {
             }
             (None, None, FoundChallenge::Standalone(HTTP)) => SolverId::parse(STANDALONE).ok(),
             (None, None, FoundChallenge::Standalone(port)) => Some(self.solver(NewSolver::Port(*port))?),
+            (None, None, FoundChallenge::Provider(provider)) => {
+                Some(self.provider(provider, &choice.credentials)?)
+            }
             (None, None, FoundChallenge::Server(name)) => {
                 self.notes.push(format!(
                     "{} changed {name}'s configuration for each challenge, nolapse never does: the server for port \
@@ -360,9 +404,29 @@ impl Drawn<'_> {
         let base = match &how {
             NewSolver::Webroot(root) => format!("webroot{root}"),
             NewSolver::Port(port) => format!("{STANDALONE}-{port}"),
+            NewSolver::Provider { word, .. } => (*word).to_owned(),
         };
         let base = SolverId::parse(&slug(&base)).map_err(|bad| unnamed(&base, &bad))?;
         let id = free(&base, |id| self.wanted.solvers.contains_key(id), SolverId::parse);
+        self.tables.push(NewTable::Solver { id: id.clone(), how });
+        Ok(id)
+    }
+
+    /// One of the same name that does the same was written for another certificate of that tool.
+    fn provider(&mut self, found: &FoundProvider, dir: &str) -> Result<SolverId, Refusal> {
+        let base = format!("{}{}", found.word, found.from.display());
+        let base = SolverId::parse(&slug(&base)).map_err(|bad| unnamed(&base, &bad))?;
+        if let Some(spec) = self.wanted.solvers.get(&base)
+            && NewSolver::provider(found, &base, dir).is(&spec.kind)
+        {
+            return Ok(base);
+        }
+        let id = free(&base, |id| self.wanted.solvers.contains_key(id), SolverId::parse);
+        let how = NewSolver::provider(found, &id, dir);
+        self.notes.push(format!(
+            "a change of the credentials in {} no longer counts for it: the copies are what is used",
+            found.from.display()
+        ));
         self.tables.push(NewTable::Solver { id: id.clone(), how });
         Ok(id)
     }

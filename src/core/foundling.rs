@@ -141,8 +141,22 @@ pub enum FoundChallenge {
     Standalone(u16),
     /// With the help of a web server that we know by this name.
     Server(&'static str),
+    /// By a text in DNS, with credentials that were found.
+    Provider(FoundProvider),
     /// In a way that must be configured here first; what a person reads about it.
     Other(String),
+}
+
+/// A provider of ours, and what it was found to be known by. Its secrets are elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundProvider {
+    /// As `provider` names it.
+    pub word: &'static str,
+    pub plain: Vec<(&'static str, String)>,
+    /// The stems of their keys.
+    pub secrets: Vec<&'static str>,
+    /// The file that holds them.
+    pub from: PathBuf,
 }
 
 /// A program that the tool runs for it.

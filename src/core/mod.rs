@@ -58,6 +58,7 @@ pub mod time;
 pub mod tree;
 pub mod trouble;
 pub mod usage;
+pub mod vendor;
 pub mod watch;
 pub mod watched;
 pub mod window;

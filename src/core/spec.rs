@@ -20,6 +20,7 @@ use super::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, WatchId};
 use super::pattern::NamePattern;
 use super::record::ChallengeKind;
 use super::time::Span;
+use super::vendor::Vendor;
 use super::watch::WatchSpec;
 
 /// One certificate as it should be. What many have in common they hold in common: an agent keeps
@@ -408,11 +409,10 @@ pub enum DnsProvider {
     },
     /// Nobody: we answer for it.
     Own(OwnServer),
+    Vendor(SolverVendor),
 }
 
 impl DnsProvider {
-    pub const WORDS: &[&str] = &["rfc2136", "exec", "webhook", "acme-dns", "self"];
-
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Rfc2136 { .. } => "rfc2136",
@@ -420,15 +420,19 @@ impl DnsProvider {
             Self::Webhook(_) => "webhook",
             Self::AcmeDns { .. } => "acme-dns",
             Self::Own(_) => "self",
+            Self::Vendor(vendor) => vendor.vendor.word,
         }
     }
 
     /// What it is known by there.
-    pub fn secret(&self) -> Option<&SecretSource> {
+    pub fn secrets(&self) -> Vec<&SecretSource> {
         match self {
-            Self::Rfc2136 { key, .. } => key.as_ref(),
-            Self::Webhook(call) => call.token.as_ref().or(call.login.as_ref().map(|(_, password)| password)),
-            Self::Exec(_) | Self::AcmeDns { .. } | Self::Own(_) => None,
+            Self::Rfc2136 { key, .. } => key.iter().collect(),
+            Self::Webhook(call) => {
+                call.token.iter().chain(call.login.iter().map(|(_, password)| password)).collect()
+            }
+            Self::Vendor(vendor) => vendor.secrets.iter().map(|(_, source)| source).collect(),
+            Self::Exec(_) | Self::AcmeDns { .. } | Self::Own(_) => Vec::new(),
         }
     }
 }
@@ -445,6 +449,15 @@ pub struct OwnServer {
     pub addresses: Vec<IpAddr>,
     /// Mailbox of who answers for the zones, as SOA writes it.
     pub contact: DomainName,
+}
+
+/// An account with somebody who hosts DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SolverVendor {
+    pub vendor: &'static Vendor,
+    /// By the stems of their keys; those that the vendor needs are among these two.
+    pub plain: Vec<(&'static str, String)>,
+    pub secrets: Vec<(&'static str, SecretSource)>,
 }
 
 /// A program that changes a zone.

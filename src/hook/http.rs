@@ -59,7 +59,7 @@ impl HttpHook {
             return Err(bad("a hook's URL starts with http:// or https://"));
         }
         let tls = if url.scheme() == "https" { trusting()? } else { trusting_nobody()? };
-        let client = Client::builder()
+        let client = crate::sys::http::client()
             .tls_backend_preconfigured(tls)
             .redirect(Policy::none())
             .no_proxy()

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod descriptors;
 pub mod disk;
+pub mod http;
 pub mod keys;
 pub mod limit;
 pub mod privilege;

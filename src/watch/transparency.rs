@@ -45,7 +45,7 @@ pub async fn by_url(
     timeout: Span,
     clock: &Clock,
 ) -> Result<Vec<SubjectName>, Failure> {
-    let client = Client::builder()
+    let client = crate::sys::http::client()
         .tls_backend_preconfigured(trusting()?)
         .redirect(Policy::none())
         .pool_max_idle_per_host(0)

@@ -17,6 +17,7 @@ use crate::ports::{Ca, Secrets, Solver, Store};
 use crate::solve::dns::Lookup;
 use crate::solve::dns01::acme_dns::AcmeDns;
 use crate::solve::dns01::exec::ExecProvider;
+use crate::solve::dns01::hosted::Hosted;
 use crate::solve::dns01::own::OwnZones;
 use crate::solve::dns01::rfc2136::Rfc2136;
 use crate::solve::dns01::webhook::Webhook;
@@ -194,6 +195,7 @@ pub(super) fn dns_solver(
         DnsProvider::Exec(exec) => Arc::new(ExecProvider::new(exec.clone(), clock)),
         DnsProvider::Webhook(call) => Arc::new(Webhook::new(call.clone(), secrets, clock)),
         DnsProvider::AcmeDns { accounts, server } => Arc::new(AcmeDns::new(accounts, server.clone(), clock)),
+        DnsProvider::Vendor(account) => Arc::new(Hosted::new(account.clone(), dns.ttl, secrets, clock)),
     };
     let propagation = Propagation {
         lookup,

@@ -6,6 +6,8 @@ mod alert;
 mod bench;
 mod dns;
 mod dns_exec;
+#[cfg(feature = "dns-providers")]
+mod dns_hosted;
 mod dns_web;
 mod herald;
 mod hook;
@@ -23,5 +25,9 @@ mod bind;
 #[path = "../support/ports.rs"]
 #[allow(dead_code)]
 mod ports;
+#[cfg(feature = "dns-providers")]
+#[path = "../support/powerdns.rs"]
+#[allow(dead_code)]
+mod powerdns;
 #[path = "../support/unbound.rs"]
 mod unbound;

@@ -185,6 +185,160 @@ fn what_certbot_asked_for_is_translated_or_listed() {
     }
 }
 
+/// A tree of acme.sh's with one certificate by `way`, and what it saved for all.
+fn put_acme_sh(desk: &Desk, way: &str, account: &str) -> String {
+    let (leaf, root, key) = bought(&["a.example"]);
+    desk.write("ac/a.example/a.example.key", &key);
+    desk.write("ac/a.example/fullchain.cer", &format!("{leaf}{root}"));
+    desk.write("ac/a.example/a.example.conf", &format!("Le_Domain='a.example'\nLe_Webroot='{way}'\n"));
+    desk.write("ac/account.conf", account);
+    desk.show("ac")
+}
+
+/// What a plan says of names that were proved by DNS: lines of the new solver, and never a secret.
+#[cfg(feature = "dns-providers")]
+#[test]
+fn credentials_for_dns_are_translated_or_the_lack_is_said() {
+    const SECRET: &str = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMw==";
+    for (plugin, ini, said) in [
+        (
+            "dns-rfc2136",
+            "dns_rfc2136_server = 192.0.2.53\ndns_rfc2136_port = 5353\ndns_rfc2136_name = acme.\n\
+             dns_rfc2136_secret = SECRET\ndns_rfc2136_algorithm = HMAC-SHA512\n",
+            &["provider = \"rfc2136\"", "server = \"192.0.2.53:5353\"", "tsig-key-file = ", "copies"][..],
+        ),
+        (
+            "dns-rfc2136",
+            "dns_rfc2136_server = 2001:db8::53\ndns_rfc2136_port = 53\ndns_rfc2136_name = acme.\n\
+             dns_rfc2136_secret = SECRET\ndns_rfc2136_algorithm = HMAC-SHA256\n",
+            &["server = \"[2001:db8::53]:53\""],
+        ),
+        (
+            "dns-cloudflare",
+            "# Cloudflare API token\ndns_cloudflare_api_token = SECRET\n",
+            &["provider = \"cloudflare\"", "token-file = ", ".token\"", "no longer counts"],
+        ),
+        (
+            "certbot-dns-ovh:dns-ovh",
+            "dns_ovh_endpoint = ovh-ca\ndns_ovh_application_key = SECRET\n\
+             dns_ovh_application_secret = SECRET\ndns_ovh_consumer_key = SECRET\n",
+            &["provider = \"ovh\"", "endpoint = \"ovh-ca\"", "consumer-key-file = "],
+        ),
+    ] {
+        let desk = Desk::with("[issuer.letsencrypt]\naccept-terms = true\n");
+        let key = format!("{}_credentials", plugin.rsplit(':').next().unwrap().replace('-', "_"));
+        desk.write("dns.ini", &ini.replace("SECRET", SECRET));
+        let root =
+            put_certbot(&desk, &format!("authenticator = {plugin}\n{key} = {}\n", desk.show("dns.ini")));
+        let ran = desk.run(&["adopt", "--from", "certbot", &root]).ends(0);
+        for words in said {
+            assert!(ran.out.contains(words), "{plugin}: {words}\n{}{}", ran.out, ran.err);
+        }
+        let json = desk.run(&["adopt", "--from", "certbot", &root, "--json"]).ends(0);
+        assert!(![ran.out, ran.err, json.out, json.err].concat().contains(SECRET), "a secret is shown");
+    }
+    for (plugin, ini, words) in [
+        (
+            "dns-cloudflare",
+            "dns_cloudflare_email = a@a.example\ndns_cloudflare_api_key = SECRET\n",
+            "does not say api_token",
+        ),
+        ("dns-cloudflare", "", "write a [solver.NAME] with provider = \"cloudflare\""),
+        ("dns-route53", "", "write a [solver.NAME] with provider = \"route53\""),
+        (
+            "dns-rfc2136",
+            "dns_rfc2136_server = 192.0.2.53\ndns_rfc2136_name = a.\ndns_rfc2136_secret = SECRET\n",
+            "its key can't be used",
+        ),
+        ("dns-njalla", "dns_njalla_token = SECRET\n", "that set-up is not taken over"),
+    ] {
+        let desk = Desk::with("");
+        desk.write("dns.ini", &ini.replace("SECRET", SECRET));
+        let key = format!("{}_credentials", plugin.replace('-', "_"));
+        let file = if ini.is_empty() { String::new() } else { format!("{key} = {}\n", desk.show("dns.ini")) };
+        let root = put_certbot(&desk, &format!("authenticator = {plugin}\n{file}"));
+        let ran = desk.run(&["adopt", "--from", "certbot", &root, "--yes"]).ends(1).warns(words);
+        assert!(!(ran.out + &ran.err).contains(SECRET), "a secret is shown");
+        assert!(!exists(&desk.path("etc/conf.d")) && !exists(&desk.path("etc/credentials")));
+    }
+    for (way, account, said) in [
+        ("dns_cf", "SAVED_CF_Token='SECRET'\n", &["provider = \"cloudflare\"", "token-file = "][..]),
+        (
+            "dns_aws",
+            "SAVED_AWS_ACCESS_KEY_ID='AKIAEXAMPLE'\nSAVED_AWS_SECRET_ACCESS_KEY='SECRET'\n",
+            &["provider = \"route53\"", "access-key = \"AKIAEXAMPLE\"", "secret-key-file = "],
+        ),
+        (
+            "dns_pdns",
+            "SAVED_PDNS_Url='http://127.0.0.1:8081'\nSAVED_PDNS_ServerId='localhost'\nSAVED_PDNS_Token='SECRET'\n",
+            &["provider = \"powerdns\"", "url = \"http://127.0.0.1:8081\"", "server-id = \"localhost\""],
+        ),
+    ] {
+        let desk = Desk::with("[issuer.letsencrypt]\naccept-terms = true\n");
+        let root = put_acme_sh(&desk, way, &account.replace("'SECRET'", &format!("'{SECRET}'")));
+        let ran = desk.run(&["adopt", "--from", "acme.sh", &root]).ends(0);
+        for words in said {
+            assert!(ran.out.contains(words), "{way}: {words}\n{}{}", ran.out, ran.err);
+        }
+        assert!(!(ran.out + &ran.err).contains(SECRET), "a secret is shown");
+    }
+    let desk = Desk::with("");
+    let root = put_acme_sh(&desk, "dns_cf", "SAVED_CF_Key='SECRET'\nSAVED_CF_Email='a@a.example'\n");
+    desk.run(&["adopt", "--from", "acme.sh", &root]).ends(0).warns("does not say CF_Token");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_for_dns_are_copied_for_the_agent_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    desk.configure(&desk.around(&ca));
+    let secret = "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0LTEyMw==";
+    desk.write(
+        "dns.ini",
+        &format!(
+            "dns_rfc2136_server = 127.0.0.1\ndns_rfc2136_name = acme.\ndns_rfc2136_secret = {secret}\n\
+             dns_rfc2136_algorithm = HMAC-SHA256\n"
+        ),
+    );
+    let params = format!(
+        "authenticator = dns-rfc2136\ndns_rfc2136_credentials = {}\nserver = {}\n",
+        desk.show("dns.ini"),
+        ca.directory_url()
+    );
+    let root = put_certbot(&desk, &params);
+    let adopt = ["adopt", "--from", "certbot", &root, "--yes"];
+    let ran = desk.run(&adopt).ends(0);
+    assert!(!(ran.out + &ran.err).contains(secret), "a secret is shown");
+    let copies: Vec<_> =
+        fs::read_dir(desk.path("etc/credentials")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [copy] = &copies[..] else { panic!("{copies:?}") };
+    assert_eq!(fs::metadata(copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let text = fs::read_to_string(copy).unwrap();
+    assert!(text.starts_with("key \"acme.\" {") && text.contains("hmac-sha256") && text.contains(secret));
+    for entry in fs::read_dir(desk.path("etc/conf.d")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(!text.contains(secret), "a secret is in the configuration");
+    }
+    desk.run(&adopt).ends(0).says("already adopted");
+    desk.run(&["check"]).says("tsig-key-file");
+
+    // A run that was cut off after the copy is taken up; another's file stays.
+    for (there, code) in [(text.as_str(), 0), ("somebody else's", 5)] {
+        let desk = Desk::new();
+        desk.configure(&desk.around(&ca));
+        desk.write("dns.ini", &fs::read_to_string(copy).unwrap());
+        let root =
+            put_acme_sh(&desk, "dns_nsupdate", &format!("SAVED_NSUPDATE_KEY='{}'\n", desk.show("dns.ini")));
+        let plan = desk.run(&["adopt", "--from", "acme.sh", &root, "--json"]).ends(0).json();
+        let path = plan["adopt"][0]["copies"][0]["path"].as_str().unwrap().to_owned();
+        fs::create_dir_all(desk.path("etc/credentials")).unwrap();
+        fs::write(&path, there).unwrap();
+        desk.run(&["adopt", "--from", "acme.sh", &root, "--yes"]).ends(code);
+        assert_eq!(fs::read_to_string(&path).unwrap(), there);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_of_certbots_shows_the_same_before_and_after_and_goes_back() {
     let desk = Desk::new();

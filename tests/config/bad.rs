@@ -116,6 +116,9 @@ const ROWS: &[(&str, &str, usize, usize, &str)] = &[
     ("[solver.x]\ntype = \"dns-account-01\"", "missing-key", 1, 9, "one of `listen`, `webroot`, `provider`"),
     ("[solver.x]\ntype = \"dns-persist-01\"\nprovider = \"exec\"\nrun = [\"x\"]", "one-of", 2, 8, "answers dns-01 or dns-account-01"),
     ("[solver.x]\ntype = \"dns-persist-01\"\nseen-by = [\"192.0.2.1\"]", "one-of", 3, 11, "means nothing to dns-persist-01"),
+    ("[solver.x]\nprovider = \"clodflare\"", "unknown-word", 2, 12, "did you mean \"cloudflare\"?"),
+    ("[solver.x]\nprovider = \"rfc2136\"\napi-secret-file = \"/k\"", "one-of", 3, 19, "\"constellix\" or \"dnsmadeeasy\" or \"domeneshop\" or \"exoscale\" or 4 others"),
+    ("[solver.x]\nprovider = \"exec\"\nrun = [\"x\"]\nttl = \"1m\"", "one-of", 4, 7, "means nothing to exec"),
     ("[solver.x]\nlisten = \"[::]:80\"\nnames = []", "no-names", 3, 9, "a solver for no name"),
     ("[solver.x]\nprovider = \"exec\"\nrun = [\"x\"]\nresolvers = [\"ns.example\"]", "bad-address", 4, 14, "IP address"),
     ("[solver.x]\nlisten = \"[::]:80\"\nnames = [\"b.example\"]\n[certificate.\"a.example\"]\nsolver = \"x\"", "unprovable-name", 4, 14, "no solver of this certificate is for a.example"),
@@ -290,6 +293,36 @@ fn doubles_across_files_name_both_places() {
         assert!(row.2.contains(first), "{}", row.2);
     }
     assert_eq!(words.len(), 4);
+}
+
+#[rustfmt::skip]
+#[cfg(feature = "dns-providers")]
+const VENDORS: &[(&str, &str, usize, usize, &str)] = &[
+    ("provider = \"cloudflare\"", "missing-key", 1, 9, "one of `token-file`, `token-env`, `token-credential`"),
+    ("provider = \"cloudflare\"\ntoken = \"s3cr3t\"", "secret-in-config", 3, 1, "`token-file`"),
+    ("provider = \"cloudflare\"\ntokn-file = \"/k\"", "unknown-key", 3, 1, "did you mean `token-file`?"),
+    ("provider = \"cloudflare\"\ntoken-file = \"/k\"\napi-key-file = \"/k\"", "one-of", 4, 16, "means nothing to cloudflare"),
+    ("provider = \"luadns\"\ntoken-file = \"/k\"", "missing-key", 1, 9, "`login`"),
+    ("provider = \"powerdns\"\napi-key-file = \"/k\"\nurl = \"http://dns.example:8081\"", "bad-url", 4, 7, "https is needed"),
+    ("provider = \"ovh\"\napplication-key-env = \"A\"\napplication-secret-env = \"B\"\nconsumer-key-env = \"C\"\nendpoint = \"ovh-uk\"", "unknown-word", 6, 12, "did you mean \"ovh-"),
+    ("provider = \"dnsimple\"\ntoken-env = \"A\"\naccount = \"\"", "bad-value", 4, 11, "control characters"),
+];
+#[rustfmt::skip]
+#[cfg(not(feature = "dns-providers"))]
+const VENDORS: &[(&str, &str, usize, usize, &str)] = &[
+    ("provider = \"cloudflare\"\ntoken-file = \"/k\"", "left-out", 2, 12, "take a build with the feature `dns-providers`"),
+];
+
+#[test]
+fn an_account_with_a_dns_vendor_is_read_as_strictly() {
+    for (text, code, line, column, words) in VENDORS {
+        let resolved = read(&format!("[solver.x]\n{text}"));
+        let found = resolved.problems.iter().find(|problem| problem.code == *code);
+        let problem = found.unwrap_or_else(|| panic!("no {code} for {text:?} but\n{}", shown(&resolved)));
+        assert_eq!((problem.line, problem.column), (*line, *column), "{problem}");
+        assert!(problem.to_string().contains(words), "{words:?} is not in\n{problem}");
+        assert!(!problem.to_string().contains("s3cr3t"), "a secret is shown: {problem}");
+    }
 }
 
 #[test]

@@ -138,6 +138,26 @@ solver = ["updates", "script", "hook", "other", "acme-dns"]
 "#
         .to_owned(),
     );
+    #[cfg(feature = "dns-providers")]
+    texts.push(
+        r#"
+[solver.cloud]
+provider = "route53"
+access-key = "AKIAEXAMPLE"
+secret-key-credential = "aws"
+session-token-env = "AWS_SESSION_TOKEN"
+region = "eu-central-1"
+ttl = "10s"
+zone = "example.com"
+[solver.own]
+provider = "powerdns"
+url = "http://127.0.0.1:8081"
+api-key-file = "/etc/nolapse/powerdns.key"
+[certificate."*.example.com"]
+solver = ["cloud", "own"]
+"#
+        .to_owned(),
+    );
     for text in texts {
         let first = read(&text);
         let page = effective(&first);

@@ -8,6 +8,8 @@ use crate::support::bind::NameServer;
 use crate::support::config::Config;
 use crate::support::nginx::Nginx;
 use crate::support::pebble::Options;
+#[cfg(feature = "dns-providers")]
+use crate::support::powerdns::{self, PowerDns};
 use crate::support::{ports, served};
 
 const APEX: &str = "_acme-challenge.example.test";
@@ -84,6 +86,40 @@ fn apex_and_wildcard_in_one_certificate_are_issued_and_observed() {
     ] {
         assert!(explained.contains(&words), "{words:?} is not in\n{explained}");
     }
+}
+
+/// The name server is asked for a change over HTTP, and by the CA for what came of it.
+#[cfg(feature = "dns-providers")]
+#[test]
+fn a_vendors_interface_serves_apex_and_wildcard_and_a_wrong_key_is_said() {
+    let site = Site::new();
+    let Some(dns) = PowerDns::start(&site.path("pdns")) else { return };
+    let Some(pebble) = crate::stage::pebble(&Options { dns_port: Some(dns.port), ..Options::default() })
+    else {
+        return;
+    };
+    dns.set_texts(APEX, &["theirs"]);
+    let key = site.path("powerdns.key");
+    let solver = format!(
+        "[solver.way]\nprovider = \"powerdns\"\nurl = {:?}\napi-key-file = {key:?}\n\
+         resolvers = [\"127.0.0.1:{port}\"]\ncheck-port = {port}\n",
+        dns.url(),
+        port = dns.port,
+    );
+    let config = site.config().pebble(&pebble, &site.root()).text(&solver);
+    site.write(&config.certificate("example.test", "names = [\"example.test\", \"*.example.test\"]"));
+
+    std::fs::write(&key, "not-the-key\n").unwrap();
+    let ran = site.expect(1, &["renew"]);
+    let said = format!("{}{}", ran.out, ran.err);
+    assert!(said.contains("PowerDNS Authoritative Server refuses the credentials"), "{said}");
+    assert!(!said.contains("not-the-key"), "a secret is shown: {said}");
+
+    std::fs::write(&key, format!("{}\n", powerdns::API_KEY)).unwrap();
+    let ran = site.expect(0, &["renew", "--force", "example.test"]);
+    assert!(!format!("{}{}", ran.out, ran.err).contains(powerdns::API_KEY), "a secret is shown: {ran:?}");
+    assert!(site.live("example.test", "cert.pem").exists());
+    assert_eq!(dns.texts(APEX), ["theirs"], "ours are gone, the other's stands");
 }
 
 #[test]

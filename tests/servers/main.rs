@@ -16,6 +16,7 @@ mod support {
     pub mod nginx;
     pub mod pebble;
     pub mod ports;
+    pub mod powerdns;
     pub mod seccomp;
     pub mod served;
     pub mod server;

@@ -2,11 +2,19 @@
 //! servers.
 
 pub mod acme_dns;
+pub mod credentials;
 pub mod exec;
+pub mod hosted;
 pub mod own;
 pub mod provider;
 pub mod record;
+pub mod refusal;
 pub mod rfc2136;
+#[cfg(feature = "dns-providers")]
+mod updater;
+#[cfg(not(feature = "dns-providers"))]
+#[path = "no_updater.rs"]
+mod updater;
 pub mod web;
 pub mod webhook;
 

@@ -41,7 +41,7 @@ impl Web {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = Client::builder()
+        let client = crate::sys::http::client()
             .tls_backend_preconfigured(tls(base.scheme() == "https")?)
             .redirect(Policy::none())
             .no_proxy()
