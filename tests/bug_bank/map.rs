@@ -205,7 +205,9 @@ pub const FAILURES: [Row; 62] = [
         "a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse",
         "f39_the_old_names_are_renewed_at_last_resort_when_a_changed_set_keeps_failing",
         "a_failed_challenge_tells_which_name_and_why",
-    ], "no renewal without the dead name where it was always in the set")),
+        "f39_a_dead_name_is_left_out_at_last_resort_and_taken_in_when_it_is_back",
+        "f39_a_name_that_the_ca_does_not_take_is_left_out_where_the_entry_allows_it",
+    ], "a name that was always in the set is left out only where `on-dead-name` allows it")),
     row("F40", "authorization or order is further on than expected", By(&[
         "authorizations_that_are_valid_already_need_no_challenge",
         "a_reused_authorization_needs_no_second_challenge",
@@ -291,7 +293,10 @@ pub const FAILURES: [Row; 62] = [
         "a_certificate_that_leaves_the_configuration_is_kept_and_not_renewed",
         "what_the_record_keeps_what_is_shown_and_unknown_newer_ones_stay",
     ], "")),
-    row("F58", "certificates that nobody manages", Proof::None("there is no discovery yet")),
+    row("F58", "certificates that nobody manages", By(&[
+        "a_running_nginx_is_tied_to_its_files_and_watched_from_the_draft",
+        "every_certificate_is_told_once_and_the_forsaken_first",
+    ], "")),
     row("F59", "a silent alarm", By(&[
         "f59_headroom_is_of_what_clients_see",
         "what_is_wrong_reads_like_a_list_of_complaints",

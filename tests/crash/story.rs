@@ -11,12 +11,14 @@ use nolapse::sys::disk::{Disk, FileKind};
 
 pub const NAME: &str = "shop.example.com";
 /// Longer than any file here, in bytes.
-pub const MOST: usize = 4096;
+pub const MOST: usize = 8192;
+/// About as long as a chain and its key are, in bytes: a write can be torn at any of them.
+const LENGTH: u64 = 3000;
 
 /// Texts that say which generation they are of, of different lengths, so that a tail of an older
 /// one would show.
 pub fn texts(number: u64) -> Rendering {
-    let tail = "x".repeat(usize::try_from(40 - number * 7).unwrap());
+    let tail = "x".repeat(usize::try_from(LENGTH - number * 7).unwrap());
     let text = |part: &Part| Content::new(format!("{} of {number} {tail}.", part.file_name()).into());
     Part::ALL.iter().map(|part| (*part, text(part))).collect()
 }

@@ -184,13 +184,21 @@ impl Lookup {
             .take(SERVERS_MAX)
             .collect();
         let mut servers = BTreeSet::new();
+        let mut lost = None;
         for name in names {
-            for ip in self.addresses(&name).await? {
-                servers
-                    .insert(NameServer { name: name.to_string(), address: SocketAddr::new(ip, self.port) });
+            match self.addresses(&name).await {
+                Ok(addresses) => servers.extend(addresses.into_iter().map(|ip| NameServer {
+                    name: name.to_string(),
+                    address: SocketAddr::new(ip, self.port),
+                })),
+                // One whose own name can't be found is no reason not to ask the others.
+                Err(failure) => lost = Some(failure),
             }
         }
-        Ok(servers.into_iter().take(SERVERS_MAX).collect())
+        match lost {
+            Some(failure) if servers.is_empty() => Err(failure),
+            _ => Ok(servers.into_iter().take(SERVERS_MAX).collect()),
+        }
     }
 
     /// A and AAAA of a host; empty where it has none.

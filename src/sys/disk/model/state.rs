@@ -21,6 +21,9 @@ pub fn dark() -> io::Error {
     io::Error::other("the power is off")
 }
 
+/// What a disk writes whole or not at all, in bytes.
+const SECTOR: usize = 512;
+
 pub type Entries = BTreeMap<String, u64>;
 
 #[derive(Default)]
@@ -261,11 +264,16 @@ impl State {
             match &mut node.body {
                 Body::Dir(entries) => *entries = self.durable.get(id).cloned().unwrap_or_default(),
                 Body::File { bytes, synced } if !*synced => {
-                    match if seed == 1 { 0 } else { draw(4) } {
+                    let length = bytes.len();
+                    let loss = if seed == 1 { 0 } else { draw(5) };
+                    let at = usize::try_from(draw(length as u64 + 1)).unwrap_or(length);
+                    match loss {
                         0 => {}
                         1 => bytes.clear(),
                         2 => bytes.fill(0),
-                        _ => bytes.truncate(bytes.len() / 3),
+                        3 => bytes.truncate(at),
+                        // The length came to the disk, and a sector did not.
+                        _ => bytes[at / SECTOR * SECTOR..length.min((at / SECTOR + 1) * SECTOR)].fill(0),
                     }
                     *synced = true;
                     self.changes += 1;
