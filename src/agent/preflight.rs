@@ -78,11 +78,16 @@ impl Agent {
     ) -> Result<(), Failure> {
         let Some(trouble) = &record.trouble else { return Ok(()) };
         let late = record.leaf().is_some_and(|leaf| self.clock.now() >= last_resort(leaf));
-        // Of a changed set of names nothing was refused yet.
-        if late || !spec.same_names(&trouble.names) && trouble.names != names {
+        // Of a changed set of names nothing was refused yet, and not by another CA either.
+        let other_ca = spec.issuer() != Some(&trouble.issuer);
+        if late || other_ca || !spec.same_names(&trouble.names) && trouble.names != names {
             return Ok(());
         }
-        let findings = self.foresee(scene, spec, names).await;
+        let mut findings = self.foresee(scene, spec, names).await;
+        if !spec.around.before.is_empty() {
+            // What they start may be what answers.
+            findings.retain(|finding| finding.code != "unreachable");
+        }
         let Some(finding) = hopeless(&trouble.failure.code, trouble.count, &findings) else { return Ok(()) };
         let words = told(std::slice::from_ref(finding)).unwrap_or_default();
         // Not refused for good: free looks go on, and the next one that finds it mended ends the wait.

@@ -36,13 +36,16 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         names: &[SubjectName],
+        by_hand: bool,
         bracket: &mut Bracket,
     ) -> Result<PrivateKey, Failure> {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         self.storable().await?;
         self.provable(scene, spec, world).await?;
-        self.worth_trying(scene, spec, &world.record.value, names).await?;
+        if !by_hand {
+            self.worth_trying(scene, spec, &world.record.value, names).await?;
+        }
         self.open_bracket(scene, spec, bracket).await;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
@@ -462,6 +465,19 @@ impl Agent {
         failure: Failure,
         over: bool,
     ) -> Result<(), Failure> {
+        self.fail_for(scene, spec, world, &spec.names, failure, over).await
+    }
+
+    /// As [`Self::fail`], of a try that was to be for `names` where it came to no attempt.
+    pub(super) async fn fail_for(
+        &self,
+        scene: &Scene,
+        spec: &LineageSpec,
+        world: &mut World,
+        names: &[SubjectName],
+        failure: Failure,
+        over: bool,
+    ) -> Result<(), Failure> {
         let failure = self.with_foresight(scene, spec, failure).await;
         let now = self.clock.now();
         let attempt = world.record.value.attempt.clone();
@@ -476,7 +492,7 @@ impl Agent {
         }
         let dropped = if over { self.drop_attempt(world) } else { None };
         let tried = Tried {
-            names: attempt.as_ref().map_or_else(|| spec.names.to_vec(), |attempt| attempt.names.clone()),
+            names: attempt.as_ref().map_or_else(|| names.to_vec(), |attempt| attempt.names.clone()),
             wanted: spec.names.to_vec(),
             issuer: attempt.map(|attempt| attempt.issuer).or_else(|| spec.issuer().cloned()),
         };

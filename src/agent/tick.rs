@@ -216,7 +216,8 @@ impl Agent {
             if matches!(plan.issuance, Issuance::Issue { .. } | Issuance::Renew { .. } | Issuance::Resume) {
                 course.coming.get_or_insert_with(|| self.reloads.announce(id, &spec.hooks));
             }
-            let issued = self.issue(scene, spec, &mut world, plan.issuance).await;
+            let issued =
+                self.issue(scene, spec, &mut world, plan.issuance, request.by_hand || request.force).await;
             match issued {
                 Ok(true) => {
                     outcome.renewed = true;
@@ -334,6 +335,7 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         issuance: Issuance,
+        by_hand: bool,
     ) -> Result<bool, Failure> {
         match issuance {
             Issuance::Hold(_) | Issuance::Suspend { .. } => Ok(false),
@@ -352,9 +354,11 @@ impl Agent {
             }
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
                 let mut bracket = Bracket::default();
-                let issued = match self.prepare(scene, spec, world, &names, &mut bracket).await {
+                let issued = match self.prepare(scene, spec, world, &names, by_hand, &mut bracket).await {
                     Ok(key) => self.pursue(scene, spec, world, Some(key)).await.map(|()| true),
-                    Err(failure) => self.fail(scene, spec, world, failure, true).await.map(|()| false),
+                    Err(failure) => {
+                        self.fail_for(scene, spec, world, &names, failure, true).await.map(|()| false)
+                    }
                 };
                 self.close_bracket(scene, spec, bracket).await;
                 issued

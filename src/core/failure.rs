@@ -109,6 +109,12 @@ impl Failure {
         self
     }
 
+    /// Names that the CA itself refused: not those for which something of ours, or of the CA's, failed.
+    pub fn refused_names(&self) -> impl Iterator<Item = &SubjectName> {
+        let by_the_ca = self.reached_validation || matches!(self.code.as_str(), "rejected-name" | "caa");
+        self.names().filter(move |_| by_the_ca && self.fault != Fault::Ca)
+    }
+
     /// Every name to blame.
     pub fn names(&self) -> impl Iterator<Item = &SubjectName> {
         self.name.iter().chain(&self.others)

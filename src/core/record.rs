@@ -84,7 +84,7 @@ impl LineageRecord {
     pub const EARLIER_MAX: usize = 2;
 
     /// At most this many failed validations are remembered, counted over all names.
-    pub const VALIDATIONS_MAX: usize = 200;
+    pub const VALIDATIONS_MAX: usize = 1010;
 
     /// At most this many failures of solvers are remembered.
     pub const MISSES_MAX: usize = 200;

@@ -1,5 +1,7 @@
 //! What a failed try leaves in the record: how many in a row, and when the next may be.
 
+use std::collections::BTreeMap;
+
 use super::decide::{VALIDATIONS_PER_DAY, backoff};
 use super::failure::{Class, Failure};
 use super::leaf::{mix, seed_of};
@@ -37,8 +39,17 @@ impl LineageRecord {
             self.failed_validations.retain(|failed| failed.at + Span::DAY > now && failed.at <= now);
             let failed = failure.names().map(|name| FailedValidation { name: name.clone(), at: now });
             self.failed_validations.extend(failed);
-            let most = Self::VALIDATIONS_MAX.max(VALIDATIONS_PER_DAY);
-            let surplus = self.failed_validations.len().saturating_sub(most);
+            // Of each name the newest that matter: many names that fail at once must not push out one
+            // another's count.
+            let mut seen: BTreeMap<SubjectName, usize> = BTreeMap::new();
+            for at in (0..self.failed_validations.len()).rev() {
+                let count = seen.entry(self.failed_validations[at].name.clone()).or_default();
+                *count += 1;
+                if *count > VALIDATIONS_PER_DAY {
+                    self.failed_validations.remove(at);
+                }
+            }
+            let surplus = self.failed_validations.len().saturating_sub(Self::VALIDATIONS_MAX);
             self.failed_validations.drain(..surplus);
         }
         let left = self.leaf().map_or(LEFT_WITHOUT_LEAF, |leaf| leaf.left(now));
@@ -76,4 +87,32 @@ fn related(
     let of_the_entry = |set: &[SubjectName]| set.iter().all(|name| wanted.contains(name));
     let one_entry = record.names == wanted && of_the_entry(&trouble.names) && of_the_entry(names);
     trouble.names == names || turns || one_entry
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::core::failure::Fault;
+    use crate::core::name::LineageId;
+
+    #[test]
+    fn many_names_that_fail_at_once_do_not_push_out_each_others_count() {
+        let mut record = LineageRecord::new(LineageId::parse("a.example").unwrap());
+        let names: Vec<_> = (0..100).map(|n| SubjectName::parse(&format!("n{n}.example")).unwrap()).collect();
+        let tried = Tried { names: names.clone(), wanted: names.clone(), issuer: None };
+        let mut failure =
+            Failure::transient(Fault::Network, "challenge-connection", "…").blaming_all(names.clone());
+        failure.reached_validation = true;
+        let mut now = Timestamp::from_secs(1_800_000_000);
+        for _ in 0..VALIDATIONS_PER_DAY + 5 {
+            record.note_failure(tried.clone(), &failure, now);
+            now = now + Span::MINUTE;
+        }
+        for name in &names {
+            let count = record.failed_validations.iter().filter(|failed| failed.name == *name).count();
+            assert_eq!(count, VALIDATIONS_PER_DAY, "{name}");
+        }
+        assert!(record.failed_validations.len() <= LineageRecord::VALIDATIONS_MAX);
+    }
 }

@@ -45,8 +45,6 @@ pub enum Manner {
     Compared,
     /// All texts of the name are read, and written back with the change.
     Merged,
-    /// The whole zone is read, and written back with the change.
-    Zone,
 }
 
 impl Manner {
@@ -56,7 +54,6 @@ impl Manner {
             Self::Single => "single texts",
             Self::Compared => "the name's texts, compared",
             Self::Merged => "the name's texts, merged",
-            Self::Zone => "the whole zone, merged",
         }
     }
 }
@@ -116,7 +113,6 @@ const APPLICATION_KEY: Field = secret("application-key", "the application's key"
 const APPLICATION_SECRET: Field = secret("application-secret", "what goes with `application-key`");
 const AUTH_ID: Field = text("auth-id", "the user's id, where there is no `sub-auth-id`");
 const CLIENT_ID: Field = text("client-id", "the application's id");
-const CLIENT_IP: Field = text("client-ip", "this host's address, as the vendor allowed it");
 const CLIENT_SECRET: Field = secret("client-secret", "the application's secret");
 const CLIENT_TOKEN: Field = secret("client-token", "the client's token");
 const COMPARTMENT: Field = text("compartment", "the compartment's OCID");
@@ -167,7 +163,7 @@ const URL: Field = Field { stem: "url", kind: FieldKind::Url, help: "where its i
 const USER_ID: Field = text("user-id", "the user's OCID");
 const VIEW: Field = text("view", "the view's name");
 
-use Manner::{Compared, Merged, Single, Zone};
+use Manner::{Compared, Merged, Single};
 
 /// In the order of their words. One row a line: this is read as a table.
 #[rustfmt::skip]
@@ -208,12 +204,10 @@ pub const VENDORS: &[Vendor] = &[
     vendor("inwx", "INWX", &[LOGIN, PASSWORD], &[], Single, 300),
     vendor("ionos", "IONOS", &[API_KEY], &[], Single, 300),
     vendor("ipv64", "IPv64", &[API_KEY], &[], Single, 1),
-    vendor("joker", "Joker", &[API_KEY], &[], Zone, 300),
     vendor("lightsail", "Amazon Lightsail", &[ACCESS_KEY, SECRET_KEY], &[SESSION_TOKEN, REGION], Single, 1),
     vendor("linode", "Linode (Akamai)", &[TOKEN], &[], Single, 300),
     vendor("luadns", "LuaDNS", &[LOGIN, TOKEN], &[], Single, 300),
     vendor("mythicbeasts", "Mythic Beasts", &[LOGIN, PASSWORD], &[], Merged, 60),
-    vendor("namecheap", "Namecheap", &[LOGIN, API_KEY, CLIENT_IP], &[], Zone, 60),
     vendor("namedotcom", "Name.com", &[LOGIN, TOKEN], &[], Single, 300),
     vendor("namesilo", "NameSilo", &[API_KEY], &[], Single, 3600),
     vendor("netcup", "netcup", &[CUSTOMER, API_KEY, PASSWORD], &[], Single, 1),

@@ -134,9 +134,12 @@ impl Laws {
         self.check();
     }
 
-    /// The newest certificate.
-    pub fn newest(&self) -> Option<Fingerprint> {
-        Some(self.state.lock().unwrap().known.as_ref()?.leaf()?.fingerprint)
+    /// The certificate that is to be served: the newest, or what an operator went back to.
+    pub fn wanted(&self) -> Option<Fingerprint> {
+        let state = self.state.lock().unwrap();
+        let record = state.known.as_ref()?;
+        let pinned = record.pin.as_ref().and_then(|pin| record.issued(pin.generation));
+        Some(pinned.or(record.current.as_ref())?.leaf.fingerprint)
     }
 
     /// The instant chosen for the next renewal, and for which certificate.

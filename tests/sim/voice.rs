@@ -37,7 +37,7 @@ enum Amiss {
     /// Less than a fifth of its life is left, which is after its renewal was due.
     EndsSoon,
     Silent,
-    /// Another certificate than the newest one.
+    /// Another certificate than the wanted one.
     Another,
 }
 
@@ -58,18 +58,18 @@ impl Voice {
         self.0.lock().unwrap().heard
     }
 
-    /// To be asked while the agent runs, awake, by a clock that is right. `newest` is the certificate
+    /// To be asked while the agent runs, awake, by a clock that is right. `wanted` is the certificate
     /// that should be served, and `point` the instant chosen for renewing it.
     pub fn listen(
         &self,
         weather: &Weather,
-        newest: Option<Fingerprint>,
+        wanted: Option<Fingerprint>,
         survey: impl FnOnce() -> Option<Survey>,
         journal: &Journal,
     ) {
         let now = weather.now;
         let mut state = self.0.lock().unwrap();
-        let Some(amiss) = amiss(weather, newest) else {
+        let Some(amiss) = amiss(weather, wanted) else {
             state.amiss = None;
             return;
         };
@@ -95,13 +95,13 @@ impl Voice {
     }
 }
 
-fn amiss(weather: &Weather, newest: Option<Fingerprint>) -> Option<Amiss> {
-    let newest = newest?;
+fn amiss(weather: &Weather, wanted: Option<Fingerprint>) -> Option<Amiss> {
+    let wanted = wanted?;
     let Some(served) = &weather.served else { return Some(Amiss::Silent) };
     let left = served.left(weather.now);
-    let another = served.fingerprint != newest;
+    let another = served.fingerprint != wanted;
     // A CA may ask for a renewal later than that.
-    let due = weather.point.is_none_or(|(of, at)| of != newest || at <= weather.now);
+    let due = weather.point.is_none_or(|(of, at)| of != wanted || at <= weather.now);
     if left <= Span::ZERO {
         Some(Amiss::Ended)
     } else if left < served.lifetime().over(5) && (another || due) {

@@ -270,7 +270,7 @@ impl World {
             node.laws.sky.look(&weather, &self.ca, &self.journal);
             if weather.running && !deaf {
                 let survey = || node.survey();
-                node.laws.voice.listen(&weather, node.laws.newest(), survey, &self.journal);
+                node.laws.voice.listen(&weather, node.laws.wanted(), survey, &self.journal);
             } else {
                 node.laws.voice.falters();
             }

@@ -12,8 +12,9 @@ use crate::core::spec::{LineageSpec, OnDeadName};
 use crate::core::time::Timestamp;
 use crate::core::window::last_resort;
 
-/// Failures in a row, the last of them with a name to blame, after which that name counts as dead.
-const DEAD_AFTER: u32 = 3;
+/// Refusals of a name by the CA within a day, or of an order for its sake in a row, after which it counts as
+/// dead.
+const DEAD_AFTER: usize = 3;
 
 /// Whether an attempt for some of an entry's names is one that was opened to leave out dead ones.
 pub(super) fn spares(spec: &LineageSpec, record: &LineageRecord, attempt: &Attempt) -> bool {
@@ -50,7 +51,7 @@ impl Judge<'_> {
         let current = s.record.current.as_ref();
         let names = self
             .again_without(spec, current, trouble)
-            .or_else(|| without_blamed(spec, current, trouble, s.now))?;
+            .or_else(|| without_refused(spec, s.record, trouble, s.now))?;
         self.note(super::Chain::Need, "leave out dead names?", || {
             let dead: Vec<_> = spec.names.iter().filter(|name| !names.contains(name)).collect();
             format!("yes: {}", dead.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
@@ -68,9 +69,12 @@ impl Judge<'_> {
         let current = current?;
         let held: Vec<_> = spec.names.iter().filter(|name| current.names.contains(name)).cloned().collect();
         let all_held = held.iter().all(|name| trouble.names.contains(name));
-        let one_of_them = trouble.failure.names().any(|name| held.contains(name));
+        let one_of_them = trouble.failure.refused_names().any(|name| held.contains(name));
         if !within(&held, spec) || !all_held || one_of_them {
             return None;
+        }
+        if current.revoked || !self.s.generation_kept {
+            return Some(held);
         }
         let due = renewal_point(self.s.record)?.at.min(last_resort(&current.leaf));
         self.wake(due);
@@ -78,22 +82,26 @@ impl Judge<'_> {
     }
 }
 
-/// What is left of the last set that was asked for without those that were to blame.
-fn without_blamed(
+/// What is left of the last set that was asked for without those names that the CA refuses again and again.
+fn without_refused(
     spec: &LineageSpec,
-    current: Option<&Issued>,
+    record: &LineageRecord,
     trouble: &Trouble,
     now: Timestamp,
 ) -> Option<Vec<SubjectName>> {
-    let now_or_never = current.is_none_or(|current| now >= last_resort(&current.leaf));
-    if !now_or_never || trouble.count < DEAD_AFTER {
+    let now_or_never = record.leaf().is_none_or(|leaf| now >= last_resort(leaf));
+    if !now_or_never {
         return None;
     }
-    let left: Vec<_> = trouble
-        .names
-        .iter()
-        .filter(|name| !trouble.failure.names().any(|dead| dead == *name))
-        .cloned()
-        .collect();
+    let dead = |name: &SubjectName| {
+        let refused = trouble.failure.refused_names().any(|refused| refused == name);
+        let times = if trouble.failure.reached_validation {
+            record.failed_validations.iter().filter(|failed| failed.name == *name).count()
+        } else {
+            usize::try_from(trouble.count).unwrap_or(usize::MAX)
+        };
+        refused && times >= DEAD_AFTER
+    };
+    let left: Vec<_> = trouble.names.iter().filter(|name| !dead(name)).cloned().collect();
     within(&left, spec).then_some(left)
 }

@@ -1,8 +1,9 @@
 //! Whether the fleet needs a certificate, and for which names.
 
-use super::dead_names::spares;
+use super::dead_names::{lacks_dead_names, spares};
 use super::{Judge, STEPPED_BACK, renewal_point, yes};
 use crate::core::attempt::Attempt;
+use crate::core::leaf::Leaf;
 use crate::core::name::SubjectName;
 use crate::core::plan::{Chain, Reason};
 use crate::core::record::{Issued, LineageRecord};
@@ -65,6 +66,9 @@ impl Judge<'_> {
         };
         let leaf = &current.leaf;
         if let Some(changed) = self.changed(spec, current) {
+            if lacks_dead_names(spec, s.record) && self.must_read(leaf) {
+                return Some((Need::Reading, Vec::new()));
+            }
             if changed == Reason::NamesChanged
                 && let Some(names) = self.without_dead(spec)
             {
@@ -102,28 +106,8 @@ impl Judge<'_> {
             return certificate(Reason::LastResort, &spec.names);
         }
         self.wake(end);
-        if s.ari && leaf.ari_id.is_some() {
-            let reading = s.record.reading.as_ref().filter(|r| Some(&r.ari_id) == leaf.ari_id.as_ref());
-            match reading {
-                Some(reading) if asked_enough(reading.next_at, s.now) => self.wake(reading.next_at),
-                _ => {
-                    self.note(Chain::Need, "renewal information?", || "to be read now".into());
-                    return Some((Need::Reading, Vec::new()));
-                }
-            }
-            self.note(Chain::Need, "renewal information?", || match reading {
-                Some(r) => match r.window {
-                    Some(w) => format!(
-                        "{} to {} (read {}{})",
-                        w.start.brief(),
-                        w.end.brief(),
-                        r.at.brief(),
-                        r.explanation.as_ref().map(|url| format!(", {url}")).unwrap_or_default()
-                    ),
-                    None => format!("no usable answer {}", r.at.brief()),
-                },
-                None => "never read".into(),
-            });
+        if self.must_read(leaf) {
+            return Some((Need::Reading, Vec::new()));
         }
         let point = renewal_point(s.record)?;
         let due = s.now >= point.at;
@@ -138,6 +122,36 @@ impl Judge<'_> {
         }
         self.wake(point.at);
         None
+    }
+
+    /// Whether the CA is to be asked now when it wants this certificate renewed.
+    fn must_read(&mut self, leaf: &Leaf) -> bool {
+        let s = self.s;
+        if !s.ari || leaf.ari_id.is_none() {
+            return false;
+        }
+        let reading = s.record.reading.as_ref().filter(|r| Some(&r.ari_id) == leaf.ari_id.as_ref());
+        match reading {
+            Some(reading) if asked_enough(reading.next_at, s.now) => self.wake(reading.next_at),
+            _ => {
+                self.note(Chain::Need, "renewal information?", || "to be read now".into());
+                return true;
+            }
+        }
+        self.note(Chain::Need, "renewal information?", || match reading {
+            Some(r) => match r.window {
+                Some(w) => format!(
+                    "{} to {} (read {}{})",
+                    w.start.brief(),
+                    w.end.brief(),
+                    r.at.brief(),
+                    r.explanation.as_ref().map(|url| format!(", {url}")).unwrap_or_default()
+                ),
+                None => format!("no usable answer {}", r.at.brief()),
+            },
+            None => "never read".into(),
+        });
+        false
     }
 
     fn changed(&mut self, spec: &LineageSpec, current: &Issued) -> Option<Reason> {

@@ -17,8 +17,8 @@ use crate::core::leaf::Fingerprint;
 use crate::core::list::List;
 use crate::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName, Token};
 use crate::core::record::{
-    ChallengeKind, Debt, EndpointNote, GenerationNumber, HookNote, Installed, Issued, Reading, Receipt,
-    Sight, Trouble,
+    ChallengeKind, Debt, EndpointNote, FailedValidation, GenerationNumber, HookNote, Installed, Issued,
+    Reading, Receipt, Sight, Trouble,
 };
 use crate::core::spec::{Around, KeyKind, LineageSpec, OnDeadName, Origin, Terms};
 use crate::core::window::tests::leaf;

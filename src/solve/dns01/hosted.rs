@@ -1,5 +1,8 @@
 //! Zones that a vendor hosts, changed through the vendor's interface.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -23,7 +26,7 @@ pub struct Hosted {
     secrets: Secrets,
     clock: Clock,
     /// Where texts are read and written back, two changes at once would undo each other.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 /// One text, and which way it goes.
@@ -37,7 +40,8 @@ pub struct Change {
 
 impl Hosted {
     pub fn new(account: SolverVendor, ttl: Span, secrets: Secrets, clock: &Clock) -> Self {
-        Self { account, ttl, secrets, clock: clock.clone(), turn: Mutex::default() }
+        let turn = turn_at(account.vendor.word);
+        Self { account, ttl, secrets, clock: clock.clone(), turn }
     }
 
     async fn change(&self, entry: &Entry<'_>, add: Option<u32>) -> Result<(), Failure> {
@@ -52,7 +56,7 @@ impl Hosted {
         };
         let alone = match self.account.vendor.manner {
             Manner::Single => None,
-            Manner::Compared | Manner::Merged | Manner::Zone => Some(self.turn.lock().await),
+            Manner::Compared | Manner::Merged => Some(self.turn.lock().await),
         };
         let made = self.make(change).await;
         drop(alone);
@@ -86,6 +90,13 @@ impl Hosted {
             }
         }
     }
+}
+
+/// One for each vendor in this process: several tables, and what a reload makes anew, may be about one
+/// zone. Another process, as a `renew` beside the daemon, has its own.
+fn turn_at(vendor: &'static str) -> Arc<Mutex<()>> {
+    static TURNS: std::sync::Mutex<BTreeMap<&str, Arc<Mutex<()>>>> = std::sync::Mutex::new(BTreeMap::new());
+    TURNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(vendor).or_default().clone()
 }
 
 impl Provider for Hosted {

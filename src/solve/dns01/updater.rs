@@ -7,7 +7,6 @@ use dns_update::providers::bluecatv2::BluecatV2Config;
 use dns_update::providers::edgedns::EdgeDnsConfig;
 use dns_update::providers::google_cloud_dns::GoogleCloudDnsConfig;
 use dns_update::providers::infoblox::InfobloxConfig;
-use dns_update::providers::joker::JokerAuth;
 use dns_update::providers::lightsail::LightsailConfig;
 use dns_update::providers::oraclecloud::OracleCloudConfig;
 use dns_update::providers::ovh::OvhEndpoint;
@@ -205,7 +204,6 @@ fn open(word: &str, known: &Credentials) -> Result<DnsUpdater, Unopened> {
         "inwx" => DnsUpdater::new_inwx(need("login")?, need("password")?, false, CALL_TIME)?,
         "ionos" => DnsUpdater::new_ionos(need("api-key")?, CALL_TIME)?,
         "ipv64" => DnsUpdater::new_ipv64(need("api-key")?, CALL_TIME)?,
-        "joker" => DnsUpdater::new_joker(JokerAuth::api_key(need("api-key")?), CALL_TIME)?,
         "lightsail" => DnsUpdater::new_lightsail(LightsailConfig {
             access_key_id: own("access-key")?,
             secret_access_key: own("secret-key")?,
@@ -217,7 +215,6 @@ fn open(word: &str, known: &Credentials) -> Result<DnsUpdater, Unopened> {
         "linode" => DnsUpdater::new_linode(need("token")?, CALL_TIME)?,
         "luadns" => DnsUpdater::new_luadns(need("login")?, need("token")?, CALL_TIME)?,
         "mythicbeasts" => DnsUpdater::new_mythicbeasts(need("login")?, need("password")?, CALL_TIME)?,
-        "namecheap" => DnsUpdater::new_namecheap(need("login")?, need("api-key")?, need("client-ip")?, None::<&str>, CALL_TIME)?,
         "namedotcom" => DnsUpdater::new_namedotcom(need("login")?, need("token")?, CALL_TIME)?,
         "namesilo" => DnsUpdater::new_namesilo(need("api-key")?, CALL_TIME)?,
         "netcup" => DnsUpdater::new_netcup(need("customer")?, need("api-key")?, need("password")?, CALL_TIME)?,

@@ -360,7 +360,15 @@ fn f39_dead_names_are_left_out_where_the_entry_allows_it() {
             let trouble = w.record.trouble.as_mut().unwrap();
             trouble.names = names(asked);
             trouble.failure = trouble.failure.clone().blaming_all(names(dead));
+            (trouble.failure.reached_validation, trouble.failure.fault) = (true, Fault::Network);
+            for name in names(dead) {
+                let failed = FailedValidation { name, at: w.now - Span::hours(2) };
+                w.record.failed_validations.extend(vec![failed; usize::try_from(count.min(9)).unwrap()]);
+            }
         })
+    };
+    let with_failure = |world: World, change: fn(&mut Failure)| {
+        world.with(|w| change(&mut w.record.trouble.as_mut().unwrap().failure))
     };
     let never = |at: Timestamp| entry(World::settled().at(at)).with(|w| w.record.current = None);
     let rows = vec![
@@ -433,6 +441,40 @@ fn f39_dead_names_are_left_out_where_the_entry_allows_it() {
             "a.example b.example dead-names-left-out",
         ),
         (
+            "the vendor of our DNS refuses us: the names are fine",
+            with_failure(blaming(holding(&all, day(86)), &all, &["dead.example"], 9), |failure| {
+                (failure.reached_validation, failure.code) = (false, "dns-refused".into());
+            }),
+            "+ last-resort",
+        ),
+        (
+            "the CA failed by itself while it looked",
+            with_failure(blaming(holding(&all, day(86)), &all, &["dead.example"], 9), |failure| {
+                failure.fault = Fault::Ca;
+            }),
+            "+ last-resort",
+        ),
+        (
+            "the CA does not take the name at all",
+            with_failure(blaming(holding(&all, day(86)), &all, &["dead.example"], 3), |failure| {
+                (failure.reached_validation, failure.code) = (false, "rejected-name".into());
+            }),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
+            "left out before, and its key is lost",
+            blaming(holding(&all[..2], day(20)), &all, &["dead.example"], 9).with(|w| w.kept = false),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
+            "left out before, and the CA wants it back now",
+            blaming(holding(&all[..2], day(20)), &all, &["dead.example"], 9).with(|w| {
+                w.ari = true;
+                w.record.reading = Some(reading("aki.2", 5, 6, w.now - Span::HOUR));
+            }),
+            "a.example b.example dead-names-left-out",
+        ),
+        (
             "names were added since",
             blaming(never(day(1)), &["a.example", "dead.example"], &["dead.example"], 9)
                 .with(|w| w.record.names = names(&["a.example", "dead.example"])),
@@ -451,4 +493,19 @@ fn f39_dead_names_are_left_out_where_the_entry_allows_it() {
         };
         assert_eq!(format!("{asked} {why}"), expected, "{row}");
     }
+}
+
+#[test]
+fn f47_what_lacks_a_dead_name_still_hears_its_ca() {
+    let all = ["a.example", "dead.example"];
+    let mut world = World::settled().at(day(20)).with(|w| {
+        w.spec().names = names(&all).into();
+        w.terms().on_dead_name = OnDeadName::RenewWithout;
+        w.record.names = names(&all);
+        w.ari = true;
+    });
+    world = world.failed(Class::Transient, 9, day(19), day(21)).with(|w| {
+        w.record.trouble.as_mut().unwrap().names = names(&all);
+    });
+    assert_eq!(world.plan().issuance, Issuance::Refresh);
 }
