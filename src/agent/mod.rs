@@ -29,6 +29,7 @@ mod refresh;
 mod reload;
 mod seen;
 mod skew;
+mod standing;
 mod survey;
 mod tick;
 mod trial;

@@ -4,9 +4,8 @@ use crate::agent::book::{Book, store_failure};
 use crate::agent::gather::World;
 use crate::agent::{Agent, Scene};
 use crate::core::decide::{backoff, may_pull_forward, renewal_point};
-use crate::core::failure::{Backoff, Class, Failure};
-use crate::core::persist::PersistWrong;
-use crate::core::record::Reading;
+use crate::core::failure::{Backoff, Failure};
+use crate::core::record::{LineageRecord, Reading};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
 
@@ -18,17 +17,31 @@ const ASK_LEAST: Span = Span::MINUTE;
 const ASK_MOST: Span = Span::DAY;
 
 impl Agent {
-    /// Reads renewal information once. A failure is no trouble: lifetime is the backstop.
+    /// Reads renewal information once, and looks for texts that stand. A failure is no trouble: lifetime is the
+    /// backstop.
     pub(super) async fn refresh(
         &self,
         scene: &Scene,
         spec: &LineageSpec,
         world: &mut World,
     ) -> Result<(), Failure> {
-        self.look_at_texts(scene, spec, world).await;
-        let scale = backoff(&world.record.value);
-        let record = &mut world.record.value;
-        let Some(ari_id) = record.leaf().and_then(|leaf| leaf.ari_id.clone()) else { return Ok(()) };
+        let book = Book::new(&*self.store);
+        if self.read_wish(scene, spec, &mut world.record.value).await {
+            book.save_record(&mut world.record).await?;
+        }
+        // Afterwards: mute name servers must not keep the CA's wish from being known.
+        let before = world.record.value.persist.clone();
+        self.look_at_texts(scene, spec, &mut world.record.value).await;
+        if world.record.value.persist != before {
+            book.save_record(&mut world.record).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether there was anything to ask about.
+    async fn read_wish(&self, scene: &Scene, spec: &LineageSpec, record: &mut LineageRecord) -> bool {
+        let scale = backoff(record);
+        let Some(ari_id) = record.leaf().and_then(|leaf| leaf.ari_id.clone()) else { return false };
         let issuer = record.current.as_ref().and_then(|c| c.issuer.as_ref()).or_else(|| spec.issuer());
         let answer = match issuer.and_then(|issuer| scene.cas.get(issuer)) {
             Some(ca) => ca.renewal_info(&ari_id).await,
@@ -56,33 +69,7 @@ impl Agent {
         };
         record.reading = Some(reading);
         record.point = renewal_point(record);
-        Book::new(&*self.store).save_record(&mut world.record).await
-    }
-
-    /// Looks for the texts of dns-persist-01 that the next renewal will want, as the account is now. What can't
-    /// be asked for is no news.
-    async fn look_at_texts(&self, scene: &Scene, spec: &LineageSpec, world: &mut World) {
-        let record = &mut world.record.value;
-        record.persist.retain(|note| spec.names.contains(&note.name));
-        let ca = spec.issuer().and_then(|issuer| scene.cas.get(issuer));
-        for note in &mut record.persist {
-            if let (Some(ca), Some(base)) = (ca, note.name.base())
-                && let Ok(Some(terms)) = ca.persist_terms(base).await
-            {
-                note.terms = terms;
-            }
-            for solver in spec.solvers.iter().filter_map(|id| scene.solvers.get(id)) {
-                match solver.standing(&note.name, &note.terms).await {
-                    Some(Ok(until)) => (note.until, note.wrong) = (until, None),
-                    Some(Err(failure)) if failure.class == Class::Refused => {
-                        let since = note.wrong.as_ref().map_or(self.clock.now(), |wrong| wrong.since);
-                        let Failure { code, words, .. } = failure;
-                        note.wrong = Some(PersistWrong { code, words, since });
-                    }
-                    None | Some(Err(_)) => {}
-                }
-            }
-        }
+        true
     }
 
     /// Free looks at everything an attempt needs; all good ends the wait early.

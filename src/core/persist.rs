@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::name::SubjectName;
+use super::name::{IssuerId, SubjectName};
 use super::order::PersistTerms;
 use super::record::LineageRecord;
 use super::time::{Span, Timestamp};
@@ -15,12 +15,26 @@ pub struct PersistNote {
     pub name: SubjectName,
     /// What the CA asked for last.
     pub terms: PersistTerms,
+    /// Whose challenge told the terms; `None` where they were guessed from a directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<PersistSource>,
     /// When it ends, if it does.
     #[serde(default)]
     pub until: Option<Timestamp>,
     /// Why it proves nothing now.
     #[serde(default)]
     pub wrong: Option<PersistWrong>,
+}
+
+/// Where terms were learned, and for whom they hold: draft 01 wants its `accounturi` word for word, whatever the
+/// directory would lead one to guess.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PersistSource {
+    pub issuer: IssuerId,
+    /// URL of the account that they were told to; `None` until the first look afterwards.
+    #[serde(default)]
+    pub account: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +57,23 @@ pub struct PersistWoe {
 impl PersistNote {
     /// Texts remembered; a certificate has no more names.
     pub const MAX: usize = 100;
+
+    /// Whether a challenge of this issuer told the terms to the account that is ours there now.
+    pub fn is_learned(&self, issuer: &IssuerId, account: Option<&str>) -> bool {
+        let Some(source) = self.source.as_ref().filter(|source| source.issuer == *issuer) else {
+            return false;
+        };
+        source.account.is_none() || source.account.as_deref() == account
+    }
+
+    /// Learned terms hold for this account from now on. One that changed between the challenge and this is not
+    /// noticed before the next renewal.
+    pub fn bind(&mut self, account: Option<String>) {
+        if let Some(source) = &mut self.source {
+            source.account = account;
+        }
+    }
+
     /// What is wrong with it now, and since when it is worth a word; the code of the alert with it.
     pub fn woe(&self, at: Timestamp) -> Option<PersistWoe> {
         if let Some(PersistWrong { code, words, since }) = &self.wrong {
@@ -59,18 +90,26 @@ impl PersistNote {
 }
 
 impl LineageRecord {
-    /// Remembers what the CA asks for; what was seen of the text before still stands.
+    /// Remembers what a challenge of the attempt's issuer asks for; what was seen of the text before still stands.
     pub fn note_persist_terms(&mut self, name: &SubjectName, terms: &PersistTerms) {
+        let issuer = self.attempt.as_ref().map(|attempt| attempt.issuer.clone());
+        let source = issuer.map(|issuer| PersistSource { issuer, account: None });
         if let Some(note) = self.persist.iter_mut().find(|note| note.name == *name) {
-            note.terms = terms.clone();
+            (note.terms, note.source) = (terms.clone(), source);
         } else if self.persist.len() < PersistNote::MAX {
             let (name, terms) = (name.clone(), terms.clone());
-            self.persist.push(PersistNote { name, terms, until: None, wrong: None });
+            self.persist.push(PersistNote { name, terms, source, until: None, wrong: None });
         }
     }
 
-    /// What the CA asked for when one of these was proved last.
-    pub fn persist_terms(&self, names: &[SubjectName]) -> Option<PersistTerms> {
-        self.persist.iter().find(|note| names.contains(&note.name)).map(|note| note.terms.clone())
+    /// What a challenge of this issuer asked for when one of these was proved last, if that was for this account.
+    pub fn persist_terms(
+        &self,
+        names: &[SubjectName],
+        issuer: &IssuerId,
+        account: Option<&str>,
+    ) -> Option<PersistTerms> {
+        let mut notes = self.persist.iter().filter(|note| names.contains(&note.name));
+        notes.find(|note| note.is_learned(issuer, account)).map(|note| note.terms.clone())
     }
 }

@@ -61,6 +61,10 @@ impl Listening for Http01Solver {
     fn listen(&self) -> Reply<'_, Result<(), Failure>> {
         Box::pin(self.stand.listen())
     }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(self.stand.close())
+    }
 }
 
 impl Solver for Http01Solver {

@@ -9,7 +9,7 @@ use super::dns::exchange::ask;
 use super::dns::{Lookup, NameServer};
 use crate::codec::dns::{DomainName, Kind};
 use crate::codec::persist::{PersistRecord, Worth, place_of};
-use crate::core::failure::{Failure, Fault, plain};
+use crate::core::failure::{Class, Failure, Fault, plain};
 use crate::core::name::{SolverId, SubjectName};
 use crate::core::order::{ChallengeTask, PersistTerms, Terms};
 use crate::core::record::{ChallengeKind, Receipt};
@@ -121,6 +121,11 @@ impl ServerView {
 }
 
 impl PersistView {
+    /// Whether any server shows a text of that kind, whatever it is worth.
+    pub fn shows_any(&self) -> bool {
+        self.servers.iter().any(|view| view.best().is_some())
+    }
+
     /// When the last good text ends, by the server that loses it first; `Ok(None)`: it has no end.
     ///
     /// Codes: `persist-missing`, `persist-account`, `persist-ended`, `persist-wildcard`: refused where no server
@@ -185,7 +190,8 @@ pub fn wanted(name: &SubjectName, terms: &PersistTerms) -> Option<PersistRecord>
     })
 }
 
-/// Proves by what stands.
+/// Proves by what stands. A text seen to be for somebody else, or to have ended, is refused before the CA would
+/// count a failure; one that is not seen is no proof that it is missing.
 pub struct PersistSolver {
     id: SolverId,
     eye: PersistEye,
@@ -203,9 +209,21 @@ impl PersistSolver {
                 "a challenge for dns-persist-01 came without its terms",
             ));
         };
-        let view = self.eye.look(&task.name, terms).await?;
-        view.verdict(&task.name, terms).map(|_| ())
+        let view = match self.eye.look(&task.name, terms).await {
+            Err(failure) if failure.code == "dns-no-zone" => return Err(advice(failure)),
+            view => view?,
+        };
+        match view.verdict(&task.name, terms) {
+            Err(failure) if !view.shows_any() => Err(advice(failure)),
+            verdict => verdict.map(|_| ()),
+        }
     }
+}
+
+/// The CA is asked all the same: where DNS is split, the servers that can be seen from here are not those that
+/// a CA asks, and what they don't have may well stand.
+fn advice(failure: Failure) -> Failure {
+    Failure { class: Class::Transient, ..failure }
 }
 
 impl Solver for PersistSolver {

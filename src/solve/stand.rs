@@ -14,6 +14,9 @@ use crate::ports::{Reply, Solver};
 pub trait Listening: Solver {
     /// Listens now and until dropped. After an error it tries again with every answer.
     fn listen(&self) -> Reply<'_, Result<(), Failure>>;
+
+    /// Gives its port up for good, for one that takes its place or because nobody wants it any more.
+    fn close(&self) -> Reply<'_, ()>;
 }
 
 /// The listener of one solver, run while it is needed.
@@ -30,6 +33,8 @@ struct State {
     listener: Option<Listener>,
     /// Listen on when no answer stands.
     keep: bool,
+    /// Another one took over.
+    closed: bool,
     standing: BTreeSet<Token>,
     /// Why our own listener is not running.
     refused: Option<Failure>,
@@ -45,6 +50,15 @@ impl Stand {
         let mut state = self.state.lock().await;
         state.keep = true;
         self.start(&mut state).await
+    }
+
+    /// As [`Listening::close`].
+    pub async fn close(&self) {
+        let mut state = self.state.lock().await;
+        state.closed = true;
+        if let Some(listener) = state.listener.take() {
+            listener.close().await;
+        }
     }
 
     /// An answer stands from now on.
@@ -98,7 +112,7 @@ impl Stand {
     }
 
     async fn start(&self, state: &mut State) -> Result<(), Failure> {
-        if state.listener.is_some() {
+        if state.listener.is_some() || state.closed {
             return Ok(());
         }
         match (self.open)().await {

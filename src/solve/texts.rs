@@ -1,7 +1,7 @@
 //! The texts that stand now, from the store: a name server of ours tells those of every nolapse process on
 //! this state directory, as the http-01 listener does with its answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
@@ -35,6 +35,10 @@ struct Shelved {
     /// `None` for an answer to http-01. Entries never change, so each is read once.
     known: BTreeMap<Key, Option<ProofRecord>>,
     texts: Arc<Texts>,
+    /// `texts` is older than `known`. Outlives a read that ended early: whoever asked may be gone meanwhile.
+    stale: bool,
+    /// Entries that could not be read, each of which is told once.
+    unreadable: BTreeSet<Key>,
     failing: bool,
 }
 
@@ -79,24 +83,37 @@ impl StandingTexts {
         let keys = self.store.list(Shelf::Challenges).await?;
         let before = shelf.known.len();
         shelf.known.retain(|key, _| keys.contains(key));
-        let mut changed = shelf.known.len() != before;
+        shelf.unreadable.retain(|key| keys.contains(key));
+        shelf.stale |= shelf.known.len() != before;
         for key in keys.into_iter().take(ENTRIES_MAX) {
             if shelf.known.contains_key(&key) {
                 continue;
             }
-            // Gone between the two looks is gone.
-            let Some(entry) = self.store.load(&key).await? else { continue };
+            let entry = match self.store.load(&key).await {
+                Ok(Some(entry)) => entry,
+                // Gone between the two looks is gone.
+                Ok(None) => continue,
+                // One bad entry must not silence the others; it is tried again with the next read.
+                Err(error) => {
+                    if shelf.unreadable.insert(key.clone()) {
+                        tracing::warn!(%key, %error, "the name server can't read one of its texts");
+                    }
+                    continue;
+                }
+            };
             let text = std::str::from_utf8(entry.content.bytes()).ok();
             let record = text.and_then(|text| ProofRecord::parse(text).ok());
-            changed |= record.is_some();
+            shelf.stale |= record.is_some();
+            shelf.unreadable.remove(&key);
             shelf.known.insert(key, record);
         }
-        if changed {
+        if shelf.stale {
             let mut texts = Texts::new();
             for record in shelf.known.values().flatten() {
                 texts.entry(record.name.clone()).or_default().push(record.value.clone());
             }
             shelf.texts = Arc::new(texts);
+            shelf.stale = false;
         }
         Ok(())
     }

@@ -49,8 +49,11 @@ pub async fn persist_sheets(
     for issuer in &spec.issuers {
         let Some(ca) = scene.cas.get(issuer) else { continue };
         for (base, names) in &by_base {
-            let Some(terms) = ca.persist_terms(base).await?.or_else(|| record.value.persist_terms(names))
-            else {
+            let guessed = ca.persist_terms(base).await?;
+            // Opened just now, where it was not known before.
+            let account = ca.known_account().await?;
+            let learned = record.value.persist_terms(names, issuer, account.as_deref());
+            let Some(terms) = learned.or(guessed) else {
                 let words = format!(
                     "the directory of {issuer} does not tell what a text for dns-persist-01 must hold; the first \
                      renewal with a solver of that type learns it from the order, and its failure tells the text"

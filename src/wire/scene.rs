@@ -42,7 +42,14 @@ const ROOTS_MAX: usize = 1 << 20;
 
 /// Listening solvers outlive a change of configuration that keeps their address.
 #[derive(Clone, Default)]
-pub(super) struct Listeners(Arc<Mutex<BySpec>>, Arc<Mutex<NameServers>>);
+pub(super) struct Listeners(Arc<Mutex<Lineup>>);
+
+/// The listening solvers of one configuration.
+#[derive(Clone, Default)]
+struct Lineup {
+    answering: BySpec,
+    name_servers: NameServers,
+}
 
 /// By solver and address.
 type BySpec = BTreeMap<(SolverId, String), Arc<dyn Listening>>;
@@ -63,15 +70,19 @@ pub(super) async fn build(
         cas.insert(spec.id.clone(), issuer(spec, store.clone(), clock)?);
     }
     let mut solvers: BTreeMap<SolverId, Arc<dyn Solver>> = BTreeMap::new();
+    let (running, mut lineup) = (listeners.running(), Lineup::default());
     for spec in wanted.solvers.values() {
-        let used = wanted.lineages.values().any(|lineage| lineage.solvers.contains(&spec.id));
-        if let Some(solver) = solver(spec, loaded, store, clock, role, used, listeners).await? {
-            solvers.insert(spec.id.clone(), solver);
-        }
+        solvers.insert(spec.id.clone(), solver(spec, loaded, store, clock, &running, &mut lineup)?);
     }
     let mut hooks = BTreeMap::new();
     for spec in wanted.hooks.values() {
         hooks.insert(spec.id.clone(), crate::hook::build(spec, clock)?);
+    }
+    // A configuration that can't be built leaves all that runs as it is.
+    listeners.enter(&lineup).await;
+    if role == Role::Daemon {
+        let used = |id: &SolverId| wanted.lineages.values().any(|lineage| lineage.solvers.contains(id));
+        lineup.listen(used).await;
     }
     Ok(Scene { live_dir: loaded.settings.live_dir.clone(), wanted, cas, solvers, hooks })
 }
@@ -88,23 +99,23 @@ pub fn issuer(spec: &IssuerSpec, store: Arc<dyn Store>, clock: &Clock) -> Result
     Ok(Arc::new(AcmeCa::new(spec.clone(), store, clock.clone(), secrets, roots.as_ref())?))
 }
 
-async fn solver(
+/// What listens is taken from `running` where it is as wanted, and is entered into `lineup`.
+fn solver(
     spec: &SolverSpec,
     loaded: &Loaded,
     store: &Arc<DirStore>,
     clock: &Clock,
-    role: Role,
-    used: bool,
-    listeners: &Listeners,
-) -> Result<Option<Arc<dyn Solver>>, Failure> {
+    running: &Lineup,
+    lineup: &mut Lineup,
+) -> Result<Arc<dyn Solver>, Failure> {
     let check =
         SelfCheck { http: spec.check_port.unwrap_or(SelfCheck::default().http), ..SelfCheck::default() };
-    Ok(Some(match &spec.kind {
+    Ok(match &spec.kind {
         SolverKind::Dns(dns) => {
             let own = match &dns.provider {
-                DnsProvider::Own(own) => {
-                    Some(own_zones(spec, own, store, clock, role, used, listeners).await)
-                }
+                DnsProvider::Own(own) => Some(
+                    lineup.own_zones(running, spec, own, || OwnZones::new(own.clone(), store.clone(), clock)),
+                ),
                 _ => None,
             };
             dns_solver(spec, dns, own, clock)
@@ -117,55 +128,16 @@ async fn solver(
             check,
             clock,
         )?),
-        SolverKind::Http { listen } => {
-            let solver = listeners.obtain(spec, listen, || {
-                Arc::new(Http01Solver::new(spec.id.clone(), listen.clone(), store.clone(), check, clock))
-            });
-            keep_open(&*solver, spec, role == Role::Daemon && used).await;
-            solver
-        }
+        SolverKind::Http { listen } => lineup.obtain(running, spec, listen, || {
+            Arc::new(Http01Solver::new(spec.id.clone(), listen.clone(), store.clone(), check, clock))
+        }),
         SolverKind::TlsAlpn { listen } => {
             let port = spec.check_port.unwrap_or(TLS_PORT);
-            let solver = listeners.obtain(spec, listen, || {
+            lineup.obtain(running, spec, listen, || {
                 Arc::new(TlsAlpn01Solver::new(spec.id.clone(), listen.clone(), store.clone(), port, clock))
-            });
-            keep_open(&*solver, spec, role == Role::Daemon && used).await;
-            solver
+            })
         }
-    }))
-}
-
-/// A daemon answers for every process on its state, so it listens all the time.
-async fn keep_open(solver: &dyn Listening, spec: &SolverSpec, wanted: bool) {
-    if wanted && let Err(failure) = solver.listen().await {
-        // Tried again with every answer; another server may pass questions on meanwhile.
-        tracing::warn!(solver = %spec.id, %failure, "the challenge listener did not start");
-    }
-}
-
-/// A name server of ours, which a daemon runs from now on.
-async fn own_zones(
-    spec: &SolverSpec,
-    own: &OwnServer,
-    store: &Arc<DirStore>,
-    clock: &Clock,
-    role: Role,
-    used: bool,
-    listeners: &Listeners,
-) -> Arc<OwnZones> {
-    let (zones, replaced) =
-        listeners.own_zones(spec, own, || OwnZones::new(own.clone(), store.clone(), clock));
-    if let Some(replaced) = replaced {
-        replaced.close().await;
-    }
-    if role == Role::Daemon
-        && used
-        && let Err(failure) = zones.listen().await
-    {
-        // Tried again with every text.
-        tracing::warn!(solver = %spec.id, %failure, "the name server did not start");
-    }
-    zones
+    })
 }
 
 /// A look for texts that the operator set.
@@ -214,37 +186,71 @@ const TLS_PORT: u16 = 443;
 pub(super) const DNS_PORT: u16 = 53;
 
 impl Listeners {
-    /// The one that runs, if it is as the configuration wants it; else also the one that must go.
+    fn running(&self) -> Lineup {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Closes all that is not of `lineup`, so that its own find their ports free.
+    async fn enter(&self, lineup: &Lineup) {
+        let before =
+            std::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), lineup.clone());
+        for (key, solver) in &before.answering {
+            if !lineup.answering.contains_key(key) {
+                solver.close().await;
+            }
+        }
+        for (id, (_, zones)) in &before.name_servers {
+            if lineup.name_servers.get(id).is_none_or(|(_, kept)| !Arc::ptr_eq(kept, zones)) {
+                zones.close().await;
+            }
+        }
+    }
+}
+
+impl Lineup {
+    /// A daemon answers for every process on its state, so it listens all the time. What does not start is tried
+    /// again with every answer; another server may pass questions on meanwhile.
+    async fn listen(&self, used: impl Fn(&SolverId) -> bool) {
+        for ((id, _), solver) in self.answering.iter().filter(|((id, _), _)| used(id)) {
+            if let Err(failure) = solver.listen().await {
+                tracing::warn!(solver = %id, %failure, "the challenge listener did not start");
+            }
+        }
+        for (id, (_, zones)) in self.name_servers.iter().filter(|(id, _)| used(id)) {
+            if let Err(failure) = zones.listen().await {
+                tracing::warn!(solver = %id, %failure, "the name server did not start");
+            }
+        }
+    }
+
+    /// The one that runs, if it is as the configuration wants it.
     fn own_zones(
-        &self,
+        &mut self,
+        running: &Self,
         spec: &SolverSpec,
         own: &OwnServer,
         make: impl FnOnce() -> OwnZones,
-    ) -> (Arc<OwnZones>, Option<Arc<OwnZones>>) {
-        let mut known = self.1.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, zones)) = known.get(&spec.id)
-            && known == own
-        {
-            return (zones.clone(), None);
-        }
-        let zones = Arc::new(make());
-        let replaced = known.insert(spec.id.clone(), (own.clone(), zones.clone()));
-        (zones, replaced.map(|(_, zones)| zones))
+    ) -> Arc<OwnZones> {
+        let zones = match running.name_servers.get(&spec.id) {
+            Some((known, zones)) if known == own => zones.clone(),
+            _ => Arc::new(make()),
+        };
+        self.name_servers.insert(spec.id.clone(), (own.clone(), zones.clone()));
+        zones
     }
 
     fn obtain(
-        &self,
+        &mut self,
+        running: &Self,
         spec: &SolverSpec,
         listen: &Listen,
         make: impl FnOnce() -> Arc<dyn Listening>,
     ) -> Arc<dyn Listening> {
         let key =
             (spec.id.clone(), format!("{} {listen:?} {:?}", spec.kind.challenge().word(), spec.check_port));
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // One address for one solver: what listened elsewhere for it before closes when its last
-        // user is gone.
-        known.retain(|(id, place), _| *id != spec.id || *place == key.1);
-        known.entry(key).or_insert_with(make).clone()
+        let solver = running.answering.get(&key).cloned().unwrap_or_else(make);
+        self.answering.insert(key, solver.clone());
+        solver
     }
 }
 
@@ -273,5 +279,120 @@ pub fn secret(source: &SecretSource) -> Result<Content, Failure> {
                 "the credential {name} is asked for, but $CREDENTIALS_DIRECTORY is not set: use LoadCredential={name}:… in the unit"
             ))),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::core::domain_name::DomainName;
+
+    fn name(text: &str) -> DomainName {
+        DomainName::parse(text).unwrap()
+    }
+
+    fn server(port: u16, zone: &str) -> OwnServer {
+        OwnServer {
+            listen: vec![Listen::Address(([127, 0, 0, 1], port).into())],
+            zones: vec![name(zone)],
+            name_server: name("ns.acme.test"),
+            addresses: Vec::new(),
+            contact: name("hostmaster.acme.test"),
+        }
+    }
+
+    /// A port that is free for UDP and TCP alike.
+    fn free() -> u16 {
+        let (mut tries, most) = (0, 50);
+        loop {
+            tries += 1;
+            let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+            let at = datagrams.local_addr().unwrap();
+            match std::net::TcpListener::bind(at) {
+                Ok(_) => return at.port(),
+                Err(error) => assert!(tries < most, "{error}"),
+            }
+        }
+    }
+
+    fn solver(id: &str, kind: SolverKind) -> SolverSpec {
+        SolverSpec {
+            id: SolverId::parse(id).unwrap(),
+            kind,
+            check_port: None,
+            names: Vec::new(),
+            origin: crate::core::spec::Origin::default(),
+        }
+    }
+
+    async fn zones_of(listeners: &Listeners, id: &str) -> Arc<OwnZones> {
+        listeners.running().name_servers[&SolverId::parse(id).unwrap()].1.clone()
+    }
+
+    #[tokio::test]
+    async fn a_name_server_lives_as_long_as_its_table() {
+        let (listeners, clock) = (Listeners::default(), Clock::wall());
+        let port = free();
+        let (one, other) = (server(port, "a.test"), server(port, "b.test"));
+        for (situation, wanted) in [
+            ("the first", vec![("own", &one)]),
+            ("read again", vec![("own", &one)]),
+            ("renamed", vec![("named", &one)]),
+            ("other zones", vec![("named", &other)]),
+            ("removed", vec![]),
+            ("back again", vec![("own", &one)]),
+        ] {
+            let before = listeners.running();
+            let mut lineup = Lineup::default();
+            for (id, own) in &wanted {
+                let make = || OwnZones::new((*own).clone(), Arc::new(ScratchStore::alone()), &clock);
+                lineup.own_zones(
+                    &before,
+                    &solver(id, SolverKind::Persist(PersistSpec::default())),
+                    own,
+                    make,
+                );
+            }
+            for (_, zones) in before.name_servers.values() {
+                assert_eq!(zones.addresses().await.len(), 1, "{situation}: it runs until all is built");
+            }
+            listeners.enter(&lineup).await;
+            lineup.listen(|_| true).await;
+            for (id, _) in &wanted {
+                let zones = zones_of(&listeners, id).await;
+                assert_eq!(zones.addresses().await.len(), 1, "{situation}: {id} has the port");
+            }
+            for (id, (_, zones)) in &before.name_servers {
+                let kept = lineup.name_servers.get(id).is_some_and(|(_, now)| Arc::ptr_eq(now, zones));
+                assert_eq!(kept, situation == "read again", "{situation}");
+                assert_eq!(zones.addresses().await.is_empty(), !kept, "{situation}: {id}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renamed_listener_gets_the_port_of_the_old_one() {
+        let (listeners, clock) = (Listeners::default(), Clock::wall());
+        let listen = Listen::Address(([127, 0, 0, 1], free()).into());
+        let mut last: Option<Arc<Http01Solver>> = None;
+        for id in ["web", "renamed"] {
+            let spec = solver(id, SolverKind::Http { listen: listen.clone() });
+            let made = Arc::new(Http01Solver::new(
+                spec.id.clone(),
+                listen.clone(),
+                Arc::new(ScratchStore::alone()),
+                SelfCheck::default(),
+                &clock,
+            ));
+            let mut lineup = Lineup::default();
+            lineup.obtain(&listeners.running(), &spec, &listen, || made.clone());
+            listeners.enter(&lineup).await;
+            lineup.listen(|_| true).await;
+            assert_eq!(made.addresses().await.len(), 1, "{id}");
+            if let Some(last) = last.replace(made) {
+                assert!(last.addresses().await.is_empty(), "the old one is closed");
+            }
+        }
     }
 }

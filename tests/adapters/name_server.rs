@@ -9,15 +9,18 @@ use nolapse::core::domain_name::DomainName;
 use nolapse::core::failure::Class;
 use nolapse::core::layout::Content;
 use nolapse::core::name::{LineageId, SolverId};
+use nolapse::core::order::{ChallengeTask, PersistTerms, Terms};
 use nolapse::core::spec::{Listen, OwnServer};
 use nolapse::core::time::Span;
 use nolapse::ports::{Claim, Entry, Expect, Key, Reply, Revision, Shelf, Solver, Store, StoreError};
 use nolapse::solve::dns::Lookup;
 use nolapse::solve::dns01::own::OwnZones;
-use nolapse::solve::dns01::record::value_of;
+use nolapse::solve::dns01::record::{ProofRecord, value_of};
 use nolapse::solve::dns01::{Dns01Solver, Provider};
 use nolapse::solve::name_server::{IDLE, MESSAGE_MAX, QUESTIONS_MAX};
+use nolapse::solve::persist::{PersistEye, PersistSolver};
 use nolapse::solve::propagation::Propagation;
+use nolapse::solve::texts::StandingTexts;
 use nolapse::solve::throttle::BURST;
 use nolapse::sys::clock::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -296,6 +299,121 @@ async fn f12_a_store_that_fails_is_no_empty_one() {
     zones.listen().await.unwrap();
     let Some(told) = dig(at, &["acme.test", "TXT"]).await else { return };
     assert!(told.contains("status: SERVFAIL"), "{told}");
+}
+
+/// One entry that can't be read hides none of the others, whenever they were set and read.
+#[tokio::test]
+async fn f12_one_bad_entry_silences_no_text() {
+    let inner = Arc::new(MemoryStore::default());
+    let (record, other) = (text_at("a.acme.test", "first"), text_at("b.acme.test", "second"));
+    let writer = StandingTexts::new(shared(&inner), &Clock::wall());
+    writer.set(&record).await.unwrap();
+    writer.set(&other).await.unwrap();
+    let keys = inner.list(Shelf::Challenges).await.unwrap();
+    for bad in keys {
+        let store = Arc::new(OneBad { inner: shared(&inner), bad: Some(bad) }) as Arc<dyn Store>;
+        let told = StandingTexts::new(store, &Clock::wall()).all().await.unwrap();
+        assert_eq!(told.len(), 1, "the other one is told: {told:?}");
+    }
+    let store = Arc::new(OneBad { inner: shared(&inner), bad: None }) as Arc<dyn Store>;
+    assert_eq!(StandingTexts::new(store, &Clock::wall()).all().await.unwrap().len(), 2);
+}
+
+fn text_at(place: &str, value: &str) -> ProofRecord {
+    ProofRecord { name: name(place), value: value.to_owned(), zone: None }
+}
+
+/// Of systemd's sockets none is handed to a command that is run by hand; the service has them.
+#[tokio::test]
+async fn a_renewal_by_hand_leaves_the_sockets_of_systemd_to_the_service() {
+    let store = Arc::new(MemoryStore::default());
+    let listen = vec![Listen::Systemd("nolapse-dns".to_owned())];
+    let spec = OwnServer { listen, ..spec(at("127.0.0.1")) };
+    let by_hand = OwnZones::new(spec.clone(), shared(&store), &Clock::wall());
+    by_hand.able().await.unwrap();
+    let service = OwnZones::new(spec, shared(&store), &Clock::wall());
+    assert_eq!(service.listen().await.unwrap_err().code, "socket-missing");
+    assert_eq!(service.able().await.unwrap_err().code, "socket-missing", "the service itself must have them");
+}
+
+/// A text that is not seen from here may stand where the CA looks; one that is seen to be wrong does not.
+#[tokio::test]
+async fn f35_a_standing_text_that_is_not_seen_is_advice() {
+    const PLACE: &str = "_validation-persist.acme.test";
+    let (ours, theirs) = ("https://ca.example/acct/1", "https://ca.example/acct/2");
+    let terms = PersistTerms { issuers: vec!["ca.example".into()], accounts: vec![ours.into()] };
+    for (situation, text, code, class) in [
+        ("nothing stands", None, "persist-missing", Class::Transient),
+        ("something else stands", Some("v=spf1".to_owned()), "persist-missing", Class::Transient),
+        (
+            "another account's",
+            Some(format!("ca.example;accounturi={theirs}")),
+            "persist-account",
+            Class::Refused,
+        ),
+        ("another CA's", Some(format!("x.example;accounturi={ours}")), "persist-missing", Class::Refused),
+        (
+            "one that ended",
+            Some(format!("ca.example;accounturi={ours};persistUntil=1")),
+            "persist-ended",
+            Class::Refused,
+        ),
+    ] {
+        let (store, at, clock) = (Arc::new(MemoryStore::default()), at("127.0.0.1"), Clock::wall());
+        let zones = zones(&store, at);
+        zones.listen().await.unwrap();
+        if let Some(text) = text {
+            StandingTexts::new(shared(&store), &clock).set(&text_at(PLACE, &text)).await.unwrap();
+        }
+        let lookup = Arc::new(Lookup::new(vec![at], at.port(), &clock));
+        let eye = PersistEye::new(lookup, vec![at], &clock);
+        let solver = PersistSolver::new(SolverId::parse("standing").unwrap(), eye);
+        let task = ChallengeTask { terms: Terms::Persist(terms.clone()), ..task("acme.test", "token") };
+        let failure = solver.confirm(&task).await.unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.class), (code, class), "{situation}: {failure}");
+        let lost = solver.standing(&task.name, &terms).await.unwrap().unwrap_err();
+        assert_eq!(lost.class, Class::Refused, "{situation}: `persist-lost` is told all the same");
+    }
+}
+
+/// A store of which one entry can't be read.
+struct OneBad {
+    inner: Arc<dyn Store>,
+    bad: Option<Key>,
+}
+
+impl Store for OneBad {
+    fn load<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<Option<Entry>, StoreError>> {
+        if self.bad.as_ref() == Some(key) {
+            return Box::pin(async { Err(broken()) });
+        }
+        self.inner.load(key)
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a Key,
+        expect: Expect,
+        content: Content,
+    ) -> Reply<'a, Result<Revision, StoreError>> {
+        self.inner.swap(key, expect, content)
+    }
+
+    fn list(&self, shelf: Shelf) -> Reply<'_, Result<Vec<Key>, StoreError>> {
+        self.inner.list(shelf)
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<(), StoreError>> {
+        self.inner.remove(key)
+    }
+
+    fn claim<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Claim, StoreError>> {
+        self.inner.claim(id)
+    }
+
+    fn writable(&self) -> Reply<'_, Result<(), StoreError>> {
+        self.inner.writable()
+    }
 }
 
 struct Broken;

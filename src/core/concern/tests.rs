@@ -85,6 +85,7 @@ fn a_text_that_ends_or_is_lost_is_somebodys_work_before_a_renewal_needs_it() {
     let note = |until: Option<Span>, lost: bool| PersistNote {
         name: SubjectName::parse("shop.example.com").unwrap(),
         terms: PersistTerms { issuers: vec!["ca.example".into()], accounts: vec!["x".into()] },
+        source: None,
         until: until.map(|left| NOW + left),
         wrong: lost.then(|| PersistWrong {
             code: "persist-account".into(),

@@ -90,6 +90,10 @@ impl Listening for TlsAlpn01Solver {
     fn listen(&self) -> Reply<'_, Result<(), Failure>> {
         Box::pin(self.stand.listen())
     }
+
+    fn close(&self) -> Reply<'_, ()> {
+        Box::pin(self.stand.close())
+    }
 }
 
 impl Solver for TlsAlpn01Solver {
