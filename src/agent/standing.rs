@@ -1,13 +1,11 @@
 //! Looks between renewals at the texts that prove names by standing (dns-persist-01).
 
-use std::sync::Arc;
-
 use crate::agent::{Agent, Scene};
 use crate::core::failure::{Class, Failure};
 use crate::core::name::{IssuerId, SubjectName};
 use crate::core::persist::{PersistNote, PersistWrong};
 use crate::core::record::{ChallengeKind, LineageRecord};
-use crate::core::spec::LineageSpec;
+use crate::core::spec::{LineageSpec, SolverSpec};
 use crate::core::time::Span;
 use crate::ports::{Ca, Solver};
 use crate::sys::clock::Clock;
@@ -20,20 +18,15 @@ impl Agent {
     /// Looks for the texts that the next renewal will want, as the account is now. What can't be asked for is
     /// no news.
     pub(super) async fn look_at_texts(&self, scene: &Scene, spec: &LineageSpec, record: &mut LineageRecord) {
-        let proves = |name: &SubjectName, solver: &Arc<dyn Solver>, id| {
-            let is_for = scene.wanted.solvers.get(id).is_none_or(|known| known.could_prove(name));
-            is_for && solver.kinds().contains(&ChallengeKind::DnsPersist01)
-        };
-        record.persist.retain(|note| {
-            let mut solvers = spec.solvers.iter().filter_map(|id| Some((scene.solvers.get(id)?, id)));
-            spec.names.contains(&note.name) && solvers.any(|(solver, id)| proves(&note.name, solver, id))
-        });
+        let known = |id| Some((&**scene.solvers.get(id)?, scene.wanted.solvers.get(id)));
         let looks = Looks {
             issuer: spec.issuer(),
             ca: spec.issuer().and_then(|issuer| scene.cas.get(issuer)).map(|ca| &**ca),
-            solvers: spec.solvers.iter().filter_map(|id| scene.solvers.get(id)).map(|it| &**it).collect(),
+            solvers: spec.solvers.iter().filter_map(known).collect(),
             clock: &self.clock,
         };
+        // What proves a name in another way by now needs no text, and nobody should be called for it.
+        record.persist.retain(|note| spec.names.contains(&note.name) && looks.could_prove(&note.name));
         looks.at(&mut record.persist).await;
     }
 }
@@ -42,11 +35,20 @@ impl Agent {
 struct Looks<'a> {
     issuer: Option<&'a IssuerId>,
     ca: Option<&'a dyn Ca>,
-    solvers: Vec<&'a dyn Solver>,
+    /// With what the configuration says of each.
+    solvers: Vec<(&'a dyn Solver, Option<&'a SolverSpec>)>,
     clock: &'a Clock,
 }
 
 impl Looks<'_> {
+    /// Whether any of the solvers would prove the name by a text that stands.
+    fn could_prove(&self, name: &SubjectName) -> bool {
+        self.solvers.iter().any(|(solver, spec)| {
+            spec.is_none_or(|spec| spec.could_prove(name))
+                && solver.kinds().contains(&ChallengeKind::DnsPersist01)
+        })
+    }
+
     /// Those that there was no time for come first the next time.
     async fn at(&self, notes: &mut [PersistNote]) {
         let mut looked = 0;
@@ -85,7 +87,7 @@ impl Looks<'_> {
     }
 
     async fn look(&self, note: &mut PersistNote) {
-        for solver in &self.solvers {
+        for (solver, _) in &self.solvers {
             match solver.standing(&note.name, &note.terms).await {
                 Some(Ok(until)) => (note.until, note.wrong) = (until, None),
                 Some(Err(failure)) if failure.class == Class::Refused => {
@@ -107,8 +109,10 @@ mod tests {
     use super::*;
     use crate::core::failure::Fault;
     use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView, PersistTerms};
+    use crate::core::pattern::NamePattern;
     use crate::core::persist::PersistSource;
     use crate::core::record::Receipt;
+    use crate::core::spec::{Origin, PersistSpec, SolverKind};
     use crate::core::time::Timestamp;
     use crate::ports::{Greeting, RenewalInfo, Reply};
 
@@ -194,11 +198,11 @@ mod tests {
     }
 
     /// Servers that take so long to say that all is well.
-    struct Eye(Span, Clock);
+    struct Eye(Span, Clock, ChallengeKind);
 
     impl Solver for Eye {
         fn kinds(&self) -> &[ChallengeKind] {
-            &[ChallengeKind::DnsPersist01]
+            std::slice::from_ref(&self.2)
         }
         fn receipt<'a>(&'a self, _: &'a ChallengeTask) -> Reply<'a, Result<Receipt, Failure>> {
             down()
@@ -246,12 +250,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_text_that_no_solver_needs_any_more_is_forgotten() {
+        use ChallengeKind::{DnsPersist01, Http01};
+        let clock = Clock::wall();
+        let only = |pattern: &str| SolverSpec {
+            id: crate::core::name::SolverId::parse("standing").unwrap(),
+            kind: SolverKind::Persist(PersistSpec::default()),
+            names: vec![NamePattern::of(SubjectName::parse(pattern).unwrap())],
+            check_port: None,
+            origin: Origin::default(),
+        };
+        let (ours, others) = (only("example.com"), only("other.example"));
+        for (situation, kinds, needed) in [
+            ("the solver is as it was", vec![(DnsPersist01, None)], true),
+            ("one of two", vec![(Http01, None), (DnsPersist01, Some(&ours))], true),
+            ("it is for other names now", vec![(DnsPersist01, Some(&others))], false),
+            ("the certificate moved to http-01", vec![(Http01, None)], false),
+            ("no solver is left", vec![], false),
+        ] {
+            let eyes: Vec<_> = kinds.iter().map(|(kind, _)| Eye(Span::ZERO, clock.clone(), *kind)).collect();
+            let solvers =
+                eyes.iter().zip(&kinds).map(|(eye, (_, spec))| (eye as &dyn Solver, *spec)).collect();
+            let looks = Looks { issuer: None, ca: None, solvers, clock: &clock };
+            let name = SubjectName::parse("example.com").unwrap();
+            assert_eq!(looks.could_prove(&name), needed, "{situation}");
+        }
+    }
+
     #[tokio::test]
     async fn a_ca_that_is_down_is_asked_once_for_all_names() {
         let (clock, ca, first) = (Clock::wall(), Desk::new(true), issuer("first"));
-        let eye = Eye(Span::ZERO, clock.clone());
+        let eye = Eye(Span::ZERO, clock.clone(), ChallengeKind::DnsPersist01);
         let mut notes = notes();
-        Looks { issuer: Some(&first), ca: Some(&ca), solvers: vec![&eye], clock: &clock }
+        Looks { issuer: Some(&first), ca: Some(&ca), solvers: vec![(&eye, None)], clock: &clock }
             .at(&mut notes)
             .await;
         assert_eq!(ca.asked.load(Ordering::Relaxed), 1);
@@ -261,9 +293,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn mute_servers_hold_a_refresh_up_for_minutes_at_most_and_every_name_has_its_turn() {
         let clock = Clock::starting_at("2026-11-21T12:00:00Z".parse().unwrap());
-        let eye = Eye(Span::secs(4), clock.clone());
+        let eye = Eye(Span::secs(4), clock.clone(), ChallengeKind::DnsPersist01);
         let mut notes = notes();
-        let looks = Looks { issuer: None, ca: None, solvers: vec![&eye], clock: &clock };
+        let looks = Looks { issuer: None, ca: None, solvers: vec![(&eye, None)], clock: &clock };
         for round in 1..=4 {
             let began = clock.monotonic();
             looks.at(&mut notes).await;

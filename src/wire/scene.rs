@@ -326,7 +326,7 @@ mod tests {
         }
     }
 
-    async fn zones_of(listeners: &Listeners, id: &str) -> Arc<OwnZones> {
+    fn zones_of(listeners: &Listeners, id: &str) -> Arc<OwnZones> {
         listeners.running().name_servers[&SolverId::parse(id).unwrap()].1.clone()
     }
 
@@ -360,7 +360,7 @@ mod tests {
             listeners.enter(&lineup).await;
             lineup.listen(|_| true).await;
             for (id, _) in &wanted {
-                let zones = zones_of(&listeners, id).await;
+                let zones = zones_of(&listeners, id);
                 assert_eq!(zones.addresses().await.len(), 1, "{situation}: {id} has the port");
             }
             for (id, (_, zones)) in &before.name_servers {
