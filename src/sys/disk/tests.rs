@@ -400,15 +400,28 @@ fn renaming_one_name_of_a_file_to_another_does_nothing() {
 #[test]
 fn torn_files_happen() {
     // The model would prove nothing if it never tore a file.
+    let written = "x".repeat(700);
     let mut shapes = std::collections::BTreeSet::new();
-    for seed in 2..200 {
+    for seed in 2..400 {
         let (disk, model) = Disk::model();
         model.inject(Fault { trouble: Trouble::PowerCut, step: Some(Step::Sync), skip: 0, lasting: false });
-        assert!(run(&disk, vec![create("/a", "long text")]).is_err());
+        assert!(run(&disk, vec![create("/a", &written)]).is_err());
         model.crash(seed);
-        shapes.insert(text(&disk, "/a"));
+        let Some(found) = text(&disk, "/a") else {
+            shapes.insert("gone");
+            continue;
+        };
+        let zeros = found.matches('\0').count();
+        shapes.insert(match (found.len(), zeros) {
+            (700, 0) => "whole",
+            (700, 700) => "all zeros",
+            (700, 188 | 512) => "a sector lost",
+            (0, _) => "empty",
+            (1..700, 0) => "cut short",
+            _ => panic!("{} octets with {zeros} zeros", found.len()),
+        });
     }
-    assert_eq!(shapes.len(), 5, "{shapes:?}");
+    assert_eq!(shapes.len(), 6, "{shapes:?}");
 }
 
 #[test]
