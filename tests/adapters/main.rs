@@ -29,5 +29,8 @@ mod ports;
 #[path = "../support/powerdns.rs"]
 #[allow(dead_code)]
 mod powerdns;
+#[path = "../support/served.rs"]
+#[allow(dead_code)]
+mod served;
 #[path = "../support/unbound.rs"]
 mod unbound;
