@@ -78,7 +78,7 @@ impl Credentials {
             forms.push(secret.clone());
             forms.push(percent(secret, false));
             forms.push(percent(secret, true));
-            forms.push(Zeroizing::new(serde_json::Value::from(secret.as_str()).to_string()));
+            forms.push(escaped(secret));
             forms.extend(encoded(secret.as_bytes()));
             for (_, user) in &self.plain {
                 let login = Zeroizing::new(format!("{user}:{}", secret.as_str()));
@@ -95,10 +95,6 @@ impl Credentials {
                 );
             }
         }
-        for form in &mut forms {
-            let bare = form.trim_matches('"').to_owned();
-            *form = Zeroizing::new(bare);
-        }
         forms.retain(|form| !form.is_empty());
         forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
         forms
@@ -111,6 +107,13 @@ pub fn bad(why: &str) -> Failure {
 
 fn encoded(bytes: &[u8]) -> [Zeroizing<String>; 4] {
     [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].map(|engine| Zeroizing::new(engine.encode(bytes)))
+}
+
+/// As a JSON text has it, without the quotes around it: those of the secret itself stay.
+fn escaped(text: &str) -> Zeroizing<String> {
+    let quoted = Zeroizing::new(serde_json::Value::from(text).to_string());
+    let inside = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    Zeroizing::new(inside.unwrap_or(&quoted).to_owned())
 }
 
 /// RFC 3986 §2.1; as a form has it, where a space is a plus.
@@ -155,6 +158,15 @@ mod tests {
             for part in ["p w", "w%2F", "p+w", "dXNlcjpw", "k-9", "ay05"] {
                 assert!(!shown.contains(part), "{said} became {shown}");
             }
+        }
+    }
+
+    #[test]
+    fn quotes_belong_to_the_secret() {
+        for (secret, said, shown) in
+            [("\"", "\"", "…"), ("\"x\"", "<\"x\">", "<…>"), ("x\"", r#"{"got":"x\""}"#, r#"{"got":"…"}"#)]
+        {
+            assert_eq!(Credentials::of(&[], &[("token", secret)]).masked(said), shown);
         }
     }
 
