@@ -1,12 +1,14 @@
 //! A real nginx on loopback, from a directory of its own, by any user.
 
 use std::fmt::Write as _;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use super::agent::{Site, is_root};
 use super::ports::{self, wait_for};
+use super::served;
 
 /// A running nginx. Ends when dropped.
 pub struct Nginx {
@@ -33,7 +35,8 @@ impl Nginx {
         let mut start = site.wrapped("nginx");
         let started = start.arg("-c").arg(nginx.conf()).arg("-e").arg(nginx.error_log()).output().unwrap();
         assert!(started.status.success(), "nginx: {}", String::from_utf8_lossy(&started.stderr));
-        assert!(wait_for(Duration::from_secs(20), || ports::answers(http)), "nginx does not listen");
+        // It listens before it has a worker, and a signal sent in between may be lost: an answer shows one.
+        assert!(wait_for(Duration::from_secs(20), || has_worker(http)), "nginx does not answer");
         Some(nginx)
     }
 
@@ -119,6 +122,12 @@ impl Drop for Nginx {
         let _ = Command::new("kill").args(["-TERM", &pid.to_string()]).status();
         wait_for(Duration::from_secs(10), || self.pid().is_none());
     }
+}
+
+fn has_worker(http: u16) -> bool {
+    let Ok(mut socket) = TcpStream::connect(("127.0.0.1", http)) else { return false };
+    let patience = socket.set_read_timeout(Some(Duration::from_secs(20)));
+    patience.is_ok() && served::ask(&mut socket, "localhost").is_ok()
 }
 
 pub fn installed(program: &str) -> bool {
