@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::mutation::Mutator;
+use crate::targets::{TARGETS, Target};
 
 /// How long a target runs where `FUZZ_SECONDS` says nothing else.
 const USUAL: Duration = Duration::from_secs(2);
@@ -15,17 +16,48 @@ const INPUT_MOST: usize = 96 * 1024;
 const SEEDS_MOST: usize = 4096;
 /// One input that takes so long hangs.
 const HANG: Duration = Duration::from_secs(20);
+/// As a target has it.
+type Law = fn(&[u8]) -> String;
+
 /// Tries to make a failing input smaller.
 const SHRINKS_MOST: usize = 4000;
 
-/// What `law` says of an input: a short word for the kind of outcome. It panics where the law is broken.
-pub fn fuzz(name: &str, words: &[&str], law: impl Fn(&[u8]) -> String) {
+/// A test for each target, of the same name.
+macro_rules! fuzzed {
+    ($($test:ident)*) => {
+        $(#[test]
+        fn $test() {
+            fuzz(target(&stringify!($test).replace('_', "-")));
+        })*
+
+        #[test]
+        fn every_target_has_a_test_and_a_name_of_its_own() {
+            let mut tests = [$(stringify!($test).replace('_', "-")),*];
+            let mut targets = TARGETS.each_ref().map(|target| target.name);
+            tests.sort();
+            targets.sort_unstable();
+            assert_eq!(tests.as_slice(), targets.as_slice());
+        }
+    };
+}
+
+fuzzed! {
+    config pem chain records problem_documents directories retry_after renewal_information tokens_and_names
+    dialogues dns_answers dns_questions server_configurations foreign_trees foreign_texts
+}
+
+fn target(name: &str) -> &'static Target {
+    TARGETS.iter().find(|target| target.name == name).unwrap_or_else(|| panic!("no target is called {name}"))
+}
+
+fn fuzz(target: &Target) {
+    let Target { name, words, law } = target;
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name);
     let mut seeds = seeds(&home);
     assert!(!seeds.is_empty(), "{} holds no seeds", home.display());
     let mut outcomes = BTreeSet::new();
     for (path, seed) in &seeds {
-        match tried(&law, seed) {
+        match tried(*law, seed) {
             Ok(outcome) => drop(outcomes.insert(outcome)),
             Err(why) => panic!("{name}: {} breaks the law: {why}", path.display()),
         }
@@ -44,7 +76,7 @@ pub fn fuzz(name: &str, words: &[&str], law: impl Fn(&[u8]) -> String) {
         let mut input = mutator.mutated(one, other);
         input.truncate(INPUT_MOST);
         let at = Instant::now();
-        let outcome = tried(&law, &input);
+        let outcome = tried(*law, &input);
         count += 1;
         let outcome = outcome.and_then(|outcome| {
             let took = at.elapsed();
@@ -60,7 +92,7 @@ pub fn fuzz(name: &str, words: &[&str], law: impl Fn(&[u8]) -> String) {
                 }
             }
             Err(why) => {
-                let small = shrunk(&law, input);
+                let small = shrunk(*law, input);
                 let path = home.join(format!("found-{:016x}", hash(&small)));
                 std::fs::write(&path, &small).unwrap();
                 panic!("{name}: {why}\nkept as {}: {:?}", path.display(), String::from_utf8_lossy(&small));
@@ -97,7 +129,7 @@ fn seeds(home: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     seeds
 }
 
-fn tried(law: &impl Fn(&[u8]) -> String, input: &[u8]) -> Result<String, String> {
+fn tried(law: Law, input: &[u8]) -> Result<String, String> {
     catch_unwind(AssertUnwindSafe(|| law(input))).map_err(|panic| {
         let words = panic.downcast_ref::<String>().cloned();
         words.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
@@ -105,7 +137,7 @@ fn tried(law: &impl Fn(&[u8]) -> String, input: &[u8]) -> Result<String, String>
 }
 
 /// The input without what it fails without.
-fn shrunk(law: &impl Fn(&[u8]) -> String, mut input: Vec<u8>) -> Vec<u8> {
+fn shrunk(law: Law, mut input: Vec<u8>) -> Vec<u8> {
     let mut tries = 0;
     let mut size = input.len() / 2;
     while size > 0 {

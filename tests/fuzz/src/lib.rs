@@ -1,16 +1,19 @@
 //! Fuzz targets for everything that nolapse reads from others.
 //!
-//! A target is a law over any bytes and a directory of seeds, `corpus/NAME`. Seeds are mutated for a while
-//! (`FUZZ_SECONDS`, by default two), and inputs that lead to an outcome not seen before become seeds for the rest
-//! of the run. It runs on stable Rust as ordinary tests, without coverage feedback: what the outcomes do not
-//! tell apart, it does not look for.
+//! A target is a law over any bytes and a directory of seeds, `corpus/NAME`. Two engines look for bytes that
+//! break a law, and neither knows what it says:
 //!
-//! An input that breaks a law is made smaller and written to `corpus/NAME/found-HASH`, where every later run
-//! tries it first.
+//! - `engine`, as ordinary tests on stable Rust: seeds are mutated for a while (`FUZZ_SECONDS`, by default two),
+//!   and inputs that lead to an outcome not seen before become seeds for the rest of the run. What the outcomes
+//!   do not tell apart, it does not look for.
+//! - `guided.rs`, libFuzzer: whatever takes a new edge through the program becomes a seed. `tests/fuzz/run`
+//!   builds and runs it.
+//!
+//! Either writes an input that breaks a law to `corpus/NAME/found-HASH`, where every later run tries it first.
+
+pub mod targets;
 
 #[cfg(test)]
 mod engine;
 #[cfg(test)]
 mod mutation;
-#[cfg(test)]
-mod targets;

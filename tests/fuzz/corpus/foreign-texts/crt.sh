@@ -1,0 +1,1 @@
+f[{"common_name":"a.example","name_value":"a.example\n*.b.a.example"},{"dns_names":["c.example"]}]

@@ -1,0 +1,10 @@
+cLe_Domain='a.example'
+Le_Alt='b.example,*.c.example'
+Le_Webroot='/var/www'
+Le_ReloadCmd='__ACME_BASE64__START_bm9uZQ==__ACME_BASE64__END_'
+Le_API='https://ca.example/directory'
+Le_Keylength='ec-256'
+Le_RealFullChainPath='/etc/ssl/a.pem'
+Le_RealKeyPath='/etc/ssl/a.key'
+== /account.conf
+SAVED_CF_Token='x'
