@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::{Exit, Stop, print};
+pub use crate::config::draft::quoted;
 use crate::config::{self, Facts, Resolved, Source};
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{Content, FileRights, FsOp, temporary};
@@ -106,11 +107,6 @@ fn unwritten(path: &Path, error: &DiskError) -> Failure {
         _ => "",
     };
     Failure::refused(Fault::Host, "not-written", format!("{} was not written: {error}{hint}", path.display()))
-}
-
-/// A TOML string on one line, which can be a key as well: what JSON escapes TOML reads too.
-pub fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// A TOML list of strings.

@@ -113,9 +113,10 @@ fn mode(bits: u32) -> String {
     quoted(&format!("{bits:04o}"))
 }
 
-/// A TOML string on one line: what JSON escapes TOML reads too.
-fn quoted(text: &str) -> String {
-    Value::from(text).to_string()
+/// A TOML string on one line, which can be a key as well: what JSON escapes TOML reads too, and it wants one
+/// character more escaped, DEL.
+pub fn quoted(text: &str) -> String {
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn listed<T: ToString>(items: &[T]) -> String {
@@ -154,7 +155,7 @@ mod tests {
             },
             NewTable::Hook {
                 id: HookId::parse("h").unwrap(),
-                call: FoundCall::shell("echo \"hi, there\" > /tmp/x\nexit 0"),
+                call: FoundCall::shell("echo \"hi, there\" > /tmp/x\nexit 0\u{7f}"),
             },
             NewTable::Hook {
                 id: HookId::parse("d").unwrap(),
