@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{DEPTH_MAX, Files, USAGES_MAX, below, host_names, port, words};
+use super::{DEPTH_MAX, Files, NAMES_MAX, PORTS_MAX, USAGES_MAX, below, host_names, port, words};
 use crate::core::usage::{Server, Usage};
 
 /// Main files and the directory that relative paths begin at.
@@ -13,6 +13,8 @@ const MAINS: [(&str, &str); 3] = [
 ];
 /// Longest value after variables are put in, in bytes.
 const VALUE_MAX: usize = 4096;
+/// Most names defined: each line is looked through for each of them.
+const DEFINED_MAX: usize = 1_000;
 
 pub fn usages(files: &mut Files<'_>) -> Vec<Usage> {
     for (main, root) in MAINS {
@@ -61,7 +63,7 @@ impl Reading {
             let first = values.first().map(String::as_str);
             match (name.to_ascii_lowercase().as_str(), first) {
                 ("serverroot", Some(root)) if root.starts_with('/') => root.clone_into(&mut self.root),
-                ("define", Some(name)) => {
+                ("define", Some(name)) if self.defined.len() < DEFINED_MAX => {
                     let value = values.get(1).cloned().unwrap_or_default();
                     self.defined.insert(name.to_owned(), value);
                 }
@@ -77,7 +79,7 @@ impl Reading {
                 }
                 ("<virtualhost", _) => {
                     self.close();
-                    self.host.ports = values.iter().filter_map(|value| port(value)).collect();
+                    self.host.ports = values.iter().filter_map(|value| port(value)).take(PORTS_MAX).collect();
                 }
                 ("</virtualhost", _) => self.close(),
                 ("servername" | "serveralias", _) => {
@@ -86,6 +88,7 @@ impl Reading {
                         value.split_once(':').map_or(value, |(name, _)| name)
                     });
                     self.host.names.extend(host_names(bare));
+                    self.host.names.truncate(NAMES_MAX);
                 }
                 ("sslcertificatefile", Some(certificate)) => {
                     let origin = format!("{path}:{}", number + 1);

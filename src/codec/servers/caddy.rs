@@ -1,6 +1,6 @@
 //! Caddy: `tls CERT KEY` lines of a Caddyfile. What Caddy obtains itself lies in its storage.
 
-use super::{DEPTH_MAX, Files, USAGES_MAX, below, dir_of, host_names, port, uncommented, words};
+use super::{DEPTH_MAX, Files, NAMES_MAX, USAGES_MAX, below, dir_of, host_names, port, uncommented, words};
 use crate::core::usage::{Server, Usage};
 
 const MAIN: &str = "/etc/caddy/Caddyfile";
@@ -44,9 +44,11 @@ impl Reading {
                 }
                 Some(_) if self.nesting == 0 => {
                     let more = words.last().is_some_and(|word| word.ends_with(','));
-                    head.extend(words.iter().flat_map(|word| word.split(',')).map(str::to_owned));
+                    let sites = words.iter().flat_map(|word| word.split(','));
+                    head.extend(sites.filter(|site| !site.is_empty()).map(str::to_owned));
                     if !more {
                         self.site = std::mem::take(&mut head);
+                        self.site.truncate(NAMES_MAX);
                     }
                 }
                 _ => {}

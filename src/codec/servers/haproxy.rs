@@ -1,6 +1,6 @@
 //! haproxy: `bind … ssl crt` with a file, a directory or a list, `crt-base`, and `crt-store`.
 
-use super::{Files, USAGES_MAX, below, host_names, port, uncommented, words};
+use super::{Files, PORTS_MAX, USAGES_MAX, below, host_names, port, uncommented, words};
 use crate::core::usage::{Server, Usage};
 
 const MAIN: &str = "/etc/haproxy/haproxy.cfg";
@@ -28,7 +28,7 @@ pub fn usages(files: &mut Files<'_>) -> Vec<Usage> {
                     }
                 }
                 ["bind", address, rest @ ..] if rest.contains(&"ssl") => {
-                    let ports: Vec<u16> = address.split(',').filter_map(port).collect();
+                    let ports: Vec<u16> = address.split(',').filter_map(port).take(PORTS_MAX).collect();
                     for certificate in values(rest, "crt") {
                         for certificate in expanded(files, below(&base, certificate)) {
                             push(&mut found, &origin, certificate, None, Vec::new(), &ports);

@@ -33,6 +33,8 @@ const WHOLE_MAX: usize = 16 << 20;
 /// Most certificates, names and ports kept.
 const USAGES_MAX: usize = 5_000;
 const NAMES_MAX: usize = 200;
+/// Where they are read rather than where they are given away: each certificate of a place gets a copy.
+const PORTS_MAX: usize = 200;
 
 /// Every certificate that the configuration of `server` at its usual place names.
 pub fn usages(server: Server, texts: &mut dyn Texts) -> Vec<Usage> {
@@ -54,6 +56,7 @@ pub fn usages(server: Server, texts: &mut dyn Texts) -> Vec<Usage> {
         usage.names.truncate(NAMES_MAX);
         usage.ports.sort_unstable();
         usage.ports.dedup();
+        usage.ports.truncate(PORTS_MAX);
     }
     found
 }
@@ -202,6 +205,40 @@ pub(crate) mod tests {
             (Server::Mosquitto, "/etc/mosquitto/mosquitto.conf", "include_dir /etc/mosquitto"),
         ] {
             assert_eq!(read(server, &[(path, text)]), [], "{server}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_with_thousands_of_names_and_ports_keeps_two_hundred_of_each() {
+        let many = |each: fn(usize) -> String| (1..2_000).map(each).collect::<String>();
+        let nginx = format!(
+            "http {{ server {{ {} ssl_certificate /a; }} }}",
+            many(|at| format!("listen {at} ssl; server_name n{at}.example; "))
+        );
+        let apache2 = format!(
+            "<VirtualHost {}>\n{}SSLCertificateFile /a\n</VirtualHost>",
+            many(|at| format!("*:{at} ")),
+            many(|at| format!("ServerAlias n{at}.example\n"))
+        );
+        let haproxy = format!("bind {} ssl crt /a", many(|at| format!(":{at},")));
+        let caddy = format!("{}\ntls /a /b\n}}", many(|at| format!("n{at}.example:{at}, ")) + "x.example {");
+        let master = many(|at| format!("{at} inet n - y - - smtpd\n"));
+        for (server, files) in [
+            (Server::Nginx, vec![("/etc/nginx/nginx.conf", nginx.as_str())]),
+            (Server::Apache2, vec![("/etc/apache2/apache2.conf", &apache2)]),
+            (Server::Haproxy, vec![("/etc/haproxy/haproxy.cfg", &haproxy)]),
+            (Server::Caddy, vec![("/etc/caddy/Caddyfile", &caddy)]),
+            (
+                Server::Postfix,
+                vec![
+                    ("/etc/postfix/main.cf", "smtpd_tls_cert_file = /a"),
+                    ("/etc/postfix/master.cf", &master),
+                ],
+            ),
+        ] {
+            let found = usages(server, &mut Host::of(&files));
+            let [usage] = &found[..] else { panic!("{server}: {} usages", found.len()) };
+            assert!(usage.names.len() <= NAMES_MAX && usage.ports.len() == PORTS_MAX, "{server}: {usage:?}");
         }
     }
 

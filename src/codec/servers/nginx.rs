@@ -1,7 +1,7 @@
 //! nginx: directives, blocks, includes; certificates of `http`, `mail` and `stream` hold for the
 //! servers inside.
 
-use super::{DEPTH_MAX, Files, USAGES_MAX, below, host_names, port};
+use super::{DEPTH_MAX, Files, PORTS_MAX, USAGES_MAX, below, host_names, port};
 use crate::core::usage::{Server, Usage};
 
 const DIR: &str = "/etc/nginx";
@@ -110,6 +110,7 @@ fn server(block: &[Directive], above: &Pairs, found: &mut Vec<Usage>) {
         .into_iter()
         .filter(|words| whole || words.iter().any(|word| word == "ssl" || word == "quic"))
         .filter_map(|words| port(words.first()?))
+        .take(PORTS_MAX)
         .collect();
     // A server that only inherits a certificate and speaks plain HTTP uses none.
     if ports.is_empty() && own.certificates.is_empty() {

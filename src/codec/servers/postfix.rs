@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Files, host_names};
+use super::{Files, PORTS_MAX, USAGES_MAX, host_names};
 use crate::core::usage::{Server, Usage};
 
 const MAIN: &str = "/etc/postfix/main.cf";
@@ -40,7 +40,8 @@ pub fn usages(files: &mut Files<'_>) -> Vec<Usage> {
     };
     if let Some((list, line)) = value("smtpd_tls_chain_files").filter(|(list, _)| !list.is_empty()) {
         // Since postfix 3.4: files that hold key and chain, or the key in a file before its chain.
-        let parts: Vec<&str> = list.split([',', ' ', '\t']).filter(|part| !part.is_empty()).collect();
+        let parts: Vec<&str> =
+            list.split([',', ' ', '\t']).filter(|part| !part.is_empty()).take(USAGES_MAX).collect();
         for (at, part) in parts.iter().enumerate() {
             let key = at.checked_sub(1).map(|before| parts[before].to_owned());
             push((*part).to_owned(), key, line);
@@ -108,7 +109,7 @@ fn ports(text: &str) -> Vec<u16> {
         let known = SERVICES.iter().find(|(name, _)| *name == service).map(|(_, port)| *port);
         (kind == "inet").then(|| known.or_else(|| service.parse().ok())).flatten()
     });
-    open.collect()
+    open.take(PORTS_MAX).collect()
 }
 
 #[cfg(test)]
