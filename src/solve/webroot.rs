@@ -238,8 +238,7 @@ fn make(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
             let made = retry_on_intr(|| rustix::fs::openat(dir, name, STEP | OFlags::RDONLY, Mode::empty()))?;
             // The umask of an agent is strict, and a web server must get in. Only an empty directory is
             // opened up: should another have been moved here meanwhile, it keeps its secrets.
-            let own = |entry: &DirEntry| [c".", c".."].contains(&entry.file_name());
-            if Dir::read_from(&made)?.all(|entry| entry.is_ok_and(|entry| own(&entry))) {
+            if retry_on_intr(|| is_empty(&made))? {
                 retry_on_intr(|| rustix::fs::fchmod(&made, MODE))?;
             }
             Ok(made)
@@ -247,6 +246,17 @@ fn make(dir: &OwnedFd, name: &str) -> Result<OwnedFd, Errno> {
         Err(Errno::EXIST) => step(dir, name),
         Err(errno) => Err(errno),
     }
+}
+
+/// Opens the directory anew to read it, so this too can be interrupted.
+fn is_empty(dir: &OwnedFd) -> Result<bool, Errno> {
+    let own = |entry: &DirEntry| [c".", c".."].contains(&entry.file_name());
+    for entry in Dir::read_from(dir)? {
+        if !own(&entry?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn create(dir: &OwnedFd, token: &Token) -> Result<OwnedFd, Errno> {
