@@ -3,7 +3,7 @@
 use super::call::{Call, Sort};
 use super::campaign::{Point, recorded, strike};
 use super::eyes::{self, Before};
-use super::host::{Answers, Host, NAME, words};
+use super::host::{Host, NAME, words};
 use super::scene::{SCENES, Scene};
 use super::tracer::{self, Ran, Strike};
 
@@ -44,13 +44,9 @@ fn judge(host: &Host, scene: &Scene, before: &Before, ran: &Ran) -> Result<Strin
         if output.status.success() {
             continue;
         }
-        let lost = scene.answers == Answers::Listener
-            && host.record()?.and_then(|record| record.trouble).is_some_and(|t| t.failure.reached_validation);
-        if !lost {
+        if !scene.lost_its_order(host)? {
             return Err(format!("{command:?} afterwards: {}", words(&output)));
         }
-        // The CA asked while nobody was there to answer: that order is over, and the next one
-        // waits for its time, unless it is asked for by hand.
         let by_hand = host.run(&["renew", NAME]);
         if !by_hand.status.success() {
             return Err(format!("by hand: {}", words(&by_hand)));

@@ -13,6 +13,15 @@ pub struct Scene {
     pub mend: &'static [&'static [&'static str]],
 }
 
+impl Scene {
+    /// Whether the CA asked a listener that was gone, or could use no socket: that order is over, and the next one
+    /// waits for its time, unless it is asked for by hand.
+    pub fn lost_its_order(&self, host: &Host) -> Result<bool, String> {
+        let trouble = host.record()?.and_then(|record| record.trouble);
+        Ok(self.answers == Answers::Listener && trouble.is_some_and(|it| it.failure.reached_validation))
+    }
+}
+
 /// Everything that writes: issue, renew, install, record, mend.
 pub const SCENES: &[Scene] = &[
     Scene {
