@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use nolapse::core::layout::{FileRights, output, replace};
+use nolapse::core::layout::{FileRights, FsOp, output, replace};
 use nolapse::core::spec::{Output, Part, Rights};
 use nolapse::sys::disk::{Disk, Fault, FileKind, Model, Trouble};
 
@@ -67,6 +67,73 @@ async fn cuts(seeds: u64) -> usize {
     }
     println!("{cuts} power cuts left {} different states", states.len());
     states.len()
+}
+
+#[tokio::test]
+async fn f04_a_power_cut_while_two_certificates_are_installed_leaves_each_whole() {
+    let count = stories(Path::new("/")).len();
+    // Each story beside one other: the long run has all of them.
+    let pairs: Vec<_> = (0..count).map(|at| (at, (at * 4 + 1) % count)).collect();
+    cuts_of_two(&pairs, 1).await;
+}
+
+#[tokio::test]
+#[ignore = "half an hour (docs/reliability.md)"]
+async fn f04_a_hundred_thousand_states_of_two_certificates_show_one_whole_generation_each() {
+    let count = stories(Path::new("/")).len();
+    let pairs: Vec<_> = (0..count).flat_map(|one| (0..count).map(move |other| (one, other))).collect();
+    assert!(cuts_of_two(&pairs, 60).await >= 100_000);
+}
+
+/// Two plans for two certificates, turn about on one disk, the power cut at every step, `seeds` times with other
+/// losses; how many different states that left.
+async fn cuts_of_two(pairs: &[(usize, usize)], seeds: u64) -> usize {
+    let (mut cuts, mut states) = (0, HashSet::new());
+    for ((one, other), seed) in pairs.iter().flat_map(|pair| (0..seeds).map(move |seed| (*pair, seed))) {
+        for skip in 0.. {
+            let (disk, model) = Disk::model();
+            let dirs =
+                ["shop.example.com", "mail.example.com"].map(|name| Path::new("/var/lib/live").join(name));
+            model.make_dirs(Path::new("/var/lib/live"), 0o755);
+            let both = [stories(&dirs[0]).swap_remove(one), stories(&dirs[1]).swap_remove(other)];
+            for plan in both.iter().flat_map(|story| &story.before) {
+                run(&disk, plan).await;
+            }
+            let turns = turn_about(&both[0].plan, &both[1].plan);
+            model.inject(Fault { trouble: Trouble::PowerCut, step: None, skip, lasting: true });
+            let done = disk.run(turns.clone()).await.is_ok();
+            model.crash(if seed < 2 { seed } else { seed * 1000 + u64::from(skip) });
+            let when = format!("beside {one} and {other}, power cut after {skip} steps, seed {seed}");
+            let mut state = DefaultHasher::new();
+            (one, other, skip).hash(&mut state);
+            for (story, dir) in both.iter().zip(&dirs) {
+                check(story, &when, &disk, dir, done);
+                look(&disk, dir, &mut state);
+            }
+            cuts += 1;
+            states.insert(state.finish());
+            run(&disk, &turns).await;
+            model.crash(0);
+            for (story, dir) in both.iter().zip(&dirs) {
+                check(story, &format!("{when}, and run again"), &disk, dir, true);
+            }
+            if done {
+                break;
+            }
+        }
+    }
+    println!("{cuts} power cuts over two certificates left {} different states", states.len());
+    states.len()
+}
+
+/// The steps of both, one of each in turn.
+fn turn_about(one: &[FsOp], other: &[FsOp]) -> Vec<FsOp> {
+    let mut turns = Vec::with_capacity(one.len() + other.len());
+    for at in 0..one.len().max(other.len()) {
+        turns.extend(one.get(at).cloned());
+        turns.extend(other.get(at).cloned());
+    }
+    turns
 }
 
 /// Everything below a directory, into one number.
