@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use nolapse::codec::dns::message::UDP_MAX;
 use nolapse::codec::dns::zone::{Path, UDP_MOST};
 use nolapse::codec::dns::{
-    Answer, Data, DomainName, Kind, Malformed, Query, Record, Texts, TsigKey, Update, Zones, tsig,
+    Answer, Data, DomainName, Kind, Malformed, Outcome, Query, Record, Texts, TsigKey, Update, Zones, tsig,
 };
 use nolapse::codec::persist::PersistRecord;
 use nolapse::core::caa::{CaaSet, Candidate};
@@ -77,7 +77,7 @@ pub fn answers(input: &[u8]) -> String {
         Err(why) => format!("{why}"),
         Ok(answer) => told(answer, query),
     };
-    format!("{:?} {shown} {sealed:?} {}", query.kind, update.map_or_else(|_| String::new(), |it| it.word()))
+    format!("{:?} {shown} {sealed:?} {}", query.kind, update.map_or_else(|_| String::new(), Outcome::word))
 }
 
 fn told(answer: &Answer, query: &Query) -> String {
@@ -97,12 +97,15 @@ fn told(answer: &Answer, query: &Query) -> String {
     let persisting = answer.texts(&query.name).filter(|text| persists(text)).count();
     let caa = CaaSet { at: query.name.clone(), records: answer.caa().cloned().collect() };
     let (identities, kinds) = (["ca.example".to_owned()], [ChallengeKind::Dns01]);
-    let mut permissions = [false, true].map(|wildcard| {
+    let permissions = [false, true].map(|wildcard| {
         let account = wildcard.then_some("https://ca.example/acct/1");
         let candidate = Candidate { identities: &identities, account, kinds: &kinds, wildcard };
-        format!("{:?}", caa.permission(&candidate)).chars().take_while(|c| *c != '"').collect::<String>()
+        format!("{:?}", caa.permission(&candidate))
+            .chars()
+            .take_while(|c| *c != '"')
+            .take(30)
+            .collect::<String>()
     });
-    permissions.iter_mut().for_each(|permission| permission.truncate(30));
     safe(&caa.to_string(), 4000);
     let kinds: Vec<_> = records().take(3).map(|record| std::mem::discriminant(&record.data)).collect();
     format!(
@@ -217,7 +220,8 @@ fn read_back(message: &[u8], answer: &[u8]) -> Option<Result<usize, Malformed>> 
     let mut at = 0;
     while labels[at] != 0 {
         let label = labels.get(at + 1..=at + usize::from(labels[at]))?;
-        text += &format!("{}.", std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
+        text.push_str(std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
+        text.push('.');
         at += label.len() + 1;
     }
     let kind = KINDS.into_iter().find(|kind| (*kind as u16).to_be_bytes() == rest[..2])?;

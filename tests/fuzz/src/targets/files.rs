@@ -28,5 +28,5 @@ pub fn split(input: &[u8], first: &str) -> BTreeMap<String, String> {
 /// As a path in a directory could be: no step is empty, or leads up or nowhere.
 fn sound(head: &str) -> String {
     let steps = head.trim_end_matches('\n').split('/').filter(|step| !matches!(*step, "" | "." | ".."));
-    steps.map(|step| format!("/{}", step.replace('\0', ""))).collect()
+    steps.flat_map(|step| ["/", step]).collect::<String>().replace('\0', "")
 }
