@@ -74,7 +74,8 @@ impl PersistRecord {
         let until = match until {
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => {
                 let seconds = digits.parse::<i64>().map_err(|_| BadRecord("its persistUntil is no time"))?;
-                Some(Timestamp::from_secs(seconds))
+                // The last second there is: what is written again has no parts of one.
+                Some(Timestamp::from_secs(seconds.min(Timestamp::MAX.secs())))
             }
             Some(_) => return Err(BadRecord("its persistUntil is no number of seconds")),
             None => None,
@@ -243,6 +244,14 @@ mod tests {
         }
         assert!(PersistRecord::parse(&[b'a', 0xff]).is_err());
         assert!(PersistRecord::parse(&[b'a'; TEXT_MAX + 1]).is_err());
+    }
+
+    #[test]
+    fn a_text_that_holds_after_all_time_reads_back_as_it_is_written() {
+        let text = b"ca.example; accounturi=a; persistUntil=9223372036854775807";
+        let record = PersistRecord::parse(text).unwrap();
+        assert_eq!(record.to_string(), "ca.example; accounturi=a; persistUntil=253402300799");
+        assert_eq!(PersistRecord::parse(record.to_string().as_bytes()).as_ref(), Ok(&record));
     }
 
     #[test]
