@@ -28,7 +28,7 @@ pub const FIGURES: [Figure; 23] = [
     figure("S12", "silent failures", "none", "none in the 2,145 times that the fixed seeds had something amiss for eight hours: a law of the simulator (told); exit codes, status and metrics are checked where a scenario's test meets them"),
     figure("S13", "recovery after SIGKILL", "lock 100 ms, healthy 2 s", "lock at once (`f07_a_lock_dies_with_its_process_and_names_its_holder`); see `docs/performance.md` for starts"),
     figure("S14", "clock chaos", "10,000 histories", "drawn with the rest of the search: clocks off by up to ten years, sleeps of more than a life; three stories by name"),
-    figure("S15", "fuzzing", "12 targets", "ten targets with seeds and laws on stable Rust, 3.0 million inputs once, no law broken; not guided by coverage"),
+    figure("S15", "fuzzing", "12 targets", "fifteen targets with seeds and laws; guided by coverage (libFuzzer on stable Rust) four minutes each: 9.8 million inputs, one law broken and mended"),
     figure("S16", "hostile CA cases", "500, peak 64 MiB", "1,467 cases to the adapter and 31 to the program; peak 55.6 MiB with the CA in the same process"),
     figure("S17", "test strength", "95 % of lines, 90 % of mutants", "not measured"),
     figure("S18", "leaks over 10,000 renewals and 10^6 idle ticks", "memory 1 MiB at most, descriptors, files, zombies 0", "10,000 renewals with 10,000 hook processes: +44 KiB, descriptors, files and zombies +0; 6,000 in each CI run +104 KiB, the rest +0; 10^6 idle ticks of ten certificates +0 KiB, the rest +0"),
