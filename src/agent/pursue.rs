@@ -14,7 +14,8 @@ use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::name::{LineageId, SubjectName};
 use crate::core::order::{ChallengeTask, Offer, Terms};
-use crate::core::record::{Issued, LineageRecord, Miss};
+use crate::core::persist::ABSENT;
+use crate::core::record::{Issued, LineageRecord, Miss, Receipt};
 use crate::core::spec::LineageSpec;
 use crate::core::time::Timestamp;
 use crate::core::trouble::Tried;
@@ -164,9 +165,7 @@ impl Agent {
             return;
         }
         for receipt in &attempt.receipts {
-            if let Ok(solver) = scene.solver(&receipt.solver) {
-                let _ = solver.clean_up(receipt).await;
-            }
+            let _ = self.undo(scene, receipt).await;
         }
         let finished = held.value.current.as_ref().map(|current| &current.order);
         if let (Some(order), Ok(ca)) = (&attempt.order, scene.ca(&attempt.issuer))
@@ -322,7 +321,7 @@ impl Agent {
         for task in &tasks {
             let reserving = scene.solver(&task.solver)?.receipt(task);
             match self.clock.timeout(SOLVE_TIMEOUT, reserving).await.unwrap_or_else(|| Err(slow(task))) {
-                Ok(receipt) => receipts.push(receipt),
+                Ok(receipt) => receipts.push(Receipt { by: scene.way_of(&task.solver), ..receipt }),
                 Err(failure) => return hand.unsolved(task, failure),
             }
         }

@@ -262,6 +262,7 @@ impl Solver for PersistSolver {
     ) -> Reply<'a, Option<Result<Option<Timestamp>, Failure>>> {
         Box::pin(async move {
             Some(match self.eye.look(name, terms).await {
+            by: None,
                 Ok(view) => view.verdict(name, terms),
                 Err(failure) => Err(failure),
             })

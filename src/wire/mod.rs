@@ -4,6 +4,7 @@
 mod adopt;
 mod alert;
 mod discover;
+mod former;
 mod load;
 pub mod look;
 mod persist;
@@ -159,6 +160,7 @@ impl Wired {
         let agent = Arc::new(
             Agent::new(parts, scene)
                 .trusted_with(Arc::new(scene::secret))
+                .undoing_by(former::solvers(&store, &loaded.settings.state_dir, &clock_of_eyes)?)
                 .foreseeing_by(preflight::eyes(&loaded.settings, &clock_of_eyes))
                 .watching_by(lookout)
                 .remembering(store.seen_files(), role != Role::Reader),
