@@ -43,6 +43,9 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
                 print::line(&format!("{word:7} not asked"));
             }
         }
+        if let Some(trouble) = &record.trouble {
+            print::line(&format!("{:7} {}", "failed", trouble.failure));
+        }
         for note in &record.persist {
             let end = note
                 .until

@@ -15,7 +15,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
         let ids = select::configured(&wired.agent.scene(), &[])?;
         let clock = wired.agent.clock.clone();
         let deadline = clock.now() + once.deadline;
-        let request = Request::default();
+        let request = Request { only_pass: true, ..Request::default() };
         let pass = wired
             .agent
             .pass_over(ids.clone(), &request, once.deadline, |outcome| renew::told(outcome, once.json));

@@ -40,6 +40,8 @@ pub struct Request {
     pub skip: Option<HookId>,
     /// Issue nothing: upkeep only.
     pub upkeep_only: bool,
+    /// Whoever asks has no later pass to put an order off to, and its time is short.
+    pub only_pass: bool,
 }
 
 /// What lies at the places this lineage is shown, read afresh.

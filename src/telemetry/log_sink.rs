@@ -77,6 +77,9 @@ impl Sink for LogSink {
                 let (issuer, not_after) = (&leaf.issuer, leaf.not_after);
                 warn!(target: "nolapse::event", event = "foreign-found", %lineage, path, issuer, %not_after, "somebody else's newer pair is left alone");
             }
+            Event::Foreseen { lineage, words } => {
+                warn!(target: "nolapse::event", event = "foreseen", %lineage, words, "may not go well, as seen from here");
+            }
             Event::AnswerUnseen { lineage, name, words } => {
                 warn!(target: "nolapse::event", event = "answer-unseen", %lineage, name, words, "answer not seen from here");
             }

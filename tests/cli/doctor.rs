@@ -87,7 +87,7 @@ async fn f38_an_account_in_caa_is_compared_with_ours_once_we_have_one() {
     };
     set("https://ca.test/nobody");
     desk.run(&["doctor"]).ends(0).says("warning[caa-account]").says("ours is not known yet");
-    desk.run(&["renew"]).ends(0);
+    desk.run(&["renew", "a.example.test"]).ends(0);
     desk.run(&["doctor"]).ends(1).says("error[caa-account]").says("for another account only");
     let told = desk.run(&["doctor"]).ends(1);
     let ours = told.out.split("write accounturi=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
@@ -217,7 +217,7 @@ async fn f38_after_a_refusal_for_caa_no_order_is_spent_until_it_is_mended_and_ne
     wants("b.a");
     caa("add");
     refuse();
-    desk.run(&["renew"]).ends(1);
+    desk.run(&["renew", "b.a.example.test"]).ends(1);
     let spent = orders(&ca);
     for _ in 0..3 {
         waits_are_over(&desk, "b.a.example.test").await;
@@ -231,6 +231,67 @@ async fn f38_after_a_refusal_for_caa_no_order_is_spent_until_it_is_mended_and_ne
     // Who asks by hand knows better: nothing is held back.
     desk.run(&["renew", "b.a.example.test"]).ends(0);
     assert_eq!(orders(&ca), spent + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f38_a_first_order_waits_for_what_is_certain_but_not_for_long_and_never_by_hand() {
+    let desk = Desk::new();
+    let Some(server) = name_server(&desk.path("bind")) else { return };
+    let ca = desk.ca().caa_identity("ca.test").start().await.unwrap();
+    let wants = |entries: &str| configured(&desk, &server.address(), &ca, entries);
+    let names = ["view", "mended", "hand", "once", "grows"];
+    for name in names {
+        server.nsupdate("example.test", &format!("update add {name}.example.test 60 A 127.0.0.1"));
+        let caa = "CAA 0 issue \"other.test\"";
+        server.nsupdate("example.test", &format!("update add {name}.example.test 60 {caa}"));
+    }
+    let allow =
+        |name: &str| server.nsupdate("example.test", &format!("update delete {name}.example.test CAA"));
+    // Another view of DNS than the CA's: put off twice, then made.
+    wants("[certificate.\"view.example.test\"]\n");
+    for _ in 0..2 {
+        let told = desk.run(&["renew"]).ends(1);
+        let words = told.out + &told.err;
+        for said in
+            ["the CA was not asked yet", "[caa-denies]", "nolapse renew view.example.test", "[put-off]"]
+        {
+            assert!(words.contains(said), "{said:?} is not in\n{words}");
+        }
+        desk.run(&["explain", "view.example.test"]).ends(0).says("[caa-denies]");
+        desk.run(&["renew"]).ends(1);
+        assert_eq!(orders(&ca), 0, "an order was spent on what could not go well");
+        waits_are_over(&desk, "view.example.test").await;
+    }
+    desk.run(&["renew"]).ends(0);
+    assert_eq!(orders(&ca), 1, "our view is not the last word");
+    // What is mended meanwhile costs nothing more.
+    wants("[certificate.\"mended.example.test\"]\n");
+    desk.run(&["renew"]).ends(1);
+    allow("mended");
+    waits_are_over(&desk, "mended.example.test").await;
+    desk.run(&["renew"]).ends(0);
+    assert_eq!(orders(&ca), 2);
+    // By hand it is said, and done.
+    wants("[certificate.\"hand.example.test\"]\n");
+    let told = desk.run(&["renew", "hand.example.test"]).ends(0);
+    assert!(told.err.contains("foreseen") && told.err.contains("[caa-denies]"), "{}", told.err);
+    assert_eq!(orders(&ca), 3);
+    // An init container has no second pass.
+    wants("[certificate.\"once.example.test\"]\n");
+    let told = desk.run(&["once"]).ends(0);
+    assert!(!told.err.contains("foreseen"), "{}", told.err);
+    assert_eq!(orders(&ca), 4);
+    // A name more: only that is looked at, and what is served goes on.
+    allow("hand");
+    wants("[certificate.\"hand.example.test\"]\nnames = [\"hand.example.test\", \"grows.example.test\"]\n");
+    let told = desk.run(&["renew"]).ends(1);
+    let words = told.out + &told.err;
+    assert!(words.contains("grows.example.test: CAA lets") && words.contains("put-off"), "{words}");
+    assert_eq!(orders(&ca), 4);
+    allow("grows");
+    waits_are_over(&desk, "hand.example.test").await;
+    desk.run(&["renew"]).ends(0);
+    assert_eq!(orders(&ca), 5);
 }
 
 /// As if the certificate had waited long enough after its last failure.
