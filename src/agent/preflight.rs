@@ -2,7 +2,7 @@
 //! and after one was refused.
 
 use crate::agent::{Agent, Scene};
-use crate::core::decide::Request;
+use crate::core::decide::{Foresight, Request};
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::finding::{Finding, Weight};
@@ -70,8 +70,7 @@ impl Agent {
 }
 
 impl Agent {
-    /// Before an order: what is seen of its names from here, and whether that is reason not to make it
-    /// now. Who asks by hand is told, and not held back.
+    /// Before an order: what is seen of its names from here, and whether that is reason not to make it now.
     ///
     /// Codes: `put-off`, and those of findings.
     pub(super) async fn foretell(
@@ -82,26 +81,26 @@ impl Agent {
         names: &[SubjectName],
         request: &Request,
     ) -> Result<(), Failure> {
-        let by_hand = request.by_hand || request.force;
         match puts_off(record, spec, names) {
-            Some(before) if !request.only_pass => {
-                self.look_ahead(scene, spec, record, names, before, by_hand).await
+            Some(_) if request.foresight == Foresight::Skipped => Ok(()),
+            Some(before) => {
+                let heeded = request.foresight == Foresight::Heeded;
+                self.look_ahead(scene, spec, record, names, heeded.then_some(before)).await
             }
-            None if !by_hand => self.worth_trying(scene, spec, record, names).await,
-            _ => Ok(()),
+            None if request.by_hand || request.force => Ok(()),
+            None => self.worth_trying(scene, spec, record, names).await,
         }
     }
 
     /// Before a first order, of which nothing is known from the CA: names that the certificate in hand
-    /// lacks are looked at. `before`: how often it was put off already.
+    /// lacks are looked at. `before`: how often it was put off already, where it may be.
     async fn look_ahead(
         &self,
         scene: &Scene,
         spec: &LineageSpec,
         record: &LineageRecord,
         names: &[SubjectName],
-        before: u32,
-        by_hand: bool,
+        before: Option<u32>,
     ) -> Result<(), Failure> {
         let Some(preflight) = &self.preflight else { return Ok(()) };
         let proved = |name: &SubjectName| {
@@ -118,7 +117,9 @@ impl Agent {
         let mut findings = self.foresee(scene, spec, &seen, FIRST_WITHIN).await;
         without_what_hooks_start(spec, &mut findings);
         let late = record.leaf().is_some_and(|leaf| self.clock.now() >= last_resort(leaf));
-        if let Some(finding) = worth_a_wait(before, &findings).filter(|_| !by_hand && !late) {
+        if let Some(before) = before.filter(|_| !late)
+            && let Some(finding) = worth_a_wait(before, &findings)
+        {
             let words = told(std::slice::from_ref(finding)).unwrap_or_default();
             let words = format!(
                 "the CA was not asked yet: {words}; if DNS is another for the CA, `nolapse renew {}` asks it now",

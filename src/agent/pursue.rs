@@ -9,7 +9,7 @@ use crate::agent::refresh::no_service;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
-use crate::core::decide::{Request, backoff, renewal_point};
+use crate::core::decide::{Foresight, Request, backoff, renewal_point};
 use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::name::{LineageId, SubjectName};
@@ -149,8 +149,7 @@ impl Agent {
         request: &Request,
     ) -> Result<(), Failure> {
         let Some(mut attempt) = world.record.value.attempt.clone() else { return Ok(()) };
-        let unhurried = !(request.by_hand || request.force || request.only_pass);
-        let done = self.drive(scene, spec, world, &mut attempt, key, unhurried).await;
+        let done = self.drive(scene, spec, world, &mut attempt, key, request.foresight).await;
         if done.as_ref().is_err_and(|failure| failure.code == "state-changed") {
             self.yield_to_others(scene, &spec.id, attempt).await;
         }
@@ -184,7 +183,7 @@ impl Agent {
         world: &mut World,
         attempt: &mut Attempt,
         key: Option<PrivateKey>,
-        unhurried: bool,
+        foresight: Foresight,
     ) -> Result<(), Failure> {
         let ca = match scene.ca(&attempt.issuer) {
             Ok(ca) => ca.clone(),
@@ -200,7 +199,8 @@ impl Agent {
         };
         let offers = offers(scene, spec);
         let scale = backoff(&world.record.value);
-        let may_wait = unhurried && may_wait_for_texts(&world.record.value, self.clock.now());
+        let may_wait =
+            foresight == Foresight::Heeded && may_wait_for_texts(&world.record.value, self.clock.now());
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
             let (next, action) = step(attempt.clone(), seen, self.clock.now());

@@ -278,5 +278,6 @@ async fn make_live_dir(disk: &Disk, dir: &Path) -> Result<(), Failure> {
     })
 }
 
-/// The log of verbs that print their own answer: what happened to lineages is in that answer.
+/// The log of verbs that print their own answer: what happened to lineages is in that answer, less what has a
+/// target of its own.
 const QUIET: &str = "warn,nolapse::event=off";

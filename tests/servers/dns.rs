@@ -99,8 +99,7 @@ fn f34_a_resolver_of_seen_by_that_lags_is_told_and_holds_nothing_up_for_ever() {
         .text(&format!("[solver.way]\n{}\n{more}", scene.updates()))
         .certificate("example.test", "service = \"ng\"");
     scene.serve(&config, &["example.test"]);
-    let ran = scene.stage.site.expect(0, &["renew"]);
-    assert!(ran.err.contains("dns-unseen") && ran.err.contains("127.0.0.1 has nothing there"), "{ran:?}");
+    scene.stage.site.expect(0, &["renew"]);
     let explained = scene.stage.site.expect(0, &["explain", "example.test"]).out;
     for words in ["ns1.example.test (127.0.0.1) shows it", "  127.0.0.1 has nothing there"] {
         assert!(explained.contains(words), "{words:?} is not in\n{explained}");
