@@ -263,10 +263,8 @@ impl NewSolver {
     fn is(&self, kind: &SolverKind) -> bool {
         match (self, kind) {
             (Self::Webroot(root), SolverKind::Webroot { root: known }) => root == known,
-            (Self::Port(port), SolverKind::Http { listen: Listen::Address(known) }) => {
-                *known == Self::listen(*port)
-            }
-            (Self::TlsPort(port), SolverKind::TlsAlpn { listen: Listen::Address(known) }) => {
+            (Self::Port(port), SolverKind::Http { listen: Listen::Address(known) })
+            | (Self::TlsPort(port), SolverKind::TlsAlpn { listen: Listen::Address(known) }) => {
                 *known == Self::listen(*port)
             }
             (Self::Provider { word, plain, secrets }, SolverKind::Dns(dns)) => {
