@@ -22,9 +22,9 @@ fn zones(listen: Vec<Listen>) -> OwnZones {
     OwnZones::new(spec, shared(&Arc::<MemoryStore>::default()), &Clock::wall())
 }
 
-/// Whether the answer is one, has no error, and says something.
+/// Whether the answer is one, has no error (RCODE, the low half of its octet), and says something.
 fn is_told(answer: &[u8]) -> bool {
-    answer.len() > QUESTION.len() && answer[..2] == QUESTION[..2] && answer[3] & 15 == 0 && answer[7] > 0
+    answer.len() > QUESTION.len() && answer[..2] == QUESTION[..2] && answer[3] % 16 == 0 && answer[7] > 0
 }
 
 async fn told_by_udp(from: &UdpSocket, at: SocketAddr) -> bool {
