@@ -24,7 +24,10 @@ fn zones(listen: Vec<Listen>) -> OwnZones {
 
 /// Whether the answer is one, has no error (RCODE, the low half of its octet), and says something.
 fn is_told(answer: &[u8]) -> bool {
-    answer.len() > QUESTION.len() && answer[..2] == QUESTION[..2] && answer[3] % 16 == 0 && answer[7] > 0
+    answer.len() > QUESTION.len()
+        && answer[..2] == QUESTION[..2]
+        && answer[3].is_multiple_of(16)
+        && answer[7] > 0
 }
 
 async fn told_by_udp(from: &UdpSocket, at: SocketAddr) -> bool {
