@@ -307,6 +307,9 @@ pub trait Preflight: Send + Sync {
     /// What was seen of each name, in their order; one that there was no time for is left out.
     /// Changes nothing, and takes no longer than the inquiry allows.
     fn look<'a>(&'a self, inquiry: &'a Inquiry) -> Reply<'a, Vec<Facts>>;
+
+    /// Whether a look at `name` that nobody asked for could tell anything, as far as known without one.
+    fn could_see(&self, name: &SubjectName) -> bool;
 }
 
 /// What is to be looked at.

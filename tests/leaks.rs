@@ -308,6 +308,7 @@ impl Solver for Board {
             name: task.name.clone(),
             token: task.token.clone(),
             place: "board".into(),
+            by: None,
         })))
     }
 

@@ -382,6 +382,7 @@ async fn a_lineage_of_which_there_is_something_to_say_is_never_held_unread() {
                 name: SubjectName::parse(ID).unwrap(),
                 token: Token::parse("token-0123456789-0123456789").unwrap(),
                 place: String::new(),
+                by: None,
             },
             failures: 1,
             next_at: now + Span::minutes(30),

@@ -108,7 +108,10 @@ fn challenge(noted: &Assignments) -> (FoundChallenge, Option<&'static str>) {
         [] => (FoundChallenge::Unknown, None),
         [first, ..] if ways.iter().any(|way| *way != first) => other("its names are proved in several ways"),
         ["no", ..] => (FoundChallenge::Standalone(port()), None),
-        ["alpn", ..] => other("its names are proved by tls-alpn-01"),
+        ["alpn", ..] => {
+            let port = noted.find("Le_TLSPort").and_then(|port| port.parse().ok()).unwrap_or(443);
+            (FoundChallenge::Handshake(port), None)
+        }
         ["apache", ..] => (FoundChallenge::Server("apache2"), Some("apache2")),
         [way, ..] if way.starts_with("nginx:") => (FoundChallenge::Server("nginx"), Some("nginx")),
         [way, ..] if way.starts_with('/') => (FoundChallenge::Webroot(way.to_owned()), None),

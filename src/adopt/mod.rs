@@ -68,7 +68,10 @@ pub fn search(disk: &Disk, quest: &Quest<'_>) -> Result<Vec<Find>, Failure> {
         }
         None => usual(tool, Path::new("/")),
     };
-    let found: Vec<_> = dirs.iter().flat_map(|dir| find(&reader, tool, dir)).collect();
+    let mut found: Vec<_> = dirs.iter().flat_map(|dir| find(&reader, tool, dir)).collect();
+    if tool == Tool::Lego {
+        lego::read_lines(&mut found, &rival::lines(&reader, Path::new("/"), tool));
+    }
     if found.is_empty() {
         let places: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
         let words = format!(

@@ -103,6 +103,40 @@ fn starts(reader: &Reader<'_>, root: &Path, path: &str, name: &str, word: &str) 
     name == word || text.is_ok_and(|text| text.lines().any(says))
 }
 
+/// Where units stand that say what is run.
+const UNITS: [&str; 2] = ["etc/systemd/system", "usr/lib/systemd/system"];
+/// Most lines that are taken from all of them.
+const LINES_MAX: usize = 1_000;
+
+/// The lines of cron and of systemd's units that run this tool.
+pub(super) fn lines(reader: &Reader<'_>, root: &Path, tool: Tool) -> Vec<String> {
+    let of_units = UNITS.iter().flat_map(|dir| {
+        let names = reader.names(&root.join(dir));
+        names
+            .into_iter()
+            .filter(|name| ends_with(name, "service"))
+            .map(move |name| (format!("{dir}/{name}"), true))
+    });
+    let of_cron = CRON.iter().flat_map(|dir| {
+        reader.names(&root.join(dir)).into_iter().map(move |name| (format!("{dir}/{name}"), false))
+    });
+    let mut found = Vec::new();
+    for (path, is_unit) in of_units.chain(of_cron) {
+        let Ok(content) = reader.disk.read(&root.join(path), FILE_MAX) else { continue };
+        // A backslash at a line's end goes on with the next one.
+        let text = String::from_utf8_lossy(content.bytes()).replace("\\\n", " ");
+        let runs = |line: &&str| {
+            let counts = if is_unit { line.starts_with("ExecStart") } else { !line.starts_with('#') };
+            counts
+                && words_of(line.split_once('=').filter(|_| is_unit).map_or(line, |(_, run)| run))
+                    .any(|word| word == tool.word())
+        };
+        found.extend(text.lines().map(str::trim).filter(runs).map(ToOwned::to_owned));
+        found.truncate(LINES_MAX);
+    }
+    found
+}
+
 /// The words of a line as programs are named: `/root/.acme.sh/acme.sh` ends with one.
 fn words_of(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ';' | '/'))
@@ -111,6 +145,28 @@ fn words_of(line: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_run_a_tool_are_read_from_units_and_cron() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(
+            "etc/systemd/system/lego.service",
+            "# lego\n[Service]\nExecStartPre=/bin/true\nExecStart=/usr/bin/lego \\\n  --tls renew\n",
+        );
+        write("etc/cron.d/renewals", "# lego --dns x renew\n0 3 * * * root /usr/bin/lego --http renew\n");
+        write("etc/cron.d/other", "0 3 * * * root legoland\n");
+        let disk = Disk::real();
+        let lines = lines(&Reader { disk: &disk, secrets: false }, dir.path(), Tool::Lego);
+        assert_eq!(
+            lines,
+            ["ExecStart=/usr/bin/lego    --tls renew", "0 3 * * * root /usr/bin/lego --http renew"]
+        );
+    }
 
     #[test]
     fn a_tool_that_is_started_for_one_of_our_names_is_found() {

@@ -7,6 +7,7 @@ use crate::agent::{Agent, Scene};
 use crate::core::decide::{abandoned, backoff, tried_again};
 use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
+use crate::core::name::SolverId;
 use crate::core::record::{Debt, LineageRecord, Receipt};
 use crate::core::spec::LineageSpec;
 use crate::core::time::{Span, Timestamp};
@@ -56,8 +57,20 @@ impl Agent {
         record.debts = left;
     }
 
-    async fn undo(&self, scene: &Scene, receipt: &Receipt) -> Result<(), Failure> {
-        let solver = scene.solver(&receipt.solver)?;
+    /// Has the answer taken away by what set it up: a solver of the same name that works in another way would
+    /// find nothing of its own, and all would seem well.
+    ///
+    /// Codes: `no-such-solver`, `solver-changed`, `solver-slow`, and those of the solver.
+    pub(super) async fn undo(&self, scene: &Scene, receipt: &Receipt) -> Result<(), Failure> {
+        let now = scene.way_of(&receipt.solver);
+        let solver = match &receipt.by {
+            Some(by) if now.as_ref() != Some(by) => match (self.former.get(by), now) {
+                (Some(former), _) => former,
+                (None, Some(now)) => return Err(changed(receipt, by, &now)),
+                (None, None) => scene.solver(&receipt.solver)?,
+            },
+            _ => scene.solver(&receipt.solver)?,
+        };
         self.clock.timeout(SOLVE_TIMEOUT, solver.clean_up(receipt)).await.unwrap_or_else(|| {
             let words = format!(
                 "solver {} did not take away the answer for {} within {SOLVE_TIMEOUT}",
@@ -66,6 +79,22 @@ impl Agent {
             Err(Failure::transient(Fault::Host, "solver-slow", words))
         })
     }
+}
+
+impl Scene {
+    /// How a solver sets answers up, as far as it is in the configuration.
+    pub(super) fn way_of(&self, id: &SolverId) -> Option<Box<str>> {
+        self.wanted.solvers.get(id).map(|spec| spec.kind.way().into())
+    }
+}
+
+fn changed(receipt: &Receipt, by: &str, now: &str) -> Failure {
+    let Receipt { solver, name, place, .. } = receipt;
+    let words = format!(
+        "the answer for {name} was set by solver {solver} as {by}, which is {now} now and can't take it away: \
+         {place}; make {solver} what it was for one pass (`nolapse renew`), or take it away by hand"
+    );
+    Failure::refused(Fault::Config, "solver-changed", words).blaming(Some(name.clone()))
 }
 
 /// Receipts of an attempt that ended, due at once.

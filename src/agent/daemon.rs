@@ -13,7 +13,7 @@ use crate::agent::tick::{Outcome, at_rest};
 use crate::agent::{Agent, Scene};
 use crate::core::agenda::Agenda;
 use crate::core::census::{Census, Row};
-use crate::core::decide::{Request, decide};
+use crate::core::decide::{Foresight, Request, decide};
 use crate::core::event::Event;
 use crate::core::failure::Failure;
 use crate::core::ladder::Ladder;
@@ -194,7 +194,8 @@ impl Agent {
                 continue;
             }
             let agent = self.clone();
-            ticks.spawn(async move { agent.tick(&id, Request::default(), Span::ZERO).await });
+            let request = Request { foresight: Foresight::Heeded, ..Request::default() };
+            ticks.spawn(async move { agent.tick(&id, request, Span::ZERO).await });
         }
     }
 

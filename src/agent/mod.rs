@@ -74,6 +74,8 @@ pub struct Agent {
     pub disk: Disk,
     pub keys: Keys,
     secrets: Secrets,
+    /// By how they set answers up: what takes away those of solvers that are something else now.
+    former: BTreeMap<Box<str>, Arc<dyn Solver>>,
     /// `None`: nobody looks before an attempt.
     preflight: Option<Arc<dyn Preflight>>,
     /// `None`: nothing is watched, whatever the configuration says.
@@ -122,6 +124,7 @@ impl Agent {
             disk: parts.disk,
             keys: parts.keys,
             secrets: Arc::new(|_| Err(outputs::no_secrets())),
+            former: BTreeMap::new(),
             preflight: None,
             lookout: None,
             scene: RwLock::new(Arc::new(scene)),
@@ -151,7 +154,15 @@ impl Agent {
         self
     }
 
-    /// Has it look at names the way a CA will, once an attempt has failed.
+    /// Gives it what takes answers away whose solver is gone or has become something else, by
+    /// [`SolverKind::way`](crate::core::spec::SolverKind::way): for all that needs no credential.
+    #[must_use]
+    pub fn undoing_by(mut self, former: BTreeMap<Box<str>, Arc<dyn Solver>>) -> Self {
+        self.former = former;
+        self
+    }
+
+    /// Has it look at names the way a CA will, before a first order and once an attempt has failed.
     #[must_use]
     pub fn foreseeing_by(mut self, preflight: Arc<dyn Preflight>) -> Self {
         self.preflight = Some(preflight);

@@ -9,15 +9,17 @@ use crate::agent::refresh::no_service;
 use crate::agent::{Agent, Scene};
 use crate::codec::bundle::{self, Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
-use crate::core::decide::{backoff, renewal_point};
+use crate::core::decide::{Foresight, Request, backoff, renewal_point};
 use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::name::{LineageId, SubjectName};
 use crate::core::order::{ChallengeTask, Offer, Terms};
-use crate::core::record::{Issued, LineageRecord, Miss};
+use crate::core::persist::ABSENT;
+use crate::core::record::{Issued, LineageRecord, Miss, Receipt};
 use crate::core::spec::LineageSpec;
 use crate::core::time::Timestamp;
 use crate::core::trouble::Tried;
+use crate::core::window::last_resort;
 use crate::ports::{Ca, Expect, Key, StoreError};
 use crate::sys::keys::PrivateKey;
 
@@ -36,16 +38,14 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         names: &[SubjectName],
-        by_hand: bool,
+        request: &Request,
         bracket: &mut Bracket,
     ) -> Result<PrivateKey, Failure> {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         self.storable().await?;
         self.provable(scene, spec, world).await?;
-        if !by_hand {
-            self.worth_trying(scene, spec, &world.record.value, names).await?;
-        }
+        self.foretell(scene, spec, &world.record.value, names, request).await?;
         self.open_bracket(scene, spec, bracket).await;
         let issuer = spec.issuer().cloned().ok_or_else(|| {
             Failure::refused(Fault::Config, "no-such-issuer", "no issuer is configured for this certificate")
@@ -146,9 +146,10 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         key: Option<PrivateKey>,
+        request: &Request,
     ) -> Result<(), Failure> {
         let Some(mut attempt) = world.record.value.attempt.clone() else { return Ok(()) };
-        let done = self.drive(scene, spec, world, &mut attempt, key).await;
+        let done = self.drive(scene, spec, world, &mut attempt, key, request.foresight).await;
         if done.as_ref().is_err_and(|failure| failure.code == "state-changed") {
             self.yield_to_others(scene, &spec.id, attempt).await;
         }
@@ -164,9 +165,7 @@ impl Agent {
             return;
         }
         for receipt in &attempt.receipts {
-            if let Ok(solver) = scene.solver(&receipt.solver) {
-                let _ = solver.clean_up(receipt).await;
-            }
+            let _ = self.undo(scene, receipt).await;
         }
         let finished = held.value.current.as_ref().map(|current| &current.order);
         if let (Some(order), Ok(ca)) = (&attempt.order, scene.ca(&attempt.issuer))
@@ -184,6 +183,7 @@ impl Agent {
         world: &mut World,
         attempt: &mut Attempt,
         key: Option<PrivateKey>,
+        foresight: Foresight,
     ) -> Result<(), Failure> {
         let ca = match scene.ca(&attempt.issuer) {
             Ok(ca) => ca.clone(),
@@ -199,6 +199,8 @@ impl Agent {
         };
         let offers = offers(scene, spec);
         let scale = backoff(&world.record.value);
+        let may_wait =
+            foresight == Foresight::Heeded && may_wait_for_texts(&world.record.value, self.clock.now());
         let mut seen = Observation::Started;
         for _ in 0..MOVES_MAX {
             let (next, action) = step(attempt.clone(), seen, self.clock.now());
@@ -245,6 +247,7 @@ impl Agent {
                         offers: &offers,
                         misses,
                         scale,
+                        may_wait,
                         lineage: &spec.id,
                     };
                     let looked_for =
@@ -322,7 +325,7 @@ impl Agent {
         for task in &tasks {
             let reserving = scene.solver(&task.solver)?.receipt(task);
             match self.clock.timeout(SOLVE_TIMEOUT, reserving).await.unwrap_or_else(|| Err(slow(task))) {
-                Ok(receipt) => receipts.push(receipt),
+                Ok(receipt) => receipts.push(Receipt { by: scene.way_of(&task.solver), ..receipt }),
                 Err(failure) => return hand.unsolved(task, failure),
             }
         }
@@ -359,6 +362,9 @@ impl Agent {
             let unseen = match self.clock.timeout(solver.patience(), solver.confirm(task)).await {
                 Some(Err(failure)) if failure.class == Class::Refused => return hand.unsolved(task, failure),
                 Some(Ok(())) => continue,
+                Some(Err(failure)) if failure.code == ABSENT && hand.may_wait => {
+                    return hand.unsolved(task, failure);
+                }
                 Some(Err(failure)) => failure,
                 None => slow(task),
             };
@@ -517,6 +523,8 @@ struct Hand<'a> {
     offers: &'a [Offer],
     misses: &'a [Miss],
     scale: Backoff,
+    /// A text that nobody seems to have set yet may hold the attempt up, once.
+    may_wait: bool,
     lineage: &'a LineageId,
 }
 
@@ -561,6 +569,13 @@ async fn tell_ready(ca: &dyn Ca, order: &str, tasks: &[ChallengeTask]) -> Result
         ca.ready(order, task).await?;
     }
     Ok(Observation::Told)
+}
+
+/// The order waits for a text once: what is not seen from here may stand where the CA looks (F35).
+fn may_wait_for_texts(record: &LineageRecord, now: Timestamp) -> bool {
+    let waited = record.trouble.as_ref().is_some_and(|trouble| trouble.failure.code == ABSENT);
+    let late = record.leaf().is_some_and(|leaf| now >= last_resort(leaf));
+    !waited && !late
 }
 
 /// A text that proves by standing is looked for between renewals, too; and `dns-persist` tells it.

@@ -216,8 +216,7 @@ impl Agent {
             if matches!(plan.issuance, Issuance::Issue { .. } | Issuance::Renew { .. } | Issuance::Resume) {
                 course.coming.get_or_insert_with(|| self.reloads.announce(id, &spec.hooks));
             }
-            let issued =
-                self.issue(scene, spec, &mut world, plan.issuance, request.by_hand || request.force).await;
+            let issued = self.issue(scene, spec, &mut world, plan.issuance, &request).await;
             match issued {
                 Ok(true) => {
                     outcome.renewed = true;
@@ -335,7 +334,7 @@ impl Agent {
         spec: &LineageSpec,
         world: &mut World,
         issuance: Issuance,
-        by_hand: bool,
+        request: &Request,
     ) -> Result<bool, Failure> {
         match issuance {
             Issuance::Hold(_) | Issuance::Suspend { .. } => Ok(false),
@@ -348,14 +347,14 @@ impl Agent {
                 self.storable().await?;
                 let mut bracket = Bracket::default();
                 self.open_bracket(scene, spec, &mut bracket).await;
-                let issued = self.pursue(scene, spec, world, None).await;
+                let issued = self.pursue(scene, spec, world, None, request).await;
                 self.close_bracket(scene, spec, bracket).await;
                 issued.map(|()| true)
             }
             Issuance::Issue { names, .. } | Issuance::Renew { names, .. } => {
                 let mut bracket = Bracket::default();
-                let issued = match self.prepare(scene, spec, world, &names, by_hand, &mut bracket).await {
-                    Ok(key) => self.pursue(scene, spec, world, Some(key)).await.map(|()| true),
+                let issued = match self.prepare(scene, spec, world, &names, request, &mut bracket).await {
+                    Ok(key) => self.pursue(scene, spec, world, Some(key), request).await.map(|()| true),
                     Err(failure) => {
                         self.fail_for(scene, spec, world, &names, failure, true).await.map(|()| false)
                     }

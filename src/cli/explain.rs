@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::cli::args::Explain;
 use crate::cli::{Exit, Stop, print, select};
 use crate::core::decide::{Chain, renewal_point};
+use crate::core::record::Debt;
 use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
@@ -42,6 +43,16 @@ pub fn run(places: &Places, explain: &Explain) -> Result<Exit, Stop> {
             if !asked {
                 print::line(&format!("{word:7} not asked"));
             }
+        }
+        if let Some(trouble) = &record.trouble {
+            print::line(&format!("{:7} {}", "failed", trouble.failure));
+        }
+        for Debt { receipt, failures, .. } in &record.debts {
+            let by = receipt.by.as_ref().map(|by| format!(" as {by}")).unwrap_or_default();
+            let (name, solver, place) = (&receipt.name, &receipt.solver, &receipt.place);
+            let words =
+                format!("the answer for {name}, set by solver {solver}{by}, tried {failures} times: {place}");
+            print::line(&format!("{:7} {words}", "owed"));
         }
         for note in &record.persist {
             let end = note

@@ -2,7 +2,7 @@
 
 use crate::cli::args::Once;
 use crate::cli::{Exit, Stop, print, publish, renew, select};
-use crate::core::decide::Request;
+use crate::core::decide::{Foresight, Request};
 use crate::core::time::Span;
 use crate::wire::Places;
 use crate::wire::{Role, Wired};
@@ -15,7 +15,7 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
         let ids = select::configured(&wired.agent.scene(), &[])?;
         let clock = wired.agent.clock.clone();
         let deadline = clock.now() + once.deadline;
-        let request = Request::default();
+        let request = Request { foresight: Foresight::Skipped, ..Request::default() };
         let pass = wired
             .agent
             .pass_over(ids.clone(), &request, once.deadline, |outcome| renew::told(outcome, once.json));

@@ -67,6 +67,11 @@ pub fn table(table: &NewTable) -> String {
             let listen = quoted(&NewSolver::listen(*port).to_string());
             format!("[solver.{id}]\nlisten = {listen}\ncheck-port = {port}\n")
         }
+        // The handshake is looked for where a CA does, at 443: what leads there is not ours.
+        NewTable::Solver { id, how: NewSolver::TlsPort(port) } => {
+            let listen = quoted(&NewSolver::listen(*port).to_string());
+            format!("[solver.{id}]\ntype = \"tls-alpn-01\"\nlisten = {listen}\n")
+        }
         NewTable::Solver { id, how: NewSolver::Provider { word, plain, secrets } } => {
             let mut text = format!("[solver.{id}]\nprovider = {}\n", quoted(word));
             for (key, value) in plain {
@@ -145,6 +150,7 @@ mod tests {
                 how: NewSolver::Webroot("/srv/a \"b\"".into()),
             },
             NewTable::Solver { id: SolverId::parse("p").unwrap(), how: NewSolver::Port(8080) },
+            NewTable::Solver { id: SolverId::parse("t").unwrap(), how: NewSolver::TlsPort(8443) },
             NewTable::Solver {
                 id: SolverId::parse("d").unwrap(),
                 how: NewSolver::Provider {

@@ -103,6 +103,8 @@ pub enum NewSolver {
     Webroot(String),
     /// By a listener at this port of every address, which something leads port 80 to.
     Port(u16),
+    /// By handshakes (tls-alpn-01) at this port of every address, which something leads port 443 to.
+    TlsPort(u16),
     /// By a text in DNS.
     Provider {
         word: &'static str,
@@ -116,6 +118,11 @@ pub enum NewSolver {
 const HTTP: u16 = 80;
 /// The built-in solver that listens there.
 const STANDALONE: &str = "standalone";
+/// The port that tls-alpn-01 is asked at (RFC 8737 §3).
+const TLS: u16 = 443;
+/// The built-in solver that listens there, and the one that servers pass handshakes on to.
+const TLS_STANDALONE: &str = "tls-standalone";
+const TLS_LOOPBACK: &str = "tls-loopback";
 /// Modes that a key, and a file without one, may have in our configuration.
 const KEY_MODES: u32 = 0o640;
 const CERT_MODES: u32 = 0o664;
@@ -256,7 +263,8 @@ impl NewSolver {
     fn is(&self, kind: &SolverKind) -> bool {
         match (self, kind) {
             (Self::Webroot(root), SolverKind::Webroot { root: known }) => root == known,
-            (Self::Port(port), SolverKind::Http { listen: Listen::Address(known) }) => {
+            (Self::Port(port), SolverKind::Http { listen: Listen::Address(known) })
+            | (Self::TlsPort(port), SolverKind::TlsAlpn { listen: Listen::Address(known) }) => {
                 *known == Self::listen(*port)
             }
             (Self::Provider { word, plain, secrets }, SolverKind::Dns(dns)) => {
@@ -362,6 +370,16 @@ impl Drawn<'_> {
             }
             (None, None, FoundChallenge::Standalone(HTTP)) => SolverId::parse(STANDALONE).ok(),
             (None, None, FoundChallenge::Standalone(port)) => Some(self.solver(NewSolver::Port(*port))?),
+            (None, None, FoundChallenge::Handshake(TLS)) => SolverId::parse(TLS_STANDALONE).ok(),
+            (None, None, FoundChallenge::Handshake(port)) => Some(self.solver(NewSolver::TlsPort(*port))?),
+            (None, None, FoundChallenge::HandshakePassedOn) => {
+                self.notes.push(format!(
+                    "the server that passed handshakes of acme-tls/1 on to {} must pass them on to 127.0.0.1:8090 \
+                     (solver {TLS_LOOPBACK}; files for nginx and haproxy are shipped)",
+                    found.tool
+                ));
+                SolverId::parse(TLS_LOOPBACK).ok()
+            }
             (None, None, FoundChallenge::Provider(provider)) => {
                 Some(self.provider(provider, &choice.credentials)?)
             }
@@ -404,6 +422,7 @@ impl Drawn<'_> {
         let base = match &how {
             NewSolver::Webroot(root) => format!("webroot{root}"),
             NewSolver::Port(port) => format!("{STANDALONE}-{port}"),
+            NewSolver::TlsPort(port) => format!("{TLS_STANDALONE}-{port}"),
             NewSolver::Provider { word, .. } => (*word).to_owned(),
         };
         let base = SolverId::parse(&slug(&base)).map_err(|bad| unnamed(&base, &bad))?;

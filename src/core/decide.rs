@@ -19,8 +19,8 @@ use super::leaf::Leaf;
 pub use super::plan::{Chain, Check, Issuance, Plan, Reason, Upkeep};
 use super::record::LineageRecord;
 pub use super::situation::{
-    Awaiting, OnDisk, Placement, Request, Situation, awaiting, may_wait, outputs_held, pinned, target,
-    worth_returning_to,
+    Awaiting, Foresight, OnDisk, Placement, Request, Situation, awaiting, may_wait, outputs_held, pinned,
+    target, worth_returning_to,
 };
 use super::time::{Span, Timestamp};
 use super::window::{RenewalPoint, RenewalWindow};

@@ -103,6 +103,11 @@ pub enum Event {
         path: String,
         leaf: Box<Leaf>,
     },
+    /// What a look before a first order found; the CA is asked all the same.
+    Foreseen {
+        lineage: LineageId,
+        words: String,
+    },
     /// An answer was not seen from here; the CA is told all the same.
     AnswerUnseen {
         lineage: LineageId,
@@ -146,6 +151,7 @@ impl Event {
             | Self::Pinned { lineage, .. }
             | Self::Unpinned { lineage, .. }
             | Self::ForeignFound { lineage, .. }
+            | Self::Foreseen { lineage, .. }
             | Self::AnswerUnseen { lineage, .. }
             | Self::CleanUpFailed { lineage, .. }
             | Self::TickFailed { lineage, .. }

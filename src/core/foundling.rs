@@ -139,6 +139,10 @@ pub enum FoundChallenge {
     Webroot(String),
     /// By a listener of its own at this port.
     Standalone(u16),
+    /// By handshakes (tls-alpn-01) at a listener of its own at this port.
+    Handshake(u16),
+    /// By handshakes that a server passes on to it.
+    HandshakePassedOn,
     /// With the help of a web server that we know by this name.
     Server(&'static str),
     /// By a text in DNS, with credentials that were found.

@@ -66,6 +66,15 @@ impl SubjectName {
         }
     }
 
+    /// Whether it lies where the world's DNS has nothing (RFC 6761 §6), whatever a resolver makes of it:
+    /// only a CA with a DNS of its own can prove such a name.
+    pub fn is_of_no_world(&self) -> bool {
+        let within = |name: &str, domain: &str| {
+            name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.base().is_some_and(|base| RESERVED.iter().any(|domain| within(base, domain)))
+    }
+
     pub const fn is_wildcard(&self) -> bool {
         matches!(self, Self::Wildcard(_))
     }
@@ -81,6 +90,10 @@ impl SubjectName {
         }
     }
 }
+
+/// Domains set apart for tests, documentation and one host.
+const RESERVED: [&str; 7] =
+    ["test", "example", "invalid", "localhost", "example.com", "example.net", "example.org"];
 
 fn dns_name(text: &str) -> Result<String, BadName> {
     if text.is_empty() {
@@ -272,6 +285,23 @@ impl From<Token> for String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn names_that_the_worlds_dns_does_not_have_are_known() {
+        for (name, expected) in [
+            ("a.test", true),
+            ("*.example.com", true),
+            ("example.org", true),
+            ("www.shop.example", true),
+            ("localhost", true),
+            ("latest", false),
+            ("notexample.com", false),
+            ("shop.internal", false),
+            ("192.0.2.1", false),
+        ] {
+            assert_eq!(SubjectName::parse(name).unwrap().is_of_no_world(), expected, "{name}");
+        }
+    }
+
     use super::*;
 
     #[test]

@@ -8,6 +8,10 @@ use super::order::PersistTerms;
 use super::record::LineageRecord;
 use super::time::{Span, Timestamp};
 
+/// Code of a text that no server of the zone shows, and that none has shown to this process: probably nobody
+/// has set it yet. The CA is asked at the second try all the same.
+pub const ABSENT: &str = "persist-absent";
+
 /// One name's text, as last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

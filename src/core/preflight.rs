@@ -254,15 +254,46 @@ pub fn hopeless<'a>(code: &str, count: u32, findings: &'a [Finding]) -> Option<&
     findings.iter().find(|finding| finding.weight == Weight::Error && confirms(code, &finding.code))
 }
 
+/// Code of a first order that was not made yet for what is certain from here. The finding's own code is in
+/// its words: as code it would stand for something that a CA refused before.
+pub const PUT_OFF: &str = "put-off";
+/// Times in a row that a first order is put off, after which the CA is asked whatever is seen from here: 1
+/// and 10 minutes by the waits after failures.
+const PUT_OFF_MOST: u32 = 2;
+
+/// The finding for which a first order is not worth a request now, after it was put off `before` times.
+/// Nothing lapses by the wait, so our view alone is enough, where it is certain.
+pub fn worth_a_wait(before: u32, findings: &[Finding]) -> Option<&Finding> {
+    let refused = |code: &str| is_of_caa(code) || is_of_dns(code) || is_of_connection(code);
+    findings
+        .iter()
+        .find(|finding| finding.weight == Weight::Error && refused(&finding.code))
+        .filter(|_| before < PUT_OFF_MOST)
+}
+
 /// Whether what was found is the same matter as a refusal.
 fn confirms(refusal: &str, finding: &str) -> bool {
-    let dns = ["dnssec-broken", "dns-alias", "dns-no-zone", "no-address", "no-name-servers", "server-lame"];
     match refusal {
-        "caa" | "challenge-caa" | "order-caa" => finding.starts_with("caa-") || finding == "dnssec-broken",
-        "challenge-dns" | "order-dns" => dns.contains(&finding),
-        "challenge-connection" => matches!(finding, "unreachable" | "no-address"),
+        "caa" | "challenge-caa" | "order-caa" => is_of_caa(finding),
+        "challenge-dns" | "order-dns" => is_of_dns(finding),
+        "challenge-connection" => is_of_connection(finding),
         held => held == finding,
     }
+}
+
+fn is_of_caa(finding: &str) -> bool {
+    finding.starts_with("caa-") || finding == "dnssec-broken"
+}
+
+fn is_of_dns(finding: &str) -> bool {
+    matches!(
+        finding,
+        "dnssec-broken" | "dns-alias" | "dns-no-zone" | "no-address" | "no-name-servers" | "server-lame"
+    )
+}
+
+fn is_of_connection(finding: &str) -> bool {
+    matches!(finding, "unreachable" | "no-address")
 }
 
 /// What an answer of DNS that is not known means for a proof.
@@ -326,6 +357,26 @@ mod tests {
         ] {
             let held = hopeless(code, count, findings).map(|finding| finding.code.as_str());
             assert_eq!(held, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn f38_a_first_order_is_put_off_for_what_is_certain_twice_at_most() {
+        let error = |code: &str| vec![Finding::error(code, "x")];
+        for (what, before, findings, expected) in [
+            ("CAA denies", 0, error("caa-denies"), Some("caa-denies")),
+            ("it was put off once", 1, error("caa-denies"), Some("caa-denies")),
+            ("twice is enough", 2, error("caa-denies"), None),
+            ("it has no address", 0, error("no-address"), Some("no-address")),
+            ("nobody listens on this host", 0, error("unreachable"), Some("unreachable")),
+            ("no server has the zone", 0, error("server-lame"), Some("server-lame")),
+            ("a router may not lead back", 0, vec![Finding::warning("unreachable", "x")], None),
+            ("no resolver answers", 0, vec![Finding::note("dns-silent", "x")], None),
+            ("the configuration is refused elsewhere", 0, error("no-solver"), None),
+            ("all is well", 0, Vec::new(), None),
+        ] {
+            let found = worth_a_wait(before, &findings).map(|finding| finding.code.as_str());
+            assert_eq!(found, expected, "{what}");
         }
     }
 

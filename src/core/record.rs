@@ -228,6 +228,10 @@ pub struct Receipt {
     pub token: Token,
     /// The file, record or key that was set up, in the solver's own terms.
     pub place: String,
+    /// What set it up, by [`SolverKind::way`](super::spec::SolverKind::way): another one of the same name can't
+    /// undo it. `None` in records of releases that did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Box<str>>,
 }
 
 /// The standard ways of proving control.

@@ -40,6 +40,19 @@ pub struct Request {
     pub skip: Option<HookId>,
     /// Issue nothing: upkeep only.
     pub upkeep_only: bool,
+    pub foresight: Foresight,
+}
+
+/// What may come of a look at names before their first order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Foresight {
+    /// It is told, and the order is made: who asked may know better, and may not come back soon.
+    #[default]
+    Told,
+    /// The order may be put off: this process comes back for it in minutes.
+    Heeded,
+    /// There is no time for it.
+    Skipped,
 }
 
 /// What lies at the places this lineage is shown, read afresh.

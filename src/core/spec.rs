@@ -334,6 +334,12 @@ pub enum SolverKind {
 }
 
 impl SolverKind {
+    /// What [`Self::way`] calls solvers other than those by DNS, which are called by their provider.
+    pub const HTTP: &str = "http";
+    pub const TLS_ALPN: &str = "tls-alpn";
+    pub const WEBROOT: &str = "webroot";
+    pub const PERSIST: &str = "dns-persist";
+
     /// Where it listens by itself.
     pub fn listens(&self) -> &[Listen] {
         match self {
@@ -343,6 +349,17 @@ impl SolverKind {
                 _ => &[],
             },
             Self::Webroot { .. } | Self::Persist(_) => &[],
+        }
+    }
+
+    /// How an answer is set up and taken away: the word that tells what undoes it.
+    pub const fn way(&self) -> &'static str {
+        match self {
+            Self::Http { .. } => Self::HTTP,
+            Self::TlsAlpn { .. } => Self::TLS_ALPN,
+            Self::Webroot { .. } => Self::WEBROOT,
+            Self::Dns(dns) => dns.provider.word(),
+            Self::Persist(_) => Self::PERSIST,
         }
     }
 
@@ -413,13 +430,16 @@ pub enum DnsProvider {
 }
 
 impl DnsProvider {
+    /// How [`Self::word`] calls a name server of ours.
+    pub const OWN: &str = "self";
+
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Rfc2136 { .. } => "rfc2136",
             Self::Exec(_) => "exec",
             Self::Webhook(_) => "webhook",
             Self::AcmeDns { .. } => "acme-dns",
-            Self::Own(_) => "self",
+            Self::Own(_) => Self::OWN,
             Self::Vendor(vendor) => vendor.vendor.word,
         }
     }

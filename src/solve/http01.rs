@@ -79,6 +79,7 @@ impl Solver for Http01Solver {
             name: task.name.clone(),
             token: task.token.clone(),
             place: Key::Challenge(task.token.clone()).to_string(),
+            by: None,
         })))
     }
 

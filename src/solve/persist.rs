@@ -1,9 +1,10 @@
 //! dns-persist-01: nothing is set. The text is the operator's, stands for months, and is looked for at the
 //! zone's servers before the CA is told.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dns::exchange::ask;
 use super::dns::{Lookup, NameServer};
@@ -12,6 +13,7 @@ use crate::codec::persist::{PersistRecord, Worth, place_of};
 use crate::core::failure::{Class, Failure, Fault, plain};
 use crate::core::name::{SolverId, SubjectName};
 use crate::core::order::{ChallengeTask, PersistTerms, Terms};
+use crate::core::persist::ABSENT;
 use crate::core::record::{ChallengeKind, Receipt};
 use crate::core::time::Timestamp;
 use crate::ports::{Reply, Solver};
@@ -126,6 +128,11 @@ impl PersistView {
         self.servers.iter().any(|view| view.best().is_some())
     }
 
+    /// Every server answers, and none has one.
+    fn is_absent(&self) -> bool {
+        !self.servers.is_empty() && self.servers.iter().all(|view| view.said.is_ok()) && !self.shows_any()
+    }
+
     /// When the last good text ends, by the server that loses it first; `Ok(None)`: it has no end.
     ///
     /// Codes: `persist-missing`, `persist-account`, `persist-ended`, `persist-wildcard`: refused where no server
@@ -195,11 +202,25 @@ pub fn wanted(name: &SubjectName, terms: &PersistTerms) -> Option<PersistRecord>
 pub struct PersistSolver {
     id: SolverId,
     eye: PersistEye,
+    /// Names whose text some server showed.
+    shown: Mutex<BTreeSet<SubjectName>>,
 }
 
 impl PersistSolver {
-    pub const fn new(id: SolverId, eye: PersistEye) -> Self {
-        Self { id, eye }
+    pub fn new(id: SolverId, eye: PersistEye) -> Self {
+        Self { id, eye, shown: Mutex::default() }
+    }
+
+    async fn view(&self, name: &SubjectName, terms: &PersistTerms) -> Result<PersistView, Failure> {
+        let view = self.eye.look(name, terms).await?;
+        if view.shows_any() {
+            self.shown.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+        }
+        Ok(view)
+    }
+
+    fn was_shown(&self, name: &SubjectName) -> bool {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     async fn look(&self, task: &ChallengeTask) -> Result<(), Failure> {
@@ -209,11 +230,14 @@ impl PersistSolver {
                 "a challenge for dns-persist-01 came without its terms",
             ));
         };
-        let view = match self.eye.look(&task.name, terms).await {
+        let view = match self.view(&task.name, terms).await {
             Err(failure) if failure.code == "dns-no-zone" => return Err(advice(failure)),
             view => view?,
         };
         match view.verdict(&task.name, terms) {
+            Err(failure) if view.is_absent() && !self.was_shown(&task.name) => {
+                Err(advice(Failure { code: ABSENT.to_owned(), ..failure }))
+            }
             Err(failure) if !view.shows_any() => Err(advice(failure)),
             verdict => verdict.map(|_| ()),
         }
@@ -238,6 +262,7 @@ impl Solver for PersistSolver {
             name: task.name.clone(),
             token: task.token.clone(),
             place: "nothing was set".to_owned(),
+            by: None,
         })))
     }
 
@@ -261,7 +286,7 @@ impl Solver for PersistSolver {
         terms: &'a PersistTerms,
     ) -> Reply<'a, Option<Result<Option<Timestamp>, Failure>>> {
         Box::pin(async move {
-            Some(match self.eye.look(name, terms).await {
+            Some(match self.view(name, terms).await {
                 Ok(view) => view.verdict(name, terms),
                 Err(failure) => Err(failure),
             })

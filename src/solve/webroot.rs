@@ -88,6 +88,7 @@ impl Solver for WebrootSolver {
                 name: task.name.clone(),
                 token: task.token.clone(),
                 place: format!("{}{PATH}{}", root.trim_end_matches('/'), task.token),
+                by: None,
             })
         })
     }

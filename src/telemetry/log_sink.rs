@@ -77,11 +77,15 @@ impl Sink for LogSink {
                 let (issuer, not_after) = (&leaf.issuer, leaf.not_after);
                 warn!(target: "nolapse::event", event = "foreign-found", %lineage, path, issuer, %not_after, "somebody else's newer pair is left alone");
             }
+            // These two no verb tells in its answer.
+            Event::Foreseen { lineage, words } => {
+                warn!(target: "nolapse::unsaid", event = "foreseen", %lineage, words, "may not go well, as seen from here");
+            }
             Event::AnswerUnseen { lineage, name, words } => {
                 warn!(target: "nolapse::event", event = "answer-unseen", %lineage, name, words, "answer not seen from here");
             }
             Event::CleanUpFailed { lineage, place, words } => {
-                warn!(target: "nolapse::event", event = "clean-up-failed", %lineage, place, words, "could not clean up");
+                warn!(target: "nolapse::unsaid", event = "clean-up-failed", %lineage, place, words, "could not clean up");
             }
             Event::Quarantined { key, moved_to } => {
                 error!(target: "nolapse::event", event = "quarantined", key, moved_to, "damaged, moved aside");

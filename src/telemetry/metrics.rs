@@ -126,6 +126,7 @@ impl Sink for Metrics {
             }
             Event::HookFailed { .. } => self.count_failure("transient", "hook-failed"),
             Event::AroundFailed { .. } => self.count_failure("transient", "around-failed"),
+            Event::Foreseen { .. } => self.count_failure("transient", "foreseen"),
             Event::AnswerUnseen { .. } => self.count_failure("transient", "answer-unseen"),
             Event::CleanUpFailed { .. } => self.count_failure("transient", "clean-up-failed"),
             Event::RolledBack { .. } => self.count_failure("refused", "rolled-back"),

@@ -4,6 +4,7 @@
 mod adopt;
 mod alert;
 mod discover;
+mod former;
 mod load;
 pub mod look;
 mod persist;
@@ -159,6 +160,7 @@ impl Wired {
         let agent = Arc::new(
             Agent::new(parts, scene)
                 .trusted_with(Arc::new(scene::secret))
+                .undoing_by(former::solvers(&store, &loaded.settings.state_dir, &clock_of_eyes)?)
                 .foreseeing_by(preflight::eyes(&loaded.settings, &clock_of_eyes))
                 .watching_by(lookout)
                 .remembering(store.seen_files(), role != Role::Reader),
@@ -276,5 +278,6 @@ async fn make_live_dir(disk: &Disk, dir: &Path) -> Result<(), Failure> {
     })
 }
 
-/// The log of verbs that print their own answer: what happened to lineages is in that answer.
+/// The log of verbs that print their own answer: what happened to lineages is in that answer, less what has a
+/// target of its own.
 const QUIET: &str = "warn,nolapse::event=off";

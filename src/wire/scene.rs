@@ -181,7 +181,7 @@ pub(super) fn dns_solver(
 }
 
 /// Where CAs look by tls-alpn-01 (RFC 8737 §3).
-const TLS_PORT: u16 = 443;
+pub(super) const TLS_PORT: u16 = 443;
 /// Where name servers listen.
 pub(super) const DNS_PORT: u16 = 53;
 

@@ -35,7 +35,7 @@ fn name(text: &str) -> DomainName {
 }
 
 /// Answers for `example.test`'s challenges and for `acme.test`, at this address.
-fn spec(at: SocketAddr) -> OwnServer {
+pub fn spec(at: SocketAddr) -> OwnServer {
     OwnServer {
         listen: vec![Listen::Address(at)],
         zones: vec![name("_acme-challenge.example.test"), name("acme.test")],
@@ -343,8 +343,8 @@ async fn f35_a_standing_text_that_is_not_seen_is_advice() {
     let (ours, theirs) = ("https://ca.example/acct/1", "https://ca.example/acct/2");
     let terms = PersistTerms { issuers: vec!["ca.example".into()], accounts: vec![ours.into()] };
     for (situation, text, code, class) in [
-        ("nothing stands", None, "persist-missing", Class::Transient),
-        ("something else stands", Some("v=spf1".to_owned()), "persist-missing", Class::Transient),
+        ("nothing stands", None, "persist-absent", Class::Transient),
+        ("something else stands", Some("v=spf1".to_owned()), "persist-absent", Class::Transient),
         (
             "another account's",
             Some(format!("ca.example;accounturi={theirs}")),

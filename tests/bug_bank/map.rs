@@ -179,15 +179,22 @@ pub const FAILURES: [Row; 62] = [
         "the_commonest_case_is_six_lines",
         "waits_are_the_programs_own",
     ], "")),
-    row("F34", "a secondary name server lags", By(&["f34_a_server_that_lags_is_named_and_the_cap_ends_the_wait"], "")),
+    row("F34", "a secondary name server lags", By(&[
+        "f34_a_server_that_lags_is_named_and_the_cap_ends_the_wait",
+        "f34_of_two_servers_in_the_zones_own_records_the_one_that_lags_is_waited_for",
+        "f34_a_resolver_that_must_see_the_text_is_waited_for_after_all_servers_and_named",
+        "f34_a_resolver_of_seen_by_that_lags_is_told_and_holds_nothing_up_for_ever",
+        "f34_a_resolver_that_remembers_that_there_was_nothing_is_waited_for",
+    ], "")),
     row("F35", "the self-check is blocked although the CA can see the answer", By(&[
         "f35_what_is_not_seen_from_here_is_told_to_the_ca_all_the_same",
+        "f35_an_order_waits_once_for_a_text_that_nobody_seems_to_have_set",
     ], "")),
     row("F36", "the IPv6 address leads elsewhere", By(&[
         "f36_the_family_that_fails_is_named",
         "f36_the_dead_ipv6_address_is_named_while_ipv4_answers",
         "f36_f38_each_certificate_is_told_what_is_wrong_with_its_names",
-    ], "told by `doctor` and beside a CA's refusal; a renewal does not wait for it")),
+    ], "told by `doctor`, before a first order and beside a CA's refusal; no order waits for it")),
     row("F37", "port 80 is taken", By(&[
         "f37_a_port_in_use_names_its_holder",
         "f37_a_port_held_by_a_stranger_costs_no_validation",
@@ -200,7 +207,10 @@ pub const FAILURES: [Row; 62] = [
         "f38_records_of_a_real_server_count_from_the_closest_name_upwards",
         "f38_broken_signatures_are_told_from_a_denial_and_from_a_failing_server",
         "f38_after_a_refusal_for_caa_no_order_is_spent_until_it_is_mended_and_never_for_ever",
-    ], "the first refusal is the CA's: CAA is looked up by `doctor` and after that, not before every order")),
+        "f38_a_first_order_waits_for_what_is_certain_but_not_for_long_and_never_by_hand",
+        "f38_a_first_order_is_put_off_for_what_is_certain_twice_at_most",
+        "f38_only_the_first_order_of_a_set_of_names_is_looked_at_and_a_renewal_asks_nobody",
+    ], "looked up by `doctor`, before the first order for a set of names, and after a refusal; a renewal finds out by the CA's")),
     row("F39", "one dead name blocks the others", By(&[
         "a_name_that_fails_until_last_resort_does_not_let_the_old_names_lapse",
         "f39_the_old_names_are_renewed_at_last_resort_when_a_changed_set_keeps_failing",
@@ -365,7 +375,7 @@ pub const THREATS: [Row; 20] = [
     ], "DNSSEC is left to the resolvers")),
     row("T11", "listeners abused", By(&[
         "t11_half_open_connections_do_not_keep_a_ca_out",
-        "t11_half_open_handshakes_do_not_keep_a_ca_out",
+        "t11_ten_thousand_half_open_handshakes_do_not_keep_a_ca_out",
         "t11_a_handshake_that_never_ends_is_cut_off",
         "t11_strangers_get_a_closed_connection_and_no_hint",
         "t11_a_slow_sender_is_cut_off",

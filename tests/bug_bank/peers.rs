@@ -121,7 +121,7 @@ pub const BUGS: &[Bug] = &[
     bug("simple-acme", "90", "two agents replace one certificate twice", &["two_renewals_at_once_place_one_order"]),
     bug("step-ca", "10", "late after a suspend", &["f24_three_weeks_of_sleep_over_the_renewal_point_end_in_a_renewal"]),
     bug("tracing-subscriber", "RUSTSEC-2025-0055", "escape sequences in the log", &["t09_no_remote_text_reaches_a_terminal_raw"]),
-    bug("Traefik", "GHSA-cwjm-3f7h-9hwq", "a responder without deadlines", &["t11_a_handshake_that_never_ends_is_cut_off", "t11_half_open_handshakes_do_not_keep_a_ca_out"]),
+    bug("Traefik", "GHSA-cwjm-3f7h-9hwq", "a responder without deadlines", &["t11_a_handshake_that_never_ends_is_cut_off", "t11_ten_thousand_half_open_handshakes_do_not_keep_a_ca_out"]),
     bug("Traefik", "5413", "the store was believed read-only, and it kept ordering", &["f12_on_a_read_only_state_no_order_is_placed"]),
     bug("Traefik", "4451", "the store was cut in the middle of a certificate", &["f01_f04_f05_every_entry_is_old_or_new_whatever_fails"]),
     bug("Traefik", "PR 9627", "a loop of restarts without storage burns the limit", &["volumes_that_do_not_last_are_known"]),

@@ -15,6 +15,7 @@ use test_ca::{Ca, Effect, Endpoint, Fault};
 
 use crate::bind::NameServer;
 use crate::desk::{Desk, free_port, is_root, orders};
+use crate::ports;
 
 /// A configuration that asks a name server of ours, with this after it.
 fn configured(desk: &Desk, resolver: &str, ca: &Ca, rest: &str) {
@@ -231,6 +232,76 @@ async fn f38_after_a_refusal_for_caa_no_order_is_spent_until_it_is_mended_and_ne
     // Who asks by hand knows better: nothing is held back.
     desk.run(&["renew", "b.a.example.test"]).ends(0);
     assert_eq!(orders(&ca), spent + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f38_a_first_order_waits_for_what_is_certain_but_not_for_long_and_never_by_hand() {
+    let desk = Desk::new();
+    let Some(server) = name_server(&desk.path("bind")) else { return };
+    let ca = desk.ca().caa_identity("ca.test").start().await.unwrap();
+    let wants = |entries: &str| configured(&desk, &server.address(), &ca, entries);
+    let names = ["view", "mended", "hand", "timer", "once", "grows"];
+    for name in names {
+        server.nsupdate("example.test", &format!("update add {name}.example.test 60 A 127.0.0.1"));
+        let caa = "CAA 0 issue \"other.test\"";
+        server.nsupdate("example.test", &format!("update add {name}.example.test 60 {caa}"));
+    }
+    let allow =
+        |name: &str| server.nsupdate("example.test", &format!("update delete {name}.example.test CAA"));
+    // Another view of DNS than the CA's: put off twice, then made.
+    wants("[certificate.\"view.example.test\"]\n");
+    for _ in 0..2 {
+        let log = daemon_until(&desk, "code=put-off");
+        for said in ["the CA was not asked yet", "[caa-denies]", "nolapse renew view.example.test"] {
+            assert!(log.contains(said), "{said:?} is not in\n{log}");
+        }
+        desk.run(&["explain", "view.example.test"]).ends(0).says("[caa-denies]");
+        assert_eq!(orders(&ca), 0, "an order was spent on what could not go well");
+        waits_are_over(&desk, "view.example.test").await;
+    }
+    daemon_until(&desk, "event=issued");
+    assert_eq!(orders(&ca), 1, "our view is not the last word");
+    // What is mended meanwhile costs nothing more.
+    wants("[certificate.\"mended.example.test\"]\n");
+    daemon_until(&desk, "code=put-off");
+    allow("mended");
+    waits_are_over(&desk, "mended.example.test").await;
+    daemon_until(&desk, "event=issued");
+    assert_eq!(orders(&ca), 2);
+    // A command says it and goes on, by hand or by a timer that may come once a day.
+    for (name, arguments) in [("hand", &["renew", "hand.example.test"][..]), ("timer", &["renew"])] {
+        wants(&format!("[certificate.\"{name}.example.test\"]\n"));
+        let told = desk.run(arguments).ends(0);
+        assert!(told.err.contains("may not go well") && told.err.contains("[caa-denies]"), "{}", told.err);
+    }
+    assert_eq!(orders(&ca), 4);
+    // An init container has no time to spare.
+    wants("[certificate.\"once.example.test\"]\n");
+    let told = desk.run(&["once"]).ends(0);
+    assert_eq!(told.err, "");
+    assert_eq!(orders(&ca), 5);
+    // A name more: only that is looked at, and what is served goes on.
+    wants("[certificate.\"hand.example.test\"]\nnames = [\"hand.example.test\", \"grows.example.test\"]\n");
+    let log = daemon_until(&desk, "code=put-off");
+    assert!(log.contains("asked yet: grows.example.test: CAA lets"), "{log}");
+    assert_eq!(orders(&ca), 5);
+    allow("grows");
+    waits_are_over(&desk, "hand.example.test").await;
+    daemon_until(&desk, "event=issued");
+    assert_eq!(orders(&ca), 6);
+}
+
+/// What a daemon says until it says these words.
+fn daemon_until(desk: &Desk, words: &str) -> String {
+    let log = desk.path("daemon.log");
+    let file = std::fs::File::create(&log).unwrap();
+    let mut daemon = desk.command(&["run"]).stderr(file).spawn().unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap();
+    let heard = ports::wait_for(std::time::Duration::from_secs(60), || said().contains(words));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    assert!(heard, "{words:?} is not in\n{}", said());
+    said()
 }
 
 /// As if the certificate had waited long enough after its last failure.

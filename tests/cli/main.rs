@@ -8,6 +8,7 @@ mod alert;
 mod bad_host;
 mod bad_text;
 mod check;
+mod debts;
 mod desk;
 mod discover;
 mod doctor;

@@ -88,6 +88,24 @@ fn apex_and_wildcard_in_one_certificate_are_issued_and_observed() {
     }
 }
 
+#[test]
+fn f34_a_resolver_of_seen_by_that_lags_is_told_and_holds_nothing_up_for_ever() {
+    let Some(scene) = Scene::new() else { return };
+    // It has an `example.test` of its own, where nothing changes.
+    let Some(inside) = NameServer::bind(&scene.stage.site.path("inside")) else { return };
+    let more = format!("seen-by = [{:?}]\npropagation = \"2s\"", inside.address());
+    let config = scene
+        .config()
+        .text(&format!("[solver.way]\n{}\n{more}", scene.updates()))
+        .certificate("example.test", "service = \"ng\"");
+    scene.serve(&config, &["example.test"]);
+    scene.stage.site.expect(0, &["renew"]);
+    let explained = scene.stage.site.expect(0, &["explain", "example.test"]).out;
+    for words in ["ns1.example.test (127.0.0.1) shows it", "  127.0.0.1 has nothing there"] {
+        assert!(explained.contains(words), "{words:?} is not in\n{explained}");
+    }
+}
+
 /// The name server is asked for a change over HTTP, and by the CA for what came of it.
 #[cfg(feature = "dns-providers")]
 #[test]

@@ -1,10 +1,13 @@
 //! dns-persist-01 and dns-account-01, from the tests' own CA that asks real name servers.
 
+use std::time::Duration;
+
 use crate::support::agent::Site;
 use crate::support::bind::NameServer;
 use crate::support::config::Config;
 use crate::support::delegation::Delegation;
-use test_ca::{Ca, ChallengeKind, PersistDraft};
+use crate::support::ports::wait_for;
+use test_ca::{Ca, ChallengeKind, Endpoint, PersistDraft};
 
 const PLACE: &str = "_validation-persist.example.test";
 
@@ -85,6 +88,29 @@ async fn the_text_that_is_told_proves_the_name_in_the_shape_of_each_draft() {
         assert_eq!(scene.site.generation("example.test"), 1, "{draft:?}");
         assert_eq!(scene.dns.texts(PLACE).len(), 1, "the text is the operator's, and stays");
     }
+}
+
+/// The CA may see what can't be seen from here, so it is asked in the end; what it says comes with what we saw.
+#[tokio::test(flavor = "multi_thread")]
+async fn f35_an_order_waits_once_for_a_text_that_nobody_seems_to_have_set() {
+    let Some(scene) = Scene::new(PersistDraft::One).await else { return };
+    let said = || (scene.ca.count(Endpoint::NewOrder), scene.ca.count(Endpoint::Challenge));
+    let until = |words: &str| {
+        let daemon = scene.site.daemon();
+        let heard = wait_for(Duration::from_secs(60), || daemon.log().contains(words));
+        assert!(heard, "{}", daemon.log());
+    };
+    until("persist-absent");
+    assert_eq!(said(), (1, 0));
+    let second = format!("{:?}", scene.site.expect(1, &["renew", "example.test"]));
+    assert!(second.contains("the text for dns-persist-01 is missing; set"), "{second}");
+    assert_eq!(said(), (1, 1), "the order that waited is gone on with");
+    // A command does not wait at all.
+    for (name, verb) in [("hand.example.test", "renew"), ("once.example.test", "once")] {
+        scene.wants(name, "");
+        scene.site.expect(1, &[verb]);
+    }
+    assert_eq!(said(), (3, 3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -31,6 +31,7 @@ impl Solver for BoardSolver {
             name: task.name.clone(),
             token: task.token.clone(),
             place: format!("board/{}", task.token.as_str()),
+            by: None,
         })))
     }
 

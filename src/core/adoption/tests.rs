@@ -155,6 +155,14 @@ fn each_way_of_proving_has_its_counterpart_or_is_refused() {
     assert_eq!(solver(FoundChallenge::Standalone(80)).as_deref(), Some("standalone"));
     assert_eq!(solver(FoundChallenge::Standalone(8080)).as_deref(), Some("standalone-8080"));
     assert_eq!(solver(FoundChallenge::Unknown), None);
+    assert_eq!(solver(FoundChallenge::Handshake(443)).as_deref(), Some("tls-standalone"));
+    assert_eq!(solver(FoundChallenge::Handshake(8443)).as_deref(), Some("tls-standalone-8443"));
+    let tables = adopted(&by(FoundChallenge::Handshake(8443))).tables;
+    let made = |table: &NewTable| matches!(table, NewTable::Solver { how: NewSolver::TlsPort(8443), .. });
+    assert!(tables.iter().any(made), "{tables:?}");
+    let passed_on = adopted(&by(FoundChallenge::HandshakePassedOn));
+    assert_eq!(passed_on.entry.solver.as_ref().map(ToString::to_string).as_deref(), Some("tls-loopback"));
+    assert!(passed_on.notes.iter().any(|note| note.contains("127.0.0.1:8090")), "{:?}", passed_on.notes);
     assert_eq!(code(&by(FoundChallenge::Other("by dns".into()))), "adopt-challenge");
     let plugin = Foundling { service: Some("nginx"), ..by(FoundChallenge::Server("nginx")) };
     let adoption = adopted(&plugin);

@@ -78,6 +78,7 @@ fn receipt() -> Receipt {
         name: names(&["a.example"]).remove(0),
         token: Token::parse("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA").unwrap(),
         place: "token".into(),
+        by: None,
     }
 }
 

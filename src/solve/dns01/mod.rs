@@ -212,6 +212,7 @@ impl Solver for Dns01Solver {
                 name: task.name.clone(),
                 token: task.token.clone(),
                 place: record.to_string(),
+                by: None,
             })
         })
     }

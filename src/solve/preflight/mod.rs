@@ -6,7 +6,7 @@ mod visit;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -20,6 +20,7 @@ use crate::core::name::SubjectName;
 use crate::core::preflight::{Caa, Doubt, Facts, Reach, Seen, Way};
 use crate::core::record::ChallengeKind;
 use crate::core::spec::{Listen, SolverKind, SolverSpec};
+use crate::core::time::Span;
 use crate::ports::{Inquiry, Preflight, Reply};
 use crate::sys::clock::Clock;
 
@@ -34,9 +35,17 @@ const HTTP_PORT: u16 = 80;
 /// And for tls-alpn-01 (RFC 8737 §3).
 const TLS_PORT: u16 = 443;
 
+/// How long no look is offered after one to which no resolver answered: a host without DNS must not wait for
+/// each of its certificates.
+const SILENT_FOR: Span = Span::minutes(10);
+
 /// Eyes of this host.
 pub struct NamePreflight {
     lookup: Arc<Lookup>,
+    /// The operator named resolvers, which know names that the world does not.
+    own_resolvers: bool,
+    /// When, by the clock's measure, a look ended that no resolver had answered.
+    unheard: Mutex<Option<Span>>,
     clock: Clock,
 }
 
@@ -52,7 +61,12 @@ struct Eyes {
 impl NamePreflight {
     /// With these resolvers; those of the system where there are none.
     pub fn new(resolvers: Vec<SocketAddr>, clock: &Clock) -> Self {
-        Self { lookup: Arc::new(Lookup::new(resolvers, DNS_PORT, clock)), clock: clock.clone() }
+        Self {
+            own_resolvers: !resolvers.is_empty(),
+            lookup: Arc::new(Lookup::new(resolvers, DNS_PORT, clock)),
+            unheard: Mutex::default(),
+            clock: clock.clone(),
+        }
     }
 
     async fn all(&self, inquiry: &Inquiry, seen: &mut BTreeMap<usize, Facts>) {
@@ -87,8 +101,25 @@ impl Preflight for NamePreflight {
             let mut seen = BTreeMap::new();
             // What was seen until time was up counts; a dropped set of tasks ends them.
             let _ = self.clock.timeout(inquiry.within, self.all(inquiry, &mut seen)).await;
-            seen.into_values().collect()
+            let seen: Vec<_> = seen.into_values().collect();
+            if inquiry.names.iter().any(|name| name.base().is_some()) {
+                let heard = seen.iter().any(|facts| {
+                    !matches!(facts.caa, Caa::NotAsked | Caa::Unknown { doubt: Doubt::Silent(_), .. })
+                });
+                let unheard = (!heard).then(|| self.clock.monotonic());
+                *self.unheard.lock().unwrap_or_else(PoisonError::into_inner) = unheard;
+            }
+            seen
         })
+    }
+
+    fn could_see(&self, name: &SubjectName) -> bool {
+        if name.base().is_none() {
+            return true;
+        }
+        let unheard = *self.unheard.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = unheard.is_some_and(|at| self.clock.monotonic() - at < SILENT_FOR);
+        !silent && (self.own_resolvers || !name.is_of_no_world())
     }
 }
 
@@ -216,6 +247,26 @@ async fn ask(lookup: &Lookup, name: &DomainName, kind: Kind) -> Result<Answer, D
 mod tests {
     use super::*;
     use crate::core::preflight::Met;
+
+    #[tokio::test]
+    async fn a_look_that_nobody_asked_for_is_offered_where_it_could_tell_something() {
+        let name = |text: &str| SubjectName::parse(text).unwrap();
+        let clock = Clock::wall();
+        let world = NamePreflight::new(Vec::new(), &clock);
+        assert!(world.could_see(&name("shop.internal")) && world.could_see(&name("192.0.2.1")));
+        assert!(!world.could_see(&name("a.example")), "the world has no such name");
+        // A port that nobody listens at refuses at once.
+        let closed = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let own = NamePreflight::new(vec![closed], &clock);
+        assert!(own.could_see(&name("a.example")), "resolvers of one's own may have it");
+        let inquiry =
+            |name: SubjectName| Inquiry { names: vec![name], solvers: Vec::new(), within: Span::secs(20) };
+        own.look(&inquiry(name("192.0.2.1"))).await;
+        assert!(own.could_see(&name("a.example")), "an address needs no resolver");
+        own.look(&inquiry(name("a.example"))).await;
+        assert!(!own.could_see(&name("a.example")), "nobody answered just now");
+        assert!(own.could_see(&name("192.0.2.1")));
+    }
 
     #[tokio::test]
     async fn tls_alpn_01_is_looked_for_at_443_and_only_knocked_at() {

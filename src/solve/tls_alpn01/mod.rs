@@ -109,6 +109,7 @@ impl Solver for TlsAlpn01Solver {
                 name: task.name.clone(),
                 token: task.token.clone(),
                 place: place(&task.name)?.to_string(),
+                by: None,
             })
         })
     }

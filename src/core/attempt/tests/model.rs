@@ -127,6 +127,7 @@ fn receipt(task: &ChallengeTask) -> Receipt {
         name: task.name.clone(),
         token: task.token.clone(),
         place: task.url.clone(),
+        by: None,
     }
 }
 
