@@ -97,10 +97,11 @@ impl Campaign {
 fn said(sum: &Tally, took: Duration) -> String {
     let secs = took.as_secs_f64().max(0.001);
     format!(
-        "{} plots, {:.1} certificate-years ({:.1} a second, {:.1} % awake), {} events, {} faults injected, \
+        "{} plots of {} certificates, {:.1} certificate-years ({:.1} a second, {:.1} % awake), {} events, {} faults injected, \
          {} certificates by {} orders; where nothing costs an order {} by {}; {} times somebody had to be told; \
          {secs:.0} s",
         sum.plots,
+        sum.sites,
         sum.years(),
         sum.years() / secs,
         sum.awake_percent(),

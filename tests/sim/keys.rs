@@ -9,14 +9,22 @@ use nolapse::codec::pem;
 use nolapse::core::layout::Content;
 use nolapse::core::leaf::mix;
 
-/// Keys of one world, handed out in turn and then again from the first. Making them is most of the
-/// work of making a world, so all worlds have the same.
-const KEYS: u64 = 5;
+/// Keys of one node, handed out in turn and then again from the first: more than its certificates
+/// can be trying with at once. Making them is most of the work of making a world, so all worlds have
+/// the same.
+const KEYS: u64 = 24;
+/// Nodes that have keys of their own.
+const NODES: u64 = 3;
 
 /// PEM texts for [`nolapse::sys::keys::Keys::pool`].
-pub fn pool() -> &'static [Content] {
-    static POOL: OnceLock<Vec<Content>> = OnceLock::new();
-    POOL.get_or_init(|| (0..KEYS).map(key).collect())
+pub fn pool(node: usize) -> &'static [Content] {
+    let place = usize::try_from(KEYS).unwrap() * node;
+    &all()[place..][..usize::try_from(KEYS).unwrap()]
+}
+
+fn all() -> &'static [Content] {
+    static ALL: OnceLock<Vec<Content>> = OnceLock::new();
+    ALL.get_or_init(|| (0..KEYS * NODES).map(key).collect())
 }
 
 fn key(n: u64) -> Content {
@@ -32,8 +40,9 @@ fn key(n: u64) -> Content {
 }
 
 /// A piece of each key's text that must turn up nowhere but in files for keys.
-pub fn canaries(pool: &[Content]) -> Vec<String> {
-    pool.iter()
+pub fn canaries() -> Vec<String> {
+    all()
+        .iter()
         .map(|pem| std::str::from_utf8(pem.bytes()).unwrap().lines().nth(1).unwrap()[20..60].to_owned())
         .collect()
 }

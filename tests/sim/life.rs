@@ -41,7 +41,9 @@ pub struct Lived {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub plots: u64,
-    /// Time of certificates' lives, in milliseconds.
+    /// Certificates that were wanted.
+    pub sites: u64,
+    /// Time of their lives, in milliseconds.
     pub millis: i64,
     /// Of which hosts were awake.
     pub awake: i64,
@@ -60,6 +62,7 @@ pub struct Tally {
 impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.plots += other.plots;
+        self.sites += other.sites;
         self.millis += other.millis;
         self.awake += other.awake;
         self.lines += other.lines;
@@ -93,8 +96,9 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let Plot { seed, lifetime, nodes, agents, shared, .. } = *plot;
-        let world = World::with(Cast { seed, lifetime, nodes, agents, shared, bug });
+        let Plot { seed, nodes, agents, shared, .. } = *plot;
+        let lifetimes = plot.lifetimes().collect();
+        let world = World::with(Cast { seed, lifetimes, nodes, agents, shared, bug });
         if keep_all {
             world.journal.keep_all();
         }
@@ -179,6 +183,8 @@ impl Life {
                         lasting: false,
                     }),
                     What::Revoke => world.ca.revoke_all(),
+                    What::RevokeSite(site) => world.ca.revoke_site(*site),
+                    What::Damage { node, site, harm } => world.nodes[*node].damage(*site, *harm),
                 }
             }
             Beat::Ends(Fault { what: What::Clock { node, by, .. }, .. }) => {
@@ -208,8 +214,8 @@ impl Life {
             }
             let owing = self.world.owing().is_some();
             let mut wake = end.min(now + DOZE_MOST);
-            for node in &self.world.nodes {
-                if let Some((_, at)) = node.laws.point() {
+            for laws in self.world.nodes.iter().flat_map(|node| &node.witness.laws) {
+                if let Some((_, at)) = laws.point() {
                     if at - EARLY <= now && now < at + RESTLESS {
                         self.restless_until = at + RESTLESS;
                     } else if at > now {
@@ -274,16 +280,21 @@ impl Life {
     }
 
     fn count(&self, plot: &Plot) {
-        let life = plot.lifetime;
-        let used = if life < Span::days(10) { life.times(48) } else { life.times(64) };
-        // Renewal information that wanders may ask for a renewal a tenth of life sooner.
-        let used = (used - life.times(12)).over(100);
-        let needed = 2 + self.world.now().since(self.begun).millis() / used.millis();
-        let issued = i64::try_from(self.world.ca.certificates()).unwrap();
-        if issued > needed + plot.extras() {
-            let extras = plot.extras();
-            let words = format!("{issued} certificates, {needed} were needed, {extras} asked for otherwise");
-            self.world.journal.breach(Law::Orders, &words);
+        for (place, site) in self.world.sites.iter().enumerate() {
+            let life = site.lifetime;
+            let used = if life < Span::days(10) { life.times(48) } else { life.times(64) };
+            // Renewal information that wanders may ask for a renewal a tenth of life sooner.
+            let used = (used - life.times(12)).over(100);
+            let needed = 2 + self.world.now().since(self.begun).millis() / used.millis();
+            let issued = i64::try_from(self.world.ca.certificates_of(place)).unwrap();
+            let extras = plot.extras(life);
+            if issued > needed + extras {
+                let words = format!(
+                    "{}: {issued} certificates, {needed} were needed, {extras} asked for otherwise",
+                    site.id
+                );
+                self.world.journal.breach(Law::Orders, &words);
+            }
         }
         if plot.modest() && self.world.ca.limits_reached() > 0 {
             self.world
@@ -295,6 +306,7 @@ impl Life {
     fn sum_up(self, plot: &Plot) -> Lived {
         let world = self.world;
         let millis = world.now().since(self.begun).millis();
+        let sites = i64::try_from(world.sites.len()).unwrap();
         let digest = world.journal.digest();
         let (certificates, orders) = (world.ca.certificates(), world.orders().len() as u64);
         let modest = u64::from(plot.modest());
@@ -306,14 +318,15 @@ impl Life {
             broken: world.journal.broken(),
             tally: Tally {
                 plots: 1,
-                millis,
-                awake: millis - world.dozed.millis(),
+                sites: world.sites.len() as u64,
+                millis: millis * sites,
+                awake: (millis - world.dozed.millis()) * sites,
                 lines: digest.1,
                 certificates,
                 orders,
                 modest_certificates: modest * certificates,
                 modest_orders: modest * orders,
-                told: world.nodes.iter().map(|node| node.laws.voice.heard()).sum(),
+                told: world.nodes.iter().map(|node| node.witness.heard()).sum(),
                 struck,
             },
             digest,

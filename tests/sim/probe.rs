@@ -23,11 +23,11 @@ pub struct Handshake {
 }
 
 impl Probe for Handshake {
-    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
+    fn look<'a>(&'a self, endpoint: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
         Box::pin(async move {
             self.points.pass().await;
             self.truth.sleep(TAKES).await;
-            vec![match self.server.serves() {
+            vec![match self.server.answers(endpoint.sni.as_ref()) {
                 Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => Sighting::of(leaf),
                 _ => Sighting::nothing(Silence::Closed, "connection refused"),
             }]

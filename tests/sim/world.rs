@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use nolapse::agent::Survey;
+use nolapse::agent::{Agent, Survey};
 use nolapse::core::event::Event;
 use nolapse::core::ladder::Observed;
 use nolapse::core::leaf::{Leaf, mix};
@@ -17,9 +17,11 @@ use crate::board::Board;
 use crate::bug::Planted;
 use crate::ca::{Authority, Order};
 use crate::journal::{Journal, Law};
+use crate::laws::{Laws, at_once};
 use crate::node::{Common, Node};
 use crate::script::{Script, Trouble};
 use crate::shared::SharedStore;
+use crate::site::Site;
 use crate::sky::Weather;
 
 /// Longest time between two looks at the laws.
@@ -44,6 +46,8 @@ pub struct World {
     pub script: Script,
     pub board: Board,
     pub ca: Arc<Authority>,
+    /// The certificates that every node wants.
+    pub sites: Vec<Site>,
     pub nodes: Vec<Node>,
     pub journal: Journal,
     stir: Arc<Notify>,
@@ -55,10 +59,11 @@ pub struct World {
 }
 
 /// Who is in a world.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Cast {
     pub seed: u64,
-    pub lifetime: Span,
+    /// Of what the CA issues for each site; there is one at least.
+    pub lifetimes: Vec<Span>,
     pub nodes: usize,
     /// Agents on each host.
     pub agents: usize,
@@ -70,16 +75,17 @@ pub struct Cast {
 impl World {
     /// A world whose CA issues for `lifetime`, with one node. Nothing runs yet.
     pub fn new(seed: u64, lifetime: Span) -> Self {
-        Self::with(Cast { seed, lifetime, nodes: 1, agents: 1, shared: false, bug: None })
+        Self::with(Cast { seed, lifetimes: vec![lifetime], nodes: 1, agents: 1, shared: false, bug: None })
     }
 
     pub fn with(cast: Cast) -> Self {
-        let Cast { seed, lifetime, nodes, agents, shared, bug } = cast;
+        let Cast { seed, lifetimes, nodes, agents, shared, bug } = cast;
         let epoch: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let truth = Clock::starting_at(epoch);
         let script = Script::new(truth.clone());
         let board = Board::default();
-        let ca = Arc::new(Authority::new(seed, truth.clone(), script.clone(), board.clone(), lifetime));
+        let sites = Site::all(lifetimes);
+        let ca = Arc::new(Authority::new(seed, truth.clone(), script.clone(), board.clone(), sites.clone()));
         let journal = Journal::new(truth.clone());
         let stir = Arc::new(Notify::new());
         let common = Common {
@@ -87,6 +93,7 @@ impl World {
             board: board.clone(),
             authority: ca.clone(),
             journal: journal.clone(),
+            sites: sites.clone(),
             agents,
             shared: shared.then(|| SharedStore::new(seed, truth.clone(), script.clone())),
             bug,
@@ -99,6 +106,7 @@ impl World {
             script,
             board,
             ca,
+            sites,
             nodes,
             journal,
             stir,
@@ -135,7 +143,7 @@ impl World {
     async fn start_node(&mut self, number: usize) {
         while self.nodes[number].lacks_agents() {
             if let Err(why) = self.nodes[number].start().await {
-                self.nodes[number].laws.note(&format!("the daemon can't start: {why}"));
+                self.nodes[number].witness.note(&format!("the daemon can't start: {why}"));
                 return;
             }
         }
@@ -188,7 +196,17 @@ impl World {
     }
 
     fn owing_at(&self, node: &Node) -> Option<String> {
-        let Some(survey) = node.survey() else { return Some("no agent runs".into()) };
+        let Some(observer) = node.observer() else { return Some("no agent runs".into()) };
+        let owing = |(place, site): (usize, &Site)| {
+            self.owing_of(node, &observer, place).map(|what| format!("{}: {what}", site.id))
+        };
+        self.sites.iter().enumerate().find_map(owing)
+    }
+
+    fn owing_of(&self, node: &Node, observer: &Agent, site: usize) -> Option<String> {
+        let Ok(survey) = at_once(observer.survey(&self.sites[site].id)) else {
+            return Some("nothing can be read".into());
+        };
         let record = &survey.world.record.value;
         if record.attempt.is_some() {
             return Some("an attempt is open".into());
@@ -202,7 +220,7 @@ impl World {
         if !survey.ladder.paid() || survey.ladder.observed != Observed::Yes {
             return Some(format!("{:?}", survey.ladder));
         }
-        let served = node.server.serves();
+        let served = node.server.serves_at(site);
         if served.as_ref().is_some_and(|leaf| leaf.not_after <= self.now()) {
             return Some("what is served has expired".into());
         }
@@ -246,48 +264,64 @@ impl World {
         if self.script.forgets() {
             self.ca.forgive();
         }
-        let (now, quiet) = (self.now(), self.script.quiet() && !self.ca.limited());
+        let (now, quiet) = (self.now(), self.script.quiet());
         let deaf = self.script.deafens();
-        let mut near_the_end = false;
+        let mut near_the_end = vec![false; self.sites.len()];
         for node in &self.nodes {
-            node.laws.check();
             let skew = node.clock.now().since(now);
-            let weather = Weather {
-                now,
-                quiet,
-                running: node.is_running()
-                    && node.spec.is_some()
-                    && !node.points.frozen()
-                    && skew.max(Span::ZERO - skew) <= CLOCK_RIGHT,
-                served: node.server.serves(),
-                point: node.laws.point(),
-            };
-            // A day has passed since last resort began, or there is nothing to come to an end.
-            near_the_end |= weather
-                .served
-                .as_ref()
-                .is_some_and(|leaf| leaf.left(now) < leaf.lifetime().over(20) + Span::HOUR);
-            node.laws.sky.look(&weather, &self.ca, &self.journal);
-            if weather.running && !deaf {
-                let survey = || node.survey();
-                node.laws.voice.listen(&weather, node.laws.wanted(), survey, &self.journal);
-            } else {
-                node.laws.voice.falters();
+            let runs =
+                node.is_running() && !node.points.frozen() && skew.max(Span::ZERO - skew) <= CLOCK_RIGHT;
+            // Nothing is reloaded while one of the server's sites can't be read.
+            let quiet = quiet && !node.witness.laws.iter().any(|laws| laws.is_harmed());
+            for laws in &node.witness.laws {
+                near_the_end[laws.site] |= self.look_at(node, laws, quiet, runs, deaf);
             }
             if self.steps.is_multiple_of(PLANS_EVERY) {
                 node.plans_alike();
             }
         }
+        for (site, near_the_end) in near_the_end.into_iter().enumerate() {
+            self.look_at_requests(site, near_the_end);
+        }
+    }
+
+    /// Those of one certificate on one node. Says whether its end is near.
+    fn look_at(&self, node: &Node, laws: &Laws, quiet: bool, runs: bool, deaf: bool) -> bool {
+        laws.check();
+        let weather = Weather {
+            now: self.now(),
+            quiet: quiet && !self.ca.limited(laws.site),
+            running: runs && node.wants(laws.site),
+            served: node.server.serves_at(laws.site),
+            point: laws.point(),
+        };
+        laws.sky.look(&weather, &self.ca, &self.journal);
+        if weather.running && !deaf {
+            let survey = || node.survey(laws.site);
+            laws.voice.listen(&weather, laws.wanted(), survey, &self.journal);
+        } else {
+            laws.voice.falters();
+        }
+        // A day has passed since last resort began, or there is nothing to come to an end.
+        weather
+            .served
+            .as_ref()
+            .is_some_and(|leaf| leaf.left(weather.now) < leaf.lifetime().over(20) + Span::HOUR)
+    }
+
+    /// How often the CA is asked.
+    fn look_at_requests(&self, site: usize, near_the_end: bool) {
         let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
-        let (asked, wondered) = self.ca.asked_today();
+        let (asked, wondered) = self.ca.asked_today(site);
+        let of = &self.sites[site].id;
         // Each host asks for itself where the others' answers do not reach it.
         if wondered > ASKS_A_DAY * self.nodes.len() {
-            let words = format!("{wondered} questions for renewal information within a day");
+            let words = format!("{of}: {wondered} questions for renewal information within a day");
             self.journal.breach(Law::Hammer, &words);
         }
         // What was asked for in the last days of the old one is still in the day of the new one.
-        if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today() == 0) {
-            self.journal.breach(Law::Hammer, &format!("{asked} requests for an order within a day"));
+        if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today(site) == 0) {
+            self.journal.breach(Law::Hammer, &format!("{of}: {asked} requests for an order within a day"));
         }
     }
 
@@ -305,7 +339,7 @@ impl World {
             }
             for end in self.nodes[number].ended().await {
                 match end {
-                    Ok(how) => self.nodes[number].laws.note(&format!("the daemon ended: {how}")),
+                    Ok(how) => self.nodes[number].witness.note(&format!("the daemon ended: {how}")),
                     Err(panic) => self.journal.breach(Law::Runs, &panic),
                 }
             }
@@ -348,7 +382,7 @@ impl World {
 
     /// The agent's processes die; disk and server go on.
     pub async fn crash(&mut self, number: usize) {
-        self.nodes[number].laws.note("the agent dies");
+        self.nodes[number].witness.note("the agent dies");
         self.nodes[number].kill().await;
         self.forget_lost_orders();
     }
@@ -356,9 +390,9 @@ impl World {
     /// The host loses power: what was not synced may be lost.
     pub async fn power_cut(&mut self, number: usize, seed: u64) {
         let node = &mut self.nodes[number];
-        node.laws.note("the power goes");
+        node.witness.note("the power goes");
         node.lose_power(seed).await;
-        node.laws.look_again();
+        node.witness.look_again();
         // It came back without the script's faults.
         self.disk_is = None;
         self.forget_lost_orders();
@@ -368,7 +402,12 @@ impl World {
     fn forget_lost_orders(&self) {
         // Nor did what the CA said of when to come back, perhaps.
         self.ca.forgive();
-        let known: Vec<_> = self.nodes.iter().filter_map(|node| node.laws.shelves.records()).collect();
+        let known: Vec<_> = self
+            .nodes
+            .iter()
+            .flat_map(|node| &node.witness.laws)
+            .filter_map(|laws| laws.shelves.records())
+            .collect();
         self.ca.lost(|url| {
             known.iter().any(|(record, _): &(LineageRecord, Installed)| {
                 let open = record.attempt.as_ref().and_then(|attempt| attempt.order.as_deref());
@@ -385,8 +424,7 @@ impl World {
         self.truth.jump(span);
         for node in &self.nodes {
             node.clock.jump(span);
-            node.laws.sky.slept();
-            node.laws.voice.slept();
+            node.witness.slept();
         }
     }
 
@@ -405,13 +443,13 @@ impl World {
 
     /// One host sleeps, the others do not.
     pub fn freeze(&self, number: usize, span: Span) {
-        self.nodes[number].laws.note(&format!("asleep for {span}"));
+        self.nodes[number].witness.note(&format!("asleep for {span}"));
         self.nodes[number].points.freeze(span);
     }
 
     /// One host's clock alone is set.
     pub fn set_clock(&self, number: usize, by: Span) {
-        self.nodes[number].laws.note(&format!("the clock is set by {by}"));
+        self.nodes[number].witness.note(&format!("the clock is set by {by}"));
         self.nodes[number].clock.jump(by);
         // What a CA said of when to come back was noted by another clock.
         self.ca.forgive();
@@ -424,7 +462,7 @@ impl World {
     }
 
     pub fn survey(&self) -> Option<Survey> {
-        self.node().survey()
+        self.node().survey(0)
     }
 
     pub fn orders(&self) -> Vec<(String, Order)> {
@@ -436,11 +474,11 @@ impl World {
     }
 
     pub fn saw(&self, what: impl FnMut(&Event) -> bool) -> bool {
-        self.node().laws.events().iter().any(what)
+        self.node().witness.events().iter().any(what)
     }
 
     pub fn count(&self, mut what: impl FnMut(&Event) -> bool) -> usize {
-        self.node().laws.events().iter().filter(|event| what(event)).count()
+        self.node().witness.events().iter().filter(|event| what(event)).count()
     }
 
     /// What must hold in a story.
