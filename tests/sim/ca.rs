@@ -189,9 +189,9 @@ impl Authority {
         }
     }
 
-    /// What an agent did that it should not, oldest first.
-    pub fn breaches(&self) -> Vec<String> {
-        self.books().breaches.clone()
+    /// What an agent did first that it should not.
+    pub fn first_breach(&self) -> Option<String> {
+        self.books().breaches.first().cloned()
     }
 
     /// How often one of the CA's own limits was reached.

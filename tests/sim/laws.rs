@@ -18,7 +18,7 @@ use nolapse::sys::disk::Model;
 use crate::ca::Authority;
 use crate::hook::Reload;
 use crate::journal::{Journal, Law};
-use crate::peek::Shelves;
+use crate::peek::{Mark, Shelves};
 use crate::sky::Sky;
 use crate::voice::Voice;
 
@@ -46,6 +46,7 @@ pub struct Laws {
 
 #[derive(Default)]
 struct State {
+    news: bool,
     /// Generations that were gone back to.
     returned_to: BTreeSet<GenerationNumber>,
     /// Somebody else wrote to the files, and nobody has put it right.
@@ -56,8 +57,8 @@ struct State {
     verified: BTreeMap<Fingerprint, Leaf>,
     /// Which files readers saw last, and as of which change.
     seen: Option<[Option<(u64, u64)>; PARTS.len()]>,
-    /// The bytes of record and note as they were judged last.
-    entries: Option<(Vec<u8>, Vec<u8>)>,
+    /// Which entries were judged last, record and note.
+    entries: Option<[Mark; 2]>,
     known: Option<LineageRecord>,
     /// The instant to renew, by leaf and window.
     points: BTreeMap<(Fingerprint, Timestamp, Timestamp), Timestamp>,
@@ -97,11 +98,22 @@ impl Laws {
         self.journal.breach(law, &format!("node {}, {}: {words}", self.node, self.shelves.id));
     }
 
+    /// What was made of the record when it was read last; `None` where it never was.
+    pub fn known<T>(&self, make: impl FnOnce(&LineageRecord) -> T) -> Option<T> {
+        self.state.lock().unwrap().known.as_ref().map(make)
+    }
+
+    /// Whether there was an event of this lineage since this was asked last.
+    pub fn has_news(&self) -> bool {
+        std::mem::take(&mut self.state.lock().unwrap().news)
+    }
+
     /// After an event of this lineage.
     pub fn take(&self, event: &Event) {
         if let Event::RolledBack { to: number, .. } | Event::Pinned { generation: number, .. } = event {
             self.state.lock().unwrap().returned_to.insert(*number);
         }
+        self.state.lock().unwrap().news = true;
         self.check();
     }
 
@@ -123,7 +135,10 @@ impl Laws {
 
     /// The disk may be another one now, as after a power cut.
     pub fn look_again(&self) {
-        self.state.lock().unwrap().steps = None;
+        {
+            let mut state = self.state.lock().unwrap();
+            (state.steps, state.seen, state.entries) = (None, None, None);
+        }
         self.check();
     }
 
@@ -213,26 +228,22 @@ impl Laws {
         if open.len() > 1 {
             self.breach(Law::Orders, &format!("{} orders are open at once: {}", open.len(), open.join(" ")));
         }
-        if let Some(words) = self.authority.breaches().first() {
-            self.breach(Law::Limits, words);
+        if let Some(words) = self.authority.first_breach() {
+            self.breach(Law::Limits, &words);
         }
     }
 
     /// Hooks follow installs and are never lost: a hook noted as done was told, or the new leaf
     /// was seen served. And no record holds a secret.
     fn records_are_true_and_hold_no_secret(&self) {
-        let entries = self.shelves.raw();
-        let before = self.state.lock().unwrap().entries.take();
-        let same = before.as_ref().map(|before| (before.0 == entries.0, before.1 == entries.1));
-        for (bytes, same) in [(&entries.0, same.map(|same| same.0)), (&entries.1, same.map(|same| same.1))] {
-            if same != Some(true) {
-                self.no_secret("a record", &String::from_utf8_lossy(bytes));
-            }
-        }
-        self.state.lock().unwrap().entries = Some(entries);
-        if same == Some((true, true)) {
+        let marks = Some(self.shelves.marks(&self.model));
+        let before = std::mem::replace(&mut self.state.lock().unwrap().entries, marks);
+        if before == marks {
             return;
         }
+        let (record, note) = self.shelves.raw();
+        self.no_secret("a record", &String::from_utf8_lossy(&record));
+        self.no_secret("a note", &String::from_utf8_lossy(&note));
         let Some((record, installed)) = self.shelves.records() else { return };
         for (hook, note) in &installed.hooks {
             let seen = record.issued(note.done).is_none_or(|issued| {

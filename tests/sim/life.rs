@@ -15,6 +15,10 @@ use crate::world::{Cast, SETTLES_WITHIN, World};
 
 /// Hosts are awake for so long after something began or ended, and around a renewal.
 const RESTLESS: Span = Span::hours(4);
+/// After so long of it they may sleep again, where all is well.
+const CALM_AFTER: Span = Span::minutes(40);
+/// How often that is asked.
+const CALM_LOOK: Span = Span::minutes(30);
 /// Hosts wake so long before something begins.
 const EARLY: Span = Span::minutes(15);
 /// Shorter sleeps are not worth it.
@@ -98,7 +102,7 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
     runtime.block_on(async {
         let Plot { seed, nodes, agents, shared, .. } = *plot;
         let lifetimes = plot.lifetimes().collect();
-        let world = World::with(Cast { seed, lifetimes, nodes, agents, shared, bug });
+        let world = World::with(Cast { seed, lifetimes, nodes, agents, shared, bug, keeps: false });
         if keep_all {
             world.journal.keep_all();
         }
@@ -108,6 +112,7 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
             dice: Dice::new(seed),
             begun,
             restless_until: begun,
+            calm_at: begun,
             looks: 0,
             struck: BTreeMap::new(),
         };
@@ -125,6 +130,7 @@ struct Life {
     dice: Dice,
     begun: Timestamp,
     restless_until: Timestamp,
+    calm_at: Timestamp,
     looks: u64,
     struck: BTreeMap<String, u64>,
 }
@@ -150,7 +156,7 @@ impl Life {
                 return;
             }
             self.beat(plot, beat);
-            self.restless_until = self.world.now() + RESTLESS;
+            self.restless_from(self.world.now());
         }
         self.pass_until(self.begun + plot.end()).await;
     }
@@ -208,22 +214,29 @@ impl Life {
         while self.world.now() < end && !self.over() {
             let now = self.world.now();
             if now < self.restless_until {
-                let until = end.min(self.restless_until);
+                let until = end.min(self.restless_until).min(self.calm_at.max(now + CALM_LOOK));
                 self.look(until).await;
+                let now = self.world.now();
+                if now >= self.calm_at && now < self.restless_until && self.world.owing().is_none() {
+                    // Nothing came of it, or all that came of it is paid.
+                    self.restless_until = now;
+                }
                 continue;
             }
             let owing = self.world.owing().is_some();
             let mut wake = end.min(now + DOZE_MOST);
+            let mut due = None;
             for laws in self.world.nodes.iter().flat_map(|node| &node.witness.laws) {
                 if let Some((_, at)) = laws.point() {
-                    if at - EARLY <= now && now < at + RESTLESS {
-                        self.restless_until = at + RESTLESS;
+                    if at - EARLY <= now && now < at + CALM_AFTER {
+                        due = due.max(Some(at));
                     } else if at > now {
                         wake = wake.min(at);
                     }
                 }
             }
-            if now < self.restless_until {
+            if let Some(at) = due {
+                self.restless_from(at);
                 continue;
             }
             let awake = if owing {
@@ -236,10 +249,18 @@ impl Life {
             if doze >= DOZE_LEAST {
                 self.world.suspend(doze);
                 self.restless_until = now + doze + awake;
+                self.calm_at = self.restless_until;
             } else {
                 self.restless_until = wake.max(now + Span::MINUTE);
+                self.calm_at = self.restless_until;
             }
         }
+    }
+
+    /// Something happens at this time, or is due.
+    fn restless_from(&mut self, at: Timestamp) {
+        self.restless_until = at + RESTLESS;
+        self.calm_at = at + CALM_AFTER;
     }
 
     async fn look(&mut self, until: Timestamp) {

@@ -12,7 +12,7 @@ use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
 use nolapse::core::layout::CURRENT;
 use nolapse::core::list::List;
-use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+use nolapse::core::name::{HookId, IssuerId, SolverId, SubjectName};
 use nolapse::core::spec::{Around, KeyKind, LineageSpec, Origin, Terms, Wanted};
 use nolapse::core::time::Span;
 use nolapse::core::time::Timestamp;
@@ -62,6 +62,8 @@ pub struct Common {
     pub agents: usize,
     pub shared: Option<SharedStore>,
     pub bug: Option<Planted>,
+    /// Events are kept for stories to ask about.
+    pub keeps: bool,
     /// Told when an agent did something or died.
     pub stir: Arc<Notify>,
 }
@@ -144,6 +146,7 @@ impl Node {
             journal: common.journal.clone(),
             stir: common.stir.clone(),
             canaries: canaries.clone(),
+            keeps: common.keeps,
             laws: common.sites.iter().enumerate().map(laws).collect(),
             state: Mutex::default(),
         });
@@ -318,14 +321,9 @@ impl Node {
     }
 
     /// Law: the same inputs give the same plan, however often and in whatever words.
-    pub fn plans_alike(&self) {
+    pub fn plans_alike(&self, site: usize) {
         let Some(observer) = self.observer() else { return };
-        for site in &self.common.sites {
-            self.plan_alike(&observer, &site.id);
-        }
-    }
-
-    fn plan_alike(&self, observer: &Agent, id: &LineageId) {
+        let id = &self.common.sites[site].id;
         let (Ok(survey), Ok((again, _))) = (at_once(observer.survey(id)), at_once(observer.explain(id)))
         else {
             return;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nolapse::core::endpoint::Endpoint;
+use nolapse::core::leaf::Leaf;
 use nolapse::core::silence::Silence;
 use nolapse::core::time::Span;
 use nolapse::ports::{Probe, Reply, Sighting};
@@ -28,7 +29,7 @@ impl Probe for Handshake {
             self.points.pass().await;
             self.truth.sleep(TAKES).await;
             vec![match self.server.answers(endpoint.sni.as_ref()) {
-                Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => Sighting::of(leaf),
+                Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => Sighting::of(Leaf::clone(&leaf)),
                 _ => Sighting::nothing(Silence::Closed, "connection refused"),
             }]
         })

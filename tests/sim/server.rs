@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use nolapse::codec::bundle;
 use nolapse::core::layout::Content;
@@ -24,7 +24,7 @@ pub struct Server {
 #[derive(Default)]
 struct State {
     /// What each site serves.
-    serves: Vec<Option<Leaf>>,
+    serves: Vec<Option<Arc<Leaf>>>,
     /// What was ever loaded.
     loaded: BTreeSet<Fingerprint>,
 }
@@ -52,12 +52,18 @@ impl Server {
 
     /// What a reload would load. One site that can't be read keeps all from being loaded, save one
     /// that never had a certificate: that one is not in the server's configuration yet.
-    fn pairs(&self) -> Result<Vec<Option<Leaf>>, String> {
+    fn pairs(&self) -> Result<Vec<Option<Arc<Leaf>>>, String> {
         let serves = self.state.lock().unwrap().serves.clone();
         let had = |site: usize| serves[site].is_some();
         let exists = |site: usize| self.disk.stat(&self.sites[site].1.join("fullchain.pem")).is_ok();
         let all = (0..self.sites.len())
-            .map(|site| if had(site) || exists(site) { self.pair_of(site).map(Some) } else { Ok(None) })
+            .map(|site| {
+                if had(site) || exists(site) {
+                    self.pair_of(site).map(|leaf| Some(Arc::new(leaf)))
+                } else {
+                    Ok(None)
+                }
+            })
             .collect::<Result<Vec<_>, _>>()?;
         if all.iter().all(Option::is_none) {
             return self.pair().map(|_| all);
@@ -69,7 +75,7 @@ impl Server {
     pub fn new_pairs(&self) -> Result<Vec<&SubjectName>, String> {
         let pairs = self.pairs()?;
         let serves = &self.state.lock().unwrap().serves;
-        let print = |leaf: &Option<Leaf>| leaf.as_ref().map(|leaf| leaf.fingerprint);
+        let print = |leaf: &Option<Arc<Leaf>>| leaf.as_ref().map(|leaf| leaf.fingerprint);
         let sites = self.sites.iter().zip(pairs.iter().zip(serves));
         Ok(sites.filter(|(_, (new, old))| print(new) != print(old)).map(|((name, _), _)| name).collect())
     }
@@ -85,21 +91,21 @@ impl Server {
 
     /// After a power cut: what is on disk, or nothing.
     pub fn boot(&self) {
-        let pairs = (0..self.sites.len()).map(|site| self.pair_of(site).ok()).collect();
+        let pairs = (0..self.sites.len()).map(|site| self.pair_of(site).ok().map(Arc::new)).collect();
         self.state.lock().unwrap().serves = pairs;
     }
 
     /// What the first site serves.
-    pub fn serves(&self) -> Option<Leaf> {
+    pub fn serves(&self) -> Option<Arc<Leaf>> {
         self.serves_at(0)
     }
 
-    pub fn serves_at(&self, site: usize) -> Option<Leaf> {
+    pub fn serves_at(&self, site: usize) -> Option<Arc<Leaf>> {
         self.state.lock().unwrap().serves[site].clone()
     }
 
     /// What a client gets that asks for this name: the first site where it is none of ours.
-    pub fn answers(&self, name: Option<&SubjectName>) -> Option<Leaf> {
+    pub fn answers(&self, name: Option<&SubjectName>) -> Option<Arc<Leaf>> {
         self.serves_at(self.sites.iter().position(|(site, _)| Some(site) == name).unwrap_or(0))
     }
 

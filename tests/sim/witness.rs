@@ -25,6 +25,8 @@ pub struct Witness {
     pub stir: Arc<Notify>,
     /// What must turn up in no event.
     pub canaries: Arc<Vec<String>>,
+    /// Events are kept for stories to ask about.
+    pub keeps: bool,
     /// Those of each certificate, the first one's first.
     pub laws: Vec<Arc<Laws>>,
     pub state: Mutex<State>,
@@ -97,7 +99,9 @@ impl Sink for Witness {
         {
             self.breach(Law::Wake, &format!("a plan wakes at {wake_at}, which is not after now"));
         }
-        self.state.lock().unwrap().events.push(event.clone());
+        if self.keeps {
+            self.state.lock().unwrap().events.push(event.clone());
+        }
         for laws in &self.laws {
             if event.lineage() == Some(&laws.shelves.id) {
                 laws.take(event);

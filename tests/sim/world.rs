@@ -37,7 +37,7 @@ const CLOCK_RIGHT: Span = Span::MINUTE;
 const ASKS_A_DAY: usize = 60;
 /// The same in its last days, where waits are a twelfth of what is left.
 const ASKS_A_DAY_NEAR_THE_END: usize = 200;
-/// Steps between two looks at whether plans are alike.
+/// Steps between two looks at whether plans are alike; each time those of another certificate.
 const PLANS_EVERY: u64 = 16;
 
 pub struct World {
@@ -70,16 +70,24 @@ pub struct Cast {
     /// The nodes share a made-up store; else each has its own directory.
     pub shared: bool,
     pub bug: Option<Planted>,
+    /// Events are kept for stories to ask about.
+    pub keeps: bool,
 }
 
 impl World {
     /// A world whose CA issues for `lifetime`, with one node. Nothing runs yet.
     pub fn new(seed: u64, lifetime: Span) -> Self {
-        Self::with(Cast { seed, lifetimes: vec![lifetime], nodes: 1, agents: 1, shared: false, bug: None })
+        Self::of_sites(seed, &[lifetime])
+    }
+
+    /// The same with a site for each lifetime.
+    pub fn of_sites(seed: u64, lifetimes: &[Span]) -> Self {
+        let lifetimes = lifetimes.to_vec();
+        Self::with(Cast { seed, lifetimes, nodes: 1, agents: 1, shared: false, bug: None, keeps: true })
     }
 
     pub fn with(cast: Cast) -> Self {
-        let Cast { seed, lifetimes, nodes, agents, shared, bug } = cast;
+        let Cast { seed, lifetimes, nodes, agents, shared, bug, keeps } = cast;
         let epoch: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let truth = Clock::starting_at(epoch);
         let script = Script::new(truth.clone());
@@ -97,6 +105,7 @@ impl World {
             agents,
             shared: shared.then(|| SharedStore::new(seed, truth.clone(), script.clone())),
             bug,
+            keeps,
             stir: stir.clone(),
         };
         let nodes = (0..nodes).map(|number| Node::new(number, epoch, common.clone())).collect();
@@ -196,6 +205,15 @@ impl World {
     }
 
     fn owing_at(&self, node: &Node) -> Option<String> {
+        // What was read of the records already is asked first: a survey reads all files.
+        let known = |laws: &Arc<Laws>| {
+            let of =
+                |record: &LineageRecord| open(record).or_else(|| self.misserved(node, record, laws.site));
+            laws.known(of)?.map(|what| format!("{}: {what}", laws.shelves.id))
+        };
+        if let Some(what) = node.witness.laws.iter().find_map(known) {
+            return Some(what);
+        }
         let Some(observer) = node.observer() else { return Some("no agent runs".into()) };
         let owing = |(place, site): (usize, &Site)| {
             self.owing_of(node, &observer, place).map(|what| format!("{}: {what}", site.id))
@@ -207,19 +225,17 @@ impl World {
         let Ok(survey) = at_once(observer.survey(&self.sites[site].id)) else {
             return Some("nothing can be read".into());
         };
-        let record = &survey.world.record.value;
-        if record.attempt.is_some() {
-            return Some("an attempt is open".into());
-        }
-        if let Some(trouble) = &record.trouble {
-            return Some(format!("trouble: {}", trouble.failure));
-        }
-        if !record.debts.is_empty() {
-            return Some("answers are to be cleaned up".into());
+        if let Some(what) = open(&survey.world.record.value) {
+            return Some(what);
         }
         if !survey.ladder.paid() || survey.ladder.observed != Observed::Yes {
             return Some(format!("{:?}", survey.ladder));
         }
+        self.misserved(node, &survey.world.record.value, site)
+    }
+
+    /// What a site shows that it should not.
+    fn misserved(&self, node: &Node, record: &LineageRecord, site: usize) -> Option<String> {
         let served = node.server.serves_at(site);
         if served.as_ref().is_some_and(|leaf| leaf.not_after <= self.now()) {
             return Some("what is served has expired".into());
@@ -249,24 +265,25 @@ impl World {
         let edge = self.script.next_edge().unwrap_or(Timestamp::MAX);
         let until = end.min(edge).min(self.now() + SLICE);
         let stir = self.stir.clone();
-        tokio::select! {
+        let all = tokio::select! {
             biased;
-            () = stir.notified() => {}
-            _ = self.truth.sleep_until(until) => {}
-        }
-        self.tend().await;
-        self.look();
+            () = stir.notified() => false,
+            _ = self.truth.sleep_until(until) => true,
+        };
+        let moved = self.tend().await;
+        self.look(all || moved);
     }
 
-    /// All laws, now.
-    fn look(&mut self) {
+    /// All laws, now: those of each certificate, or of those that something happened to.
+    fn look(&mut self, all: bool) {
         self.steps += 1;
         if self.script.forgets() {
             self.ca.forgive();
         }
         let (now, quiet) = (self.now(), self.script.quiet());
         let deaf = self.script.deafens();
-        let mut near_the_end = vec![false; self.sites.len()];
+        let mut looked = vec![false; self.sites.len()];
+        let site_of_plans = usize::try_from(self.steps / PLANS_EVERY).unwrap() % self.sites.len();
         for node in &self.nodes {
             let skew = node.clock.now().since(now);
             let runs =
@@ -274,19 +291,23 @@ impl World {
             // Nothing is reloaded while one of the server's sites can't be read.
             let quiet = quiet && !node.witness.laws.iter().any(|laws| laws.is_harmed());
             for laws in &node.witness.laws {
-                near_the_end[laws.site] |= self.look_at(node, laws, quiet, runs, deaf);
+                if !laws.has_news() && !all {
+                    continue;
+                }
+                looked[laws.site] = true;
+                self.look_at(node, laws, quiet, runs, deaf);
             }
             if self.steps.is_multiple_of(PLANS_EVERY) {
-                node.plans_alike();
+                node.plans_alike(site_of_plans);
             }
         }
-        for (site, near_the_end) in near_the_end.into_iter().enumerate() {
-            self.look_at_requests(site, near_the_end);
+        for site in (0..self.sites.len()).filter(|site| looked[*site]) {
+            self.look_at_requests(site);
         }
     }
 
-    /// Those of one certificate on one node. Says whether its end is near.
-    fn look_at(&self, node: &Node, laws: &Laws, quiet: bool, runs: bool, deaf: bool) -> bool {
+    /// Those of one certificate on one node.
+    fn look_at(&self, node: &Node, laws: &Laws, quiet: bool, runs: bool, deaf: bool) {
         laws.check();
         let weather = Weather {
             now: self.now(),
@@ -302,15 +323,15 @@ impl World {
         } else {
             laws.voice.falters();
         }
-        // A day has passed since last resort began, or there is nothing to come to an end.
-        weather
-            .served
-            .as_ref()
-            .is_some_and(|leaf| leaf.left(weather.now) < leaf.lifetime().over(20) + Span::HOUR)
     }
 
     /// How often the CA is asked.
-    fn look_at_requests(&self, site: usize, near_the_end: bool) {
+    fn look_at_requests(&self, site: usize) {
+        let now = self.now();
+        // A day has passed since last resort began, or there is nothing to come to an end.
+        let ends = |leaf: &Leaf| leaf.left(now) < leaf.lifetime().over(20) + Span::HOUR;
+        let near_the_end =
+            self.nodes.iter().any(|node| node.server.serves_at(site).is_some_and(|leaf| ends(&leaf)));
         let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
         let (asked, wondered) = self.ca.asked_today(site);
         let of = &self.sites[site].id;
@@ -325,8 +346,9 @@ impl World {
         }
     }
 
-    /// What hosts, their supervisors and the script do by themselves.
-    async fn tend(&mut self) {
+    /// What hosts, their supervisors and the script do by themselves. Says whether they did anything.
+    async fn tend(&mut self) -> bool {
+        let mut moved = false;
         self.follow_the_script();
         for number in 0..self.nodes.len() {
             let node = &mut self.nodes[number];
@@ -334,10 +356,13 @@ impl World {
                 self.powers += 1;
                 let seed = mix(&[self.seed, self.powers]);
                 self.power_cut(number, seed).await;
+                moved = true;
             } else if node.points.is_dead() {
                 self.crash(number).await;
+                moved = true;
             }
             for end in self.nodes[number].ended().await {
+                moved = true;
                 match end {
                     Ok(how) => self.nodes[number].witness.note(&format!("the daemon ended: {how}")),
                     Err(panic) => self.journal.breach(Law::Runs, &panic),
@@ -345,11 +370,13 @@ impl World {
             }
         }
         if self.nodes.iter().any(|node| node.lacks_agents() && !node.points.frozen()) {
+            moved = true;
             self.truth.sleep(COMES_BACK).await;
             for number in 0..self.nodes.len() {
                 self.start_node(number).await;
             }
         }
+        moved
     }
 
     fn follow_the_script(&mut self) {
@@ -470,7 +497,7 @@ impl World {
     }
 
     pub fn served(&self) -> Leaf {
-        self.node().server.serves().unwrap_or_else(|| self.fail("nothing is served"))
+        self.node().server.serves().map_or_else(|| self.fail("nothing is served"), |leaf| Leaf::clone(&leaf))
     }
 
     pub fn saw(&self, what: impl FnMut(&Event) -> bool) -> bool {
@@ -499,4 +526,15 @@ impl World {
             self.seed
         );
     }
+}
+
+/// What is under way, or went wrong, by its record.
+fn open(record: &LineageRecord) -> Option<String> {
+    if record.attempt.is_some() {
+        return Some("an attempt is open".into());
+    }
+    if let Some(trouble) = &record.trouble {
+        return Some(format!("trouble: {}", trouble.failure));
+    }
+    (!record.debts.is_empty()).then(|| "answers are to be cleaned up".into())
 }
