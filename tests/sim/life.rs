@@ -2,6 +2,7 @@
 //! or is due.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::sys::disk::{Fault as DiskFault, Trouble as DiskTrouble};
@@ -59,6 +60,10 @@ pub struct Tally {
     pub modest_orders: u64,
     /// How often something was amiss for so long that somebody had to be told.
     pub told: u64,
+    /// Processor time that it took.
+    pub worked: Duration,
+    /// Plots in which a host's clock was set.
+    pub clocks: u64,
     /// How often each trouble struck.
     pub struck: BTreeMap<String, u64>,
 }
@@ -75,6 +80,8 @@ impl Tally {
         self.modest_certificates += other.modest_certificates;
         self.modest_orders += other.modest_orders;
         self.told += other.told;
+        self.worked += other.worked;
+        self.clocks += other.clocks;
         for (kind, times) in &other.struck {
             *self.struck.entry(kind.clone()).or_default() += times;
         }
@@ -348,6 +355,8 @@ impl Life {
                 modest_certificates: modest * certificates,
                 modest_orders: modest * orders,
                 told: world.nodes.iter().map(|node| node.witness.heard()).sum(),
+                worked: Duration::ZERO,
+                clocks: u64::from(struck.contains_key("ClockSet")),
                 struck,
             },
             digest,
