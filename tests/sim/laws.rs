@@ -18,6 +18,7 @@ use nolapse::sys::disk::Model;
 use crate::ca::Authority;
 use crate::hook::Reload;
 use crate::journal::{Journal, Law};
+use crate::keys::Canaries;
 use crate::peek::{Mark, Shelves};
 use crate::sky::Sky;
 use crate::voice::Voice;
@@ -37,7 +38,7 @@ pub struct Laws {
     live: PathBuf,
     authority: Arc<Authority>,
     reload: Arc<Reload>,
-    canaries: Arc<Vec<String>>,
+    canaries: Arc<Canaries>,
     journal: Journal,
     pub sky: Sky,
     pub voice: Voice,
@@ -75,7 +76,7 @@ impl Laws {
         live: PathBuf,
         authority: Arc<Authority>,
         reload: Arc<Reload>,
-        canaries: Arc<Vec<String>>,
+        canaries: Arc<Canaries>,
         journal: Journal,
     ) -> Self {
         Self {
@@ -271,7 +272,7 @@ impl Laws {
     }
 
     fn no_secret(&self, place: &str, text: &str) {
-        if self.canaries.iter().any(|canary| text.contains(canary)) {
+        if self.canaries.sing_in(text) {
             self.breach(Law::Secret, &format!("{place} holds a secret: {text}"));
         }
     }

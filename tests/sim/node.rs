@@ -29,6 +29,7 @@ use crate::crash::Points;
 use crate::desk::Desk;
 use crate::hook::Reload;
 use crate::journal::{Journal, Law};
+use crate::keys::{self, Canaries};
 use crate::laws::{Laws, at_once};
 use crate::peek::Shelves;
 use crate::plot::Harm;
@@ -40,7 +41,6 @@ use crate::site::Site;
 use crate::solver::BoardSolver;
 use crate::store::Keeper;
 use crate::witness::Witness;
-use crate::{ca, keys};
 
 /// Largest file read, in bytes.
 const FILE_MAX: usize = 1 << 20;
@@ -118,9 +118,7 @@ impl Node {
             truth: truth.clone(),
             told: Mutex::default(),
         });
-        let mut canaries = keys::canaries();
-        canaries.push(ca::THUMBPRINT.to_owned());
-        let canaries = Arc::new(canaries);
+        let canaries = Canaries::all();
         let laws = |(place, site): (usize, &Site)| {
             let shelves = Shelves {
                 id: site.id.clone(),

@@ -11,6 +11,7 @@ use nolapse::ports::Sink;
 use nolapse::sys::clock::Clock;
 
 use crate::journal::{Journal, Law};
+use crate::keys::Canaries;
 use crate::laws::Laws;
 
 /// Turns of the agent's loop at one instant before it counts as spinning.
@@ -24,7 +25,7 @@ pub struct Witness {
     /// Told that something happened.
     pub stir: Arc<Notify>,
     /// What must turn up in no event.
-    pub canaries: Arc<Vec<String>>,
+    pub canaries: Arc<Canaries>,
     /// Events are kept for stories to ask about.
     pub keeps: bool,
     /// Those of each certificate, the first one's first.
@@ -91,7 +92,7 @@ impl Sink for Witness {
     fn take(&self, event: &Event) {
         let json = serde_json::to_string(event).unwrap();
         self.note(&json);
-        if self.canaries.iter().any(|canary| json.contains(canary)) {
+        if self.canaries.sing_in(&json) {
             self.breach(Law::Secret, &format!("an event holds a secret: {json}"));
         }
         if let Event::Decided { wake_at, .. } = event
