@@ -19,6 +19,7 @@ use crate::board::Board;
 use crate::limits::Limits;
 use crate::mint::{Mint, PublicKey};
 use crate::script::{Script, Trouble};
+use crate::site::Site;
 
 /// Whose knowledge of an account key a key authorization proves; it must never be logged.
 pub const THUMBPRINT: &str = "CanaryThumbprintOfTheAccount";
@@ -36,34 +37,42 @@ pub struct Authority {
     pub script: Script,
     board: Board,
     mint: Arc<Mint>,
+    sites: Vec<Site>,
     books: Mutex<Books>,
 }
 
 pub struct Books {
     pub calls: u64,
-    lifetime: Span,
     pub orders: BTreeMap<String, Order>,
     /// Orders that may still be open.
     unfinished: BTreeSet<String>,
     issued: BTreeMap<Fingerprint, Issue>,
     by_ari: BTreeMap<String, Fingerprint>,
     pub limits: Limits,
+    /// What was asked and told about each site.
+    pub talks: Vec<Talk>,
+    said_now: Option<Timestamp>,
+    /// What no agent should do to a CA.
+    pub breaches: Vec<String>,
+}
+
+/// What was said about the certificates of one site.
+#[derive(Clone, Default)]
+pub struct Talk {
     /// No new order is welcome before this.
     pub limited_until: Option<Timestamp>,
     /// The same, as far as whoever was told can be expected to remember it.
     pub told_until: Option<Timestamp>,
-    said_now: Option<Timestamp>,
     /// Requests for an order in the last day, whether they were heard or not.
     asked: VecDeque<Timestamp>,
     /// Questions for renewal information in the last day, likewise.
     wondered: VecDeque<Timestamp>,
-    /// What no agent should do to a CA.
-    pub breaches: Vec<String>,
 }
 
 /// One certificate, as the CA knows it.
 #[derive(Clone, Copy)]
 struct Issue {
+    site: usize,
     at: Timestamp,
     validity: Interval,
     revoked: Option<Timestamp>,
@@ -73,6 +82,7 @@ struct Issue {
 /// One order, as the CA knows it.
 #[derive(Clone)]
 pub struct Order {
+    pub site: usize,
     pub placed: Timestamp,
     pub names: Vec<SubjectName>,
     pub replaces: Option<String>,
@@ -98,33 +108,36 @@ pub struct Authorization {
 }
 
 impl Authority {
-    pub fn new(seed: u64, truth: Clock, script: Script, board: Board, lifetime: Span) -> Self {
+    pub fn new(seed: u64, truth: Clock, script: Script, board: Board, sites: Vec<Site>) -> Self {
         let mint = Mint::shared(truth.now());
+        let shortest = sites.iter().map(|site| site.lifetime).fold(Span::MAX, Span::min);
         let books = Mutex::new(Books {
             calls: 0,
-            lifetime,
             orders: BTreeMap::new(),
             unfinished: BTreeSet::new(),
             issued: BTreeMap::new(),
             by_ari: BTreeMap::new(),
-            limits: Limits::new(lifetime),
-            limited_until: None,
-            told_until: None,
+            limits: Limits::new(shortest),
+            talks: vec![Talk::default(); sites.len()],
             said_now: None,
-            asked: VecDeque::new(),
-            wondered: VecDeque::new(),
             breaches: Vec::new(),
         });
-        Self { seed, truth, script, board, mint, books }
+        Self { seed, truth, script, board, mint, sites, books }
     }
 
     pub fn orders(&self) -> Vec<(String, Order)> {
         self.books().orders.iter().map(|(url, order)| (url.clone(), order.clone())).collect()
     }
 
-    /// Orders that an agent knows of and that are neither finished nor given up. One that was
+    /// The site that an order for these names is for.
+    pub fn site_of(&self, names: &[SubjectName]) -> usize {
+        let has = |site: &Site| site.names.iter().any(|name| names.contains(name));
+        self.sites.iter().position(has).unwrap_or(0)
+    }
+
+    /// Orders for a site that an agent knows of and that are neither finished nor given up. One that was
     /// placed in a race may live until the loser has noticed.
-    pub fn open(&self) -> Vec<String> {
+    pub fn open(&self, site: usize) -> Vec<String> {
         let now = self.truth.now();
         let mut books = self.books();
         let Books { orders, unfinished, .. } = &mut *books;
@@ -132,7 +145,10 @@ impl Authority {
             let order = &orders[url];
             !order.abandoned && order.downloads == 0 && now < order.placed + ORDER_LIVES && !order.failed()
         });
-        let settled = |url: &&String| orders[*url].told && orders[*url].placed + RACE_ENDS <= now;
+        let settled = |url: &&String| {
+            let order = &orders[*url];
+            order.site == site && order.told && order.placed + RACE_ENDS <= now
+        };
         unfinished.iter().filter(settled).cloned().collect()
     }
 
@@ -165,9 +181,17 @@ impl Authority {
         }
     }
 
-    /// What an agent did that it should not, oldest first.
-    pub fn breaches(&self) -> Vec<String> {
-        self.books().breaches.clone()
+    /// The certificates of one site so far are revoked.
+    pub fn revoke_site(&self, site: usize) {
+        let now = self.truth.now();
+        for issue in self.books().issued.values_mut().filter(|issue| issue.site == site) {
+            issue.revoked.get_or_insert(now);
+        }
+    }
+
+    /// What an agent did first that it should not.
+    pub fn first_breach(&self) -> Option<String> {
+        self.books().breaches.first().cloned()
     }
 
     /// How often one of the CA's own limits was reached.
@@ -175,26 +199,36 @@ impl Authority {
         self.books().limits.reached
     }
 
-    /// Orders are refused until a date that was told.
-    pub fn limited(&self) -> bool {
-        self.books().limited_until.is_some_and(|until| self.truth.now() < until)
+    /// Certificates issued for a site.
+    pub fn certificates_of(&self, site: usize) -> u64 {
+        self.books().issued.values().filter(|issue| issue.site == site).count() as u64
     }
 
-    /// Somebody asks for an order.
-    pub fn asked(&self) {
-        self.books().asked.push_back(self.truth.now());
+    /// Orders for a site are refused until a date that was told.
+    pub fn limited(&self, site: usize) -> bool {
+        self.books().talks[site].limited_until.is_some_and(|until| self.truth.now() < until)
+    }
+
+    /// Somebody asks for an order for these names.
+    pub fn asked(&self, names: &[SubjectName]) {
+        let site = self.site_of(names);
+        self.books().talks[site].asked.push_back(self.truth.now());
     }
 
     /// Somebody asks for renewal information.
-    pub fn wondered(&self) {
-        self.books().wondered.push_back(self.truth.now());
+    pub fn wondered(&self, ari_id: &str) {
+        let mut books = self.books();
+        let site = books.by_ari.get(ari_id).map(|leaf| books.issued[leaf].site);
+        if let Some(site) = site {
+            books.talks[site].wondered.push_back(self.truth.now());
+        }
     }
 
-    /// Requests for an order in the day up to now, and questions for renewal information.
-    pub fn asked_today(&self) -> (usize, usize) {
+    /// Requests for an order for a site in the day up to now, and questions for renewal information.
+    pub fn asked_today(&self, site: usize) -> (usize, usize) {
         let from = self.truth.now() - Span::DAY;
         let mut books = self.books();
-        let Books { asked, wondered, .. } = &mut *books;
+        let Talk { asked, wondered, .. } = &mut books.talks[site];
         for asked in [&mut *asked, &mut *wondered] {
             while asked.front().is_some_and(|at| *at <= from) {
                 asked.pop_front();
@@ -203,15 +237,15 @@ impl Authority {
         (asked.len(), wondered.len())
     }
 
-    /// Certificates issued in the day up to now.
-    pub fn issued_today(&self) -> usize {
+    /// Certificates issued for a site in the day up to now.
+    pub fn issued_today(&self, site: usize) -> usize {
         let from = self.truth.now() - Span::DAY;
-        self.books().issued.values().filter(|issue| issue.at > from).count()
+        self.books().issued.values().filter(|issue| issue.site == site && issue.at > from).count()
     }
 
     /// A Retry-After that an agent could not remember binds it no more.
     pub fn forgive(&self) {
-        self.books().told_until = None;
+        self.books().talks.iter_mut().for_each(|talk| talk.told_until = None);
     }
 
     /// When renewal information first said: now.
@@ -256,7 +290,7 @@ impl Books {
 impl Authority {
     /// Brings an order up to date: what was to be validated or issued by now is.
     pub fn advance(&self, books: &mut Books, url: &str, now: Timestamp) -> Result<OrderView, Failure> {
-        let Books { lifetime, orders, issued, by_ari, limits, breaches, .. } = books;
+        let Books { orders, issued, by_ari, limits, breaches, .. } = books;
         let gone = || Failure::transient(Fault::Ca, "order-gone", "the CA does not know this order");
         let order = orders.get_mut(url).ok_or_else(gone)?;
         if now >= order.placed + ORDER_LIVES {
@@ -279,9 +313,10 @@ impl Authority {
         {
             let wrong = self.script.strikes(&Trouble::WrongLeaf);
             let key = if wrong { PublicKey::stranger() } else { key.clone() };
+            let (site, lifetime) = (order.site, self.sites[order.site].lifetime);
             // As public CAs do it: a little before now, for clocks that are behind.
             let start = Timestamp::from_secs(now.secs()) - lifetime.over(100).min(Span::HOUR);
-            let validity = Interval::new(start, start + *lifetime);
+            let validity = Interval::new(start, start + lifetime);
             let serial = mix(&[self.seed, 7, issued.len() as u64]) >> 1;
             let chain = self.mint.chain(&key, &order.names, validity, serial);
             let leaf = bundle::leaf_of(chain.as_bytes()).unwrap();
@@ -290,7 +325,8 @@ impl Authority {
                 before.replaced = true;
             }
             by_ari.extend(leaf.ari_id.map(|id| (id, leaf.fingerprint)));
-            issued.insert(leaf.fingerprint, Issue { at: now, validity, revoked: None, replaced: false });
+            let issue = Issue { site, at: now, validity, revoked: None, replaced: false };
+            issued.insert(leaf.fingerprint, issue);
             order.chain = Some(chain);
         }
         let status = match order {
@@ -359,7 +395,7 @@ impl Authority {
             ];
             return absurd[usize::try_from(mix(&[self.seed, books.calls]) % 4).unwrap()];
         }
-        let validity = known.map_or(Interval::new(now, now + books.lifetime), |issue| issue.validity);
+        let validity = known.map_or(Interval::new(now, now + self.sites[0].lifetime), |issue| issue.validity);
         let life = validity.length();
         if self.script.strikes(&Trouble::AriLate) {
             let start = validity.end - life.over(20) - Span::secs(1);

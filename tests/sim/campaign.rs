@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+
 use crate::life::{Tally, live};
 use crate::plot::Plot;
 use crate::shrink::shrink;
@@ -69,7 +72,9 @@ impl Campaign {
                 return;
             }
             let plot = Plot::random(seed);
+            let before = worked();
             let lived = live(&plot, None, false);
+            let took = worked().saturating_sub(before);
             if let Some(breach) = &lived.broken {
                 let tail: Vec<_> = lived.tail.lines().collect();
                 let tail = tail[tail.len().saturating_sub(LINES)..].join("\n");
@@ -84,6 +89,7 @@ impl Campaign {
             }
             let mut sum = desk.sum.lock().unwrap();
             sum.add(&lived.tally);
+            sum.worked += took;
             desk.full.fetch_or(sum.years() >= self.years, Ordering::SeqCst);
             let mut told = desk.told.lock().unwrap();
             if told.elapsed() >= TELL_EVERY {
@@ -94,18 +100,30 @@ impl Campaign {
     }
 }
 
+/// Processor time of this thread so far: on a busy machine the clock on the wall says little.
+fn worked() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|time| Duration::from_micros(u64::try_from(time.num_microseconds()).unwrap()))
+        .sum()
+}
+
 fn said(sum: &Tally, took: Duration) -> String {
     let secs = took.as_secs_f64().max(0.001);
+    let worked = sum.worked.as_secs_f64().max(0.001);
     format!(
-        "{} plots, {:.1} certificate-years ({:.1} a second, {:.1} % awake), {} events, {} faults injected, \
-         {} certificates by {} orders; where nothing costs an order {} by {}; {} times somebody had to be told; \
+        "{} plots of {} certificates, {:.1} certificate-years ({:.1} for each of {worked:.0} s of processor time, {:.1} % awake), {} events, {} faults injected, \
+         {} plots with clocks set, {} certificates by {} orders; where nothing costs an order {} by {}; {} times somebody had to be told; \
          {secs:.0} s",
         sum.plots,
+        sum.sites,
         sum.years(),
-        sum.years() / secs,
+        sum.years() / worked,
         sum.awake_percent(),
         sum.lines,
         sum.faults(),
+        sum.clocks,
         sum.certificates,
         sum.orders,
         sum.modest_certificates,

@@ -77,7 +77,8 @@ impl Desk {
             Trouble::RateLimit(span) => Some(*span),
             _ => None,
         });
-        if let Some(until) = books.told_until.filter(|until| now < *until) {
+        let site = authority.site_of(&request.names);
+        if let Some(until) = books.talks[site].told_until.filter(|until| now < *until) {
             books.breaches.push(format!("an order was asked for before {until}, the CA's Retry-After"));
         }
         if request.replaces.is_some() && authority.script.strikes(&Trouble::ReplacesRefused) {
@@ -89,9 +90,10 @@ impl Desk {
         }
         let free = free.is_some();
         if let Some(span) = limit.or_else(|| books.limits.order(&request.names, free, now).err()) {
-            // Told to all, though not all may have heard it.
-            books.limited_until = Some(now + span);
-            books.told_until = books.limited_until;
+            // Told to all hosts, though not all may have heard it.
+            let talk = &mut books.talks[site];
+            talk.limited_until = Some(now + span);
+            talk.told_until = talk.limited_until;
             let until = self.clock.now() + span;
             let words = "too many certificates for this set of names";
             return Err(Failure::new(Class::Limited { until }, Fault::Ca, "rate-limited", words));
@@ -110,6 +112,7 @@ impl Desk {
             })
             .collect();
         let order = Order {
+            site,
             placed: now,
             names: request.names.clone(),
             replaces: request.replaces.clone(),
@@ -129,7 +132,7 @@ impl Desk {
 impl Ca for Desk {
     fn order<'a>(&'a self, request: &'a OrderRequest) -> Reply<'a, Result<OrderView, Failure>> {
         Box::pin(async move {
-            self.authority.asked();
+            self.authority.asked(&request.names);
             let view = self
                 .ask(|authority, books, now| {
                     let url = self.place(authority, books, request, now)?;
@@ -191,7 +194,7 @@ impl Ca for Desk {
     }
 
     fn renewal_info<'a>(&'a self, ari_id: &'a str) -> Reply<'a, Result<Option<RenewalInfo>, Failure>> {
-        self.authority.wondered();
+        self.authority.wondered(ari_id);
         Box::pin(self.ask(move |authority, books, now| {
             let window = authority.window(books, ari_id, now);
             Ok(Some(RenewalInfo { window, explanation: None, retry_after: ARI_AGAIN }))

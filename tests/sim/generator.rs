@@ -1,12 +1,11 @@
 //! Plots drawn from a seed.
 
 use nolapse::core::leaf::mix;
-use nolapse::core::name::SubjectName;
 use nolapse::core::time::Span;
 
-use crate::node::SHOP;
-use crate::plot::{Fault, Plot, What};
+use crate::plot::{Fault, Harm, Plot, What};
 use crate::script::Trouble;
+use crate::site::{SITES_MAX, Site};
 
 /// What CAs issue today and will.
 pub const LIFETIMES: [Span; 6] =
@@ -55,6 +54,15 @@ impl Dice {
     }
 }
 
+/// Lifetimes of the certificates beside the first: most of them the same, as one CA's are.
+fn others(lifetime: Span, dice: &mut Dice) -> Vec<Span> {
+    let place = LIFETIMES.iter().position(|one| *one == lifetime).unwrap_or(0);
+    let near = &LIFETIMES[place.saturating_sub(1)..LIFETIMES.len().min(place + 2)];
+    (0..dice.draw(SITES_MAX as u64))
+        .map(|_| if dice.one_in(4) { dice.pick(near) } else { lifetime })
+        .collect()
+}
+
 impl Plot {
     /// The plot of a seed; always the same.
     pub fn random(seed: u64) -> Self {
@@ -64,7 +72,8 @@ impl Plot {
         let nodes = if shared { 1 + usize::try_from(dice.draw(3)).unwrap() } else { 1 };
         let agents = if dice.one_in(6) { 2 } else { 1 };
         let lives = 2 + u32::try_from(dice.draw(4)).unwrap();
-        let mut plot = Self { seed, lifetime, nodes, agents, shared, lives, faults: Vec::new() };
+        let others = others(lifetime, &mut Dice::new(mix(&[seed, 0xCE27])));
+        let mut plot = Self { seed, lifetime, others, nodes, agents, shared, lives, faults: Vec::new() };
         // Half of them with faults that cost no order: there the count of orders is judged.
         let modest = dice.one_in(2);
         if modest {
@@ -78,8 +87,32 @@ impl Plot {
                 plot.faults.pop();
             }
         }
+        for _ in 0..dice.draw(plot.sites() as u64) {
+            let fault = Fault { at: plot.date(&mut dice), what: plot.strike_one(&mut dice) };
+            plot.faults.push(fault);
+            if modest && !plot.modest() {
+                plot.faults.pop();
+            }
+        }
         plot.faults.sort_by_key(|fault| fault.at);
         plot
+    }
+
+    /// What strikes one certificate of several.
+    fn strike_one(&self, dice: &mut Dice) -> What {
+        let site = usize::try_from(dice.draw(self.sites() as u64)).unwrap();
+        let node = usize::try_from(dice.draw(self.nodes as u64)).unwrap();
+        let span = dice.span(Span::minutes(2), self.lifetime.times(3).over(4));
+        match dice.draw(6) {
+            0 | 1 => What::For(span, Trouble::NameFails(Site::name(site))),
+            2 => What::For(span, Trouble::PairRefused(Site::name(site))),
+            3 => What::RevokeSite(site),
+            _ => What::Damage {
+                node,
+                site,
+                harm: dice.pick(&[Harm::KeySwapped, Harm::ChainCut, Harm::Removed]),
+            },
+        }
     }
 
     fn fault(&self, dice: &mut Dice) -> Fault {
@@ -128,7 +161,6 @@ impl Plot {
 
     /// Troubles that last.
     fn lasting(&self, dice: &mut Dice) -> Trouble {
-        let name = || SubjectName::parse(SHOP).unwrap();
         loop {
             let trouble = match dice.draw(26) {
                 0 | 1 => Trouble::CaDown,
@@ -140,7 +172,7 @@ impl Plot {
                 8 => Trouble::AriAbsurd,
                 9 => Trouble::AriLate,
                 10 => Trouble::AriWanders,
-                11 => Trouble::NameFails(name()),
+                11 => Trouble::NameFails(Site::name(0)),
                 12 => Trouble::SolverFails,
                 13 => Trouble::CleanUpFails,
                 14 => Trouble::HookFails,

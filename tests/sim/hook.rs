@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use nolapse::core::event::Deployment;
 use nolapse::core::failure::{Failure, Fault};
+use nolapse::core::name::LineageId;
 use nolapse::core::record::GenerationNumber;
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::ports::{Hook, Reply};
@@ -30,15 +31,16 @@ pub struct Reload {
 #[derive(Clone, Debug)]
 pub struct Telling {
     pub at: Timestamp,
+    pub lineage: LineageId,
     pub generation: GenerationNumber,
     pub well: bool,
 }
 
 impl Reload {
     /// Calls that ended well about this generation.
-    pub fn succeeded(&self, generation: GenerationNumber) -> usize {
-        let told = self.told.lock().unwrap();
-        told.iter().filter(|telling| telling.well && telling.generation == generation).count()
+    pub fn succeeded(&self, lineage: &LineageId, generation: GenerationNumber) -> usize {
+        let about = |told: &Telling| told.generation == generation && told.lineage == *lineage;
+        self.told.lock().unwrap().iter().filter(|telling| telling.well && about(telling)).count()
     }
 
     pub fn calls(&self) -> Vec<Telling> {
@@ -57,7 +59,7 @@ impl Reload {
         if self.script.strikes(&Trouble::ReloadLies) {
             return Ok(());
         }
-        self.server.reload(self.truth.now()).map_err(|why| failed(&why))
+        self.server.reload().map_err(|why| failed(&why))
     }
 }
 
@@ -65,13 +67,17 @@ impl Hook for Reload {
     fn check(&self) -> Reply<'_, Option<Result<(), Failure>>> {
         Box::pin(async move {
             self.points.pass().await;
-            let on_disk = match self.server.pair() {
-                Ok(leaf) => leaf,
+            let new = match self.server.new_pairs() {
+                Ok(new) => new,
                 Err(why) => return Some(Err(refused(&why))),
             };
-            let is_new = self.server.serves().is_none_or(|leaf| leaf.fingerprint != on_disk.fingerprint);
-            if is_new && self.script.strikes(&Trouble::CheckRefusesNew) {
+            if !new.is_empty() && self.script.strikes(&Trouble::CheckRefusesNew) {
                 return Some(Err(refused("configuration test failed")));
+            }
+            for name in new {
+                if self.script.strikes(&Trouble::PairRefused(name.clone())) {
+                    return Some(Err(refused(&format!("the certificate of {name} is not taken"))));
+                }
             }
             Some(Ok(()))
         })
@@ -84,6 +90,7 @@ impl Hook for Reload {
             for deployed in &deployment.lineages {
                 self.told.lock().unwrap().push(Telling {
                     at: self.truth.now(),
+                    lineage: deployed.lineage.clone(),
                     generation: deployed.generation,
                     well: answer.is_ok(),
                 });

@@ -1,12 +1,10 @@
-//! What must be true at every instant on one node, whatever the script does.
+//! What must be true of one certificate at every instant on one node, whatever the script does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-
-use tokio::sync::Notify;
 
 use nolapse::codec::bundle;
 use nolapse::codec::digest::sha256;
@@ -15,14 +13,13 @@ use nolapse::core::layout::{CURRENT, Content, PLACEHOLDER, generation_of};
 use nolapse::core::leaf::{Fingerprint, Leaf};
 use nolapse::core::record::{GenerationNumber, LineageRecord};
 use nolapse::core::time::{Interval, Timestamp};
-use nolapse::ports::Sink;
-use nolapse::sys::clock::Clock;
 use nolapse::sys::disk::Model;
 
 use crate::ca::Authority;
 use crate::hook::Reload;
 use crate::journal::{Journal, Law};
-use crate::peek::Shelves;
+use crate::keys::Canaries;
+use crate::peek::{Mark, Shelves};
 use crate::sky::Sky;
 use crate::voice::Voice;
 
@@ -30,39 +27,39 @@ use crate::voice::Voice;
 const FILE_MAX: usize = 1 << 20;
 /// What readers read.
 const PARTS: [&str; 5] = ["fullchain.pem", "privkey.pem", "cert.pem", "chain.pem", "combined.pem"];
-/// Turns of the agent's loop at one instant before it counts as spinning.
-const TURNS_MAX: u32 = 1000;
 
-/// The observer of one lineage on one node: takes its events and checks the laws after each.
+/// The observer of one lineage on one node.
 pub struct Laws {
     node: usize,
+    /// The place of its site.
+    pub site: usize,
     pub shelves: Shelves,
     model: Model,
     live: PathBuf,
-    clock: Clock,
     authority: Arc<Authority>,
     reload: Arc<Reload>,
-    canaries: Vec<String>,
-    pub journal: Journal,
+    canaries: Arc<Canaries>,
+    journal: Journal,
     pub sky: Sky,
     pub voice: Voice,
-    /// Told that something happened.
-    stir: Arc<Notify>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    events: Vec<Event>,
+    news: bool,
+    /// Generations that were gone back to.
+    returned_to: BTreeSet<GenerationNumber>,
+    /// Somebody else wrote to the files, and nobody has put it right.
+    harmed: bool,
     /// The newest generation that a reader ever saw.
     shown: Option<GenerationNumber>,
     /// Texts that were found to be one whole generation.
     verified: BTreeMap<Fingerprint, Leaf>,
-    turns: (Option<Timestamp>, u32),
     /// Which files readers saw last, and as of which change.
     seen: Option<[Option<(u64, u64)>; PARTS.len()]>,
-    /// The bytes of record and note as they were judged last.
-    entries: Option<(Vec<u8>, Vec<u8>)>,
+    /// Which entries were judged last, record and note.
+    entries: Option<[Mark; 2]>,
     known: Option<LineageRecord>,
     /// The instant to renew, by leaf and window.
     points: BTreeMap<(Fingerprint, Timestamp, Timestamp), Timestamp>,
@@ -73,43 +70,52 @@ impl Laws {
     #[expect(clippy::too_many_arguments, reason = "one place makes it")]
     pub fn new(
         node: usize,
+        site: usize,
         shelves: Shelves,
         model: Model,
         live: PathBuf,
-        clock: Clock,
         authority: Arc<Authority>,
         reload: Arc<Reload>,
-        canaries: Vec<String>,
+        canaries: Arc<Canaries>,
         journal: Journal,
-        stir: Arc<Notify>,
     ) -> Self {
         Self {
             node,
+            site,
             shelves,
             model,
             live,
-            clock,
             authority,
             reload,
             canaries,
             journal,
             sky: Sky::default(),
             voice: Voice::default(),
-            stir,
             state: Mutex::default(),
         }
     }
 
-    pub fn events(&self) -> Vec<Event> {
-        self.state.lock().unwrap().events.clone()
-    }
-
-    pub fn note(&self, line: &str) {
-        self.journal.note(&format!("[{}] {line}", self.node));
-    }
-
     fn breach(&self, law: Law, words: &str) {
-        self.journal.breach(law, &format!("node {}: {words}", self.node));
+        self.journal.breach(law, &format!("node {}, {}: {words}", self.node, self.shelves.id));
+    }
+
+    /// What was made of the record when it was read last; `None` where it never was.
+    pub fn known<T>(&self, make: impl FnOnce(&LineageRecord) -> T) -> Option<T> {
+        self.state.lock().unwrap().known.as_ref().map(make)
+    }
+
+    /// Whether there was an event of this lineage since this was asked last.
+    pub fn has_news(&self) -> bool {
+        std::mem::take(&mut self.state.lock().unwrap().news)
+    }
+
+    /// After an event of this lineage.
+    pub fn take(&self, event: &Event) {
+        if let Event::RolledBack { to: number, .. } | Event::Pinned { generation: number, .. } = event {
+            self.state.lock().unwrap().returned_to.insert(*number);
+        }
+        self.state.lock().unwrap().news = true;
+        self.check();
     }
 
     /// All laws that can be judged from outside at any instant.
@@ -130,7 +136,10 @@ impl Laws {
 
     /// The disk may be another one now, as after a power cut.
     pub fn look_again(&self) {
-        self.state.lock().unwrap().steps = None;
+        {
+            let mut state = self.state.lock().unwrap();
+            (state.steps, state.seen, state.entries) = (None, None, None);
+        }
         self.check();
     }
 
@@ -149,9 +158,30 @@ impl Laws {
         Some((record.leaf()?.fingerprint, record.point?.at))
     }
 
+    /// Somebody else writes to the files: readers may see that until the agent has put it right.
+    pub fn harmed(&self) {
+        let mut state = self.state.lock().unwrap();
+        (state.harmed, state.seen, state.steps) = (true, None, None);
+    }
+
+    /// Files that somebody else wrote to are not put right yet.
+    pub fn is_harmed(&self) -> bool {
+        self.state.lock().unwrap().harmed
+    }
+
+    fn readers_see_one_generation(&self) {
+        let seen = self.what_readers_see();
+        let harmed = self.is_harmed();
+        match seen {
+            Ok(()) => self.state.lock().unwrap().harmed = false,
+            Err(_) if harmed => self.state.lock().unwrap().seen = None,
+            Err(why) => self.breach(Law::Whole, &why),
+        }
+    }
+
     /// Law Q: what readers see is one complete, matching generation, never an older one than
     /// before save by a rollback.
-    fn readers_see_one_generation(&self) {
+    fn what_readers_see(&self) -> Result<(), String> {
         let (dir, disk) = (&self.live, &self.shelves.disk);
         let shown = match disk.read_link(&dir.join(CURRENT)) {
             Ok(target) => target.to_str().and_then(generation_of),
@@ -159,81 +189,67 @@ impl Laws {
         };
         let before = self.state.lock().unwrap().shown;
         let Some(shown) = shown else {
-            if before.is_some() {
-                self.breach(Law::Whole, "live/ showed a generation and shows none now");
-            }
-            return;
+            return match before {
+                Some(_) => Err("live/ showed a generation and shows none now".into()),
+                None => Ok(()),
+            };
         };
         if before.is_some_and(|before| shown < before) && !self.rolled_back_to(shown) {
-            self.breach(Law::Whole, &format!("live/ went from generation {before:?} back to {shown}"));
+            return Err(format!("live/ went from generation {before:?} back to {shown}"));
         }
         self.state.lock().unwrap().shown = Some(shown);
         // The same files with the same bytes were judged already.
         let seen = Some(PARTS.map(|name| self.model.stamp(&dir.join(name))));
         let whole_before = seen.is_some_and(|seen| seen.iter().all(Option::is_some));
         if std::mem::replace(&mut self.state.lock().unwrap().seen, seen) == seen && whole_before {
-            return;
+            return Ok(());
         }
         let read = |name: &str| disk.read(&dir.join(name), FILE_MAX);
         let parts: Result<Vec<Content>, _> = PARTS.map(read).into_iter().collect();
-        let parts = match parts {
-            Ok(parts) => parts,
-            Err(error) => return self.breach(Law::Whole, &format!("a reader of live/ fails: {error}")),
-        };
+        let parts = parts.map_err(|error| format!("a reader of live/ fails: {error}"))?;
         let all = parts.iter().map(Content::bytes).collect::<Vec<_>>().concat();
         let hash = sha256(&all);
         if self.state.lock().unwrap().verified.contains_key(&hash) {
-            return;
+            return Ok(());
         }
-        match whole(&parts) {
-            Ok(leaf) => {
-                if shown != PLACEHOLDER && self.authority.issued(&leaf.fingerprint).is_none() {
-                    self.breach(Law::Whole, "live/ shows a certificate that the CA never issued");
-                }
-                self.state.lock().unwrap().verified.insert(hash, leaf);
-            }
-            Err(why) => self.breach(Law::Whole, &format!("live/ is not one generation: {why}")),
+        let leaf = whole(&parts).map_err(|why| format!("live/ is not one generation: {why}"))?;
+        if shown != PLACEHOLDER && self.authority.issued(&leaf.fingerprint).is_none() {
+            return Err("live/ shows a certificate that the CA never issued".into());
         }
+        self.state.lock().unwrap().verified.insert(hash, leaf);
+        Ok(())
     }
 
     fn rolled_back_to(&self, number: GenerationNumber) -> bool {
-        let state = self.state.lock().unwrap();
-        state.events.iter().any(|event| match event {
-            Event::RolledBack { to, .. } => *to == number,
-            Event::Pinned { generation, .. } => *generation == number,
-            _ => false,
-        })
+        self.state.lock().unwrap().returned_to.contains(&number)
     }
 
     fn one_order_at_most(&self) {
-        let open = self.authority.open();
+        let open = self.authority.open(self.site);
         if open.len() > 1 {
             self.breach(Law::Orders, &format!("{} orders are open at once: {}", open.len(), open.join(" ")));
         }
-        if let Some(words) = self.authority.breaches().first() {
-            self.breach(Law::Limits, words);
+        if let Some(words) = self.authority.first_breach() {
+            self.breach(Law::Limits, &words);
         }
     }
 
     /// Hooks follow installs and are never lost: a hook noted as done was told, or the new leaf
     /// was seen served. And no record holds a secret.
     fn records_are_true_and_hold_no_secret(&self) {
-        let entries = self.shelves.raw();
-        let before = self.state.lock().unwrap().entries.take();
-        let same = before.as_ref().map(|before| (before.0 == entries.0, before.1 == entries.1));
-        for (bytes, same) in [(&entries.0, same.map(|same| same.0)), (&entries.1, same.map(|same| same.1))] {
-            if same != Some(true) {
-                self.no_secret("a record", &String::from_utf8_lossy(bytes));
-            }
-        }
-        self.state.lock().unwrap().entries = Some(entries);
-        if same == Some((true, true)) {
+        let marks = Some(self.shelves.marks(&self.model));
+        let before = std::mem::replace(&mut self.state.lock().unwrap().entries, marks);
+        if before == marks {
             return;
         }
+        let (record, note) = self.shelves.raw();
+        self.no_secret("a record", &String::from_utf8_lossy(&record));
+        self.no_secret("a note", &String::from_utf8_lossy(&note));
         let Some((record, installed)) = self.shelves.records() else { return };
         for (hook, note) in &installed.hooks {
             let seen = record.issued(note.done).is_none_or(|issued| {
-                self.reload.server.loaded(&issued.leaf.fingerprint) || self.reload.succeeded(note.done) > 0
+                self.reload.server.loaded(&issued.leaf.fingerprint)
+                    || self.reload.succeeded(&self.shelves.id, note.done) > 0
             });
             if note.done > 0 && !seen {
                 let words = format!("{hook} is noted as done for {} and was never told", note.done);
@@ -256,42 +272,9 @@ impl Laws {
     }
 
     fn no_secret(&self, place: &str, text: &str) {
-        if self.canaries.iter().any(|canary| text.contains(canary)) {
+        if self.canaries.sing_in(text) {
             self.breach(Law::Secret, &format!("{place} holds a secret: {text}"));
         }
-    }
-
-    /// After each turn of the agent's loop.
-    pub fn turned(&self, next_wake: Timestamp) {
-        let now = self.clock.now();
-        if next_wake <= now {
-            self.breach(Law::Wake, &format!("the next wake {next_wake} is not after now, {now}"));
-        }
-        let spinning = {
-            let mut state = self.state.lock().unwrap();
-            let (at, turns) = state.turns;
-            state.turns = if at == Some(now) { (at, turns + 1) } else { (Some(now), 0) };
-            state.turns.1 == TURNS_MAX
-        };
-        if spinning {
-            self.breach(Law::Wake, &format!("the loop spins: {TURNS_MAX} turns at one instant"));
-        }
-    }
-}
-
-impl Sink for Laws {
-    fn take(&self, event: &Event) {
-        let json = serde_json::to_string(event).unwrap();
-        self.note(&json);
-        self.no_secret("an event", &json);
-        if let Event::Decided { wake_at, .. } = event
-            && *wake_at <= self.clock.now()
-        {
-            self.breach(Law::Wake, &format!("a plan wakes at {wake_at}, which is not after now"));
-        }
-        self.state.lock().unwrap().events.push(event.clone());
-        self.check();
-        self.stir.notify_one();
     }
 }
 

@@ -2,6 +2,7 @@
 //! or is due.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use nolapse::core::time::{Span, Timestamp};
 use nolapse::sys::disk::{Fault as DiskFault, Trouble as DiskTrouble};
@@ -15,6 +16,10 @@ use crate::world::{Cast, SETTLES_WITHIN, World};
 
 /// Hosts are awake for so long after something began or ended, and around a renewal.
 const RESTLESS: Span = Span::hours(4);
+/// After so long of it they may sleep again, where all is well.
+const CALM_AFTER: Span = Span::minutes(40);
+/// How often that is asked.
+const CALM_LOOK: Span = Span::minutes(30);
 /// Hosts wake so long before something begins.
 const EARLY: Span = Span::minutes(15);
 /// Shorter sleeps are not worth it.
@@ -41,7 +46,9 @@ pub struct Lived {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     pub plots: u64,
-    /// Time of certificates' lives, in milliseconds.
+    /// Certificates that were wanted.
+    pub sites: u64,
+    /// Time of their lives, in milliseconds.
     pub millis: i64,
     /// Of which hosts were awake.
     pub awake: i64,
@@ -53,6 +60,10 @@ pub struct Tally {
     pub modest_orders: u64,
     /// How often something was amiss for so long that somebody had to be told.
     pub told: u64,
+    /// Processor time that it took.
+    pub worked: Duration,
+    /// Plots in which a host's clock was set.
+    pub clocks: u64,
     /// How often each trouble struck.
     pub struck: BTreeMap<String, u64>,
 }
@@ -60,6 +71,7 @@ pub struct Tally {
 impl Tally {
     pub fn add(&mut self, other: &Self) {
         self.plots += other.plots;
+        self.sites += other.sites;
         self.millis += other.millis;
         self.awake += other.awake;
         self.lines += other.lines;
@@ -68,6 +80,8 @@ impl Tally {
         self.modest_certificates += other.modest_certificates;
         self.modest_orders += other.modest_orders;
         self.told += other.told;
+        self.worked += other.worked;
+        self.clocks += other.clocks;
         for (kind, times) in &other.struck {
             *self.struck.entry(kind.clone()).or_default() += times;
         }
@@ -93,8 +107,9 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let Plot { seed, lifetime, nodes, agents, shared, .. } = *plot;
-        let world = World::with(Cast { seed, lifetime, nodes, agents, shared, bug });
+        let Plot { seed, nodes, agents, shared, .. } = *plot;
+        let lifetimes = plot.lifetimes().collect();
+        let world = World::with(Cast { seed, lifetimes, nodes, agents, shared, bug, keeps: false });
         if keep_all {
             world.journal.keep_all();
         }
@@ -104,6 +119,7 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
             dice: Dice::new(seed),
             begun,
             restless_until: begun,
+            calm_at: begun,
             looks: 0,
             struck: BTreeMap::new(),
         };
@@ -121,6 +137,7 @@ struct Life {
     dice: Dice,
     begun: Timestamp,
     restless_until: Timestamp,
+    calm_at: Timestamp,
     looks: u64,
     struck: BTreeMap<String, u64>,
 }
@@ -146,7 +163,7 @@ impl Life {
                 return;
             }
             self.beat(plot, beat);
-            self.restless_until = self.world.now() + RESTLESS;
+            self.restless_from(self.world.now());
         }
         self.pass_until(self.begun + plot.end()).await;
     }
@@ -179,6 +196,8 @@ impl Life {
                         lasting: false,
                     }),
                     What::Revoke => world.ca.revoke_all(),
+                    What::RevokeSite(site) => world.ca.revoke_site(*site),
+                    What::Damage { node, site, harm } => world.nodes[*node].damage(*site, *harm),
                 }
             }
             Beat::Ends(Fault { what: What::Clock { node, by, .. }, .. }) => {
@@ -202,22 +221,29 @@ impl Life {
         while self.world.now() < end && !self.over() {
             let now = self.world.now();
             if now < self.restless_until {
-                let until = end.min(self.restless_until);
+                let until = end.min(self.restless_until).min(self.calm_at.max(now + CALM_LOOK));
                 self.look(until).await;
+                let now = self.world.now();
+                if now >= self.calm_at && now < self.restless_until && self.world.owing().is_none() {
+                    // Nothing came of it, or all that came of it is paid.
+                    self.restless_until = now;
+                }
                 continue;
             }
             let owing = self.world.owing().is_some();
             let mut wake = end.min(now + DOZE_MOST);
-            for node in &self.world.nodes {
-                if let Some((_, at)) = node.laws.point() {
-                    if at - EARLY <= now && now < at + RESTLESS {
-                        self.restless_until = at + RESTLESS;
+            let mut due = None;
+            for laws in self.world.nodes.iter().flat_map(|node| &node.witness.laws) {
+                if let Some((_, at)) = laws.point() {
+                    if at - EARLY <= now && now < at + CALM_AFTER {
+                        due = due.max(Some(at));
                     } else if at > now {
                         wake = wake.min(at);
                     }
                 }
             }
-            if now < self.restless_until {
+            if let Some(at) = due {
+                self.restless_from(at);
                 continue;
             }
             let awake = if owing {
@@ -230,10 +256,18 @@ impl Life {
             if doze >= DOZE_LEAST {
                 self.world.suspend(doze);
                 self.restless_until = now + doze + awake;
+                self.calm_at = self.restless_until;
             } else {
                 self.restless_until = wake.max(now + Span::MINUTE);
+                self.calm_at = self.restless_until;
             }
         }
+    }
+
+    /// Something happens at this time, or is due.
+    fn restless_from(&mut self, at: Timestamp) {
+        self.restless_until = at + RESTLESS;
+        self.calm_at = at + CALM_AFTER;
     }
 
     async fn look(&mut self, until: Timestamp) {
@@ -274,16 +308,21 @@ impl Life {
     }
 
     fn count(&self, plot: &Plot) {
-        let life = plot.lifetime;
-        let used = if life < Span::days(10) { life.times(48) } else { life.times(64) };
-        // Renewal information that wanders may ask for a renewal a tenth of life sooner.
-        let used = (used - life.times(12)).over(100);
-        let needed = 2 + self.world.now().since(self.begun).millis() / used.millis();
-        let issued = i64::try_from(self.world.ca.certificates()).unwrap();
-        if issued > needed + plot.extras() {
-            let extras = plot.extras();
-            let words = format!("{issued} certificates, {needed} were needed, {extras} asked for otherwise");
-            self.world.journal.breach(Law::Orders, &words);
+        for (place, site) in self.world.sites.iter().enumerate() {
+            let life = site.lifetime;
+            let used = if life < Span::days(10) { life.times(48) } else { life.times(64) };
+            // Renewal information that wanders may ask for a renewal a tenth of life sooner.
+            let used = (used - life.times(12)).over(100);
+            let needed = 2 + self.world.now().since(self.begun).millis() / used.millis();
+            let issued = i64::try_from(self.world.ca.certificates_of(place)).unwrap();
+            let extras = plot.extras(life);
+            if issued > needed + extras {
+                let words = format!(
+                    "{}: {issued} certificates, {needed} were needed, {extras} asked for otherwise",
+                    site.id
+                );
+                self.world.journal.breach(Law::Orders, &words);
+            }
         }
         if plot.modest() && self.world.ca.limits_reached() > 0 {
             self.world
@@ -295,6 +334,7 @@ impl Life {
     fn sum_up(self, plot: &Plot) -> Lived {
         let world = self.world;
         let millis = world.now().since(self.begun).millis();
+        let sites = i64::try_from(world.sites.len()).unwrap();
         let digest = world.journal.digest();
         let (certificates, orders) = (world.ca.certificates(), world.orders().len() as u64);
         let modest = u64::from(plot.modest());
@@ -306,14 +346,17 @@ impl Life {
             broken: world.journal.broken(),
             tally: Tally {
                 plots: 1,
-                millis,
-                awake: millis - world.dozed.millis(),
+                sites: world.sites.len() as u64,
+                millis: millis * sites,
+                awake: (millis - world.dozed.millis()) * sites,
                 lines: digest.1,
                 certificates,
                 orders,
                 modest_certificates: modest * certificates,
                 modest_orders: modest * orders,
-                told: world.nodes.iter().map(|node| node.laws.voice.heard()).sum(),
+                told: world.nodes.iter().map(|node| node.witness.heard()).sum(),
+                worked: Duration::ZERO,
+                clocks: u64::from(struck.contains_key("ClockSet")),
                 struck,
             },
             digest,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 use nolapse::agent::{Agent, Parts, Scene, Signal, Survey, View};
 use nolapse::core::endpoint::Endpoint;
 use nolapse::core::failure::Failure;
+use nolapse::core::layout::CURRENT;
 use nolapse::core::list::List;
-use nolapse::core::name::{HookId, IssuerId, LineageId, SolverId, SubjectName};
+use nolapse::core::name::{HookId, IssuerId, SolverId, SubjectName};
 use nolapse::core::spec::{Around, KeyKind, LineageSpec, Origin, Terms, Wanted};
 use nolapse::core::time::Span;
 use nolapse::core::time::Timestamp;
@@ -28,19 +29,24 @@ use crate::crash::Points;
 use crate::desk::Desk;
 use crate::hook::Reload;
 use crate::journal::{Journal, Law};
+use crate::keys::{self, Canaries};
 use crate::laws::{Laws, at_once};
 use crate::peek::Shelves;
+use crate::plot::Harm;
 use crate::probe::Handshake;
 use crate::script::Script;
 use crate::server::Server;
 use crate::shared::SharedStore;
+use crate::site::Site;
 use crate::solver::BoardSolver;
 use crate::store::Keeper;
-use crate::{ca, keys};
+use crate::witness::Witness;
 
+/// Largest file read, in bytes.
+const FILE_MAX: usize = 1 << 20;
 pub const STATE: &str = "/var/lib/nolapse";
 pub const LIVE: &str = "/live";
-/// The lineage of a node, and the first of its names.
+/// The first lineage of a node, and the first of its names.
 pub const SHOP: &str = "shop.example.com";
 
 /// What the nodes of a world have in common.
@@ -50,10 +56,14 @@ pub struct Common {
     pub board: Board,
     pub authority: Arc<Authority>,
     pub journal: Journal,
+    /// The certificates that every host wants.
+    pub sites: Vec<Site>,
     /// Agents on each host.
     pub agents: usize,
     pub shared: Option<SharedStore>,
     pub bug: Option<Planted>,
+    /// Events are kept for stories to ask about.
+    pub keeps: bool,
     /// Told when an agent did something or died.
     pub stir: Arc<Notify>,
 }
@@ -66,9 +76,11 @@ pub struct Node {
     pub points: Arc<Points>,
     pub server: Arc<Server>,
     pub reload: Arc<Reload>,
-    pub laws: Arc<Laws>,
-    /// What the configuration asks for now; `None`: nothing.
+    pub witness: Arc<Witness>,
+    /// What the configuration asks for now of the first certificate; `None`: nothing.
     pub spec: Option<LineageSpec>,
+    /// And of the others.
+    others: Vec<LineageSpec>,
     common: Common,
     keys: Keys,
     desk: Arc<Desk>,
@@ -96,36 +108,49 @@ impl Node {
         model.date_by(&clock);
         Bug::on_disk(common.bug, &model);
         let points = Arc::new(Points::new(disk.clone(), truth.clone(), common.stir.clone()));
-        let server = Arc::new(Server::new(disk.clone(), Path::new(LIVE).join(SHOP)));
+        let live = |site: &Site| Path::new(LIVE).join(site.id.as_str());
+        let served = common.sites.iter().map(|site| (site.names[0].clone(), live(site)));
+        let server = Arc::new(Server::new(disk.clone(), served.collect()));
         let reload = Arc::new(Reload {
             server: server.clone(),
             script: script.clone(),
             points: points.clone(),
             truth: truth.clone(),
-            told: std::sync::Mutex::default(),
+            told: Mutex::default(),
         });
-        let pool = keys::pool();
-        let mut canaries = keys::canaries(pool);
-        canaries.push(ca::THUMBPRINT.to_owned());
-        let id = LineageId::parse(SHOP).unwrap();
-        let shelves = Shelves {
-            id: id.clone(),
-            disk: disk.clone(),
-            state_dir: STATE.into(),
-            shared: common.shared.clone(),
+        let canaries = Canaries::all();
+        let laws = |(place, site): (usize, &Site)| {
+            let shelves = Shelves {
+                id: site.id.clone(),
+                disk: disk.clone(),
+                state_dir: STATE.into(),
+                shared: common.shared.clone(),
+            };
+            Arc::new(Laws::new(
+                number,
+                place,
+                shelves,
+                model.clone(),
+                live(site),
+                authority.clone(),
+                reload.clone(),
+                canaries.clone(),
+                common.journal.clone(),
+            ))
         };
-        let laws = Arc::new(Laws::new(
-            number,
-            shelves,
-            model.clone(),
-            Path::new(LIVE).join(SHOP),
-            clock.clone(),
-            authority.clone(),
-            reload.clone(),
-            canaries,
-            common.journal.clone(),
-            common.stir.clone(),
-        ));
+        let witness = Arc::new(Witness {
+            node: number,
+            clock: clock.clone(),
+            journal: common.journal.clone(),
+            stir: common.stir.clone(),
+            canaries: canaries.clone(),
+            keeps: common.keeps,
+            laws: common.sites.iter().enumerate().map(laws).collect(),
+            state: Mutex::default(),
+        });
+        let mut specs = common.sites.iter().map(Site::spec);
+        let spec = specs.next();
+        let others = specs.collect();
         let desk =
             Arc::new(Desk { authority: authority.clone(), points: points.clone(), clock: clock.clone() });
         let solver = Arc::new(BoardSolver {
@@ -148,9 +173,10 @@ impl Node {
             points,
             server,
             reload,
-            laws,
-            spec: Some(shop(&[SHOP, "www.shop.example.com"])),
-            keys: Keys::pool(pool).unwrap(),
+            witness,
+            spec,
+            others,
+            keys: Keys::pool(keys::pool(number)).unwrap(),
             desk,
             solver,
             probe,
@@ -163,6 +189,11 @@ impl Node {
         !self.running.is_empty()
     }
 
+    /// The configuration asks for the certificate of this site.
+    pub fn wants(&self, site: usize) -> bool {
+        site > 0 || self.spec.is_some()
+    }
+
     pub fn lacks_agents(&self) -> bool {
         self.running.len() < self.common.agents
     }
@@ -173,7 +204,7 @@ impl Node {
             .await
             .map_err(|error| error.to_string())?;
         for report in local.reports() {
-            self.laws.note(&format!("{report:?}"));
+            self.witness.note(&format!("{report:?}"));
         }
         let store = Keeper {
             node: self.number,
@@ -186,16 +217,16 @@ impl Node {
         let parts = Parts {
             store: Arc::new(store),
             probe: self.probe.clone(),
-            sink: self.laws.clone(),
+            sink: self.witness.clone(),
             clock: self.clock.clone(),
             disk: self.disk.clone(),
             keys: self.keys.clone(),
         };
         let agent = Arc::new(Agent::new(parts, self.scene()).remembering(seen, true));
         let (signals, inbox) = mpsc::channel(8);
-        let laws = self.laws.clone();
+        let witness = self.witness.clone();
         let runs = agent.clone();
-        let task = tokio::spawn(async move { runs.run(inbox, |pass| laws.turned(pass.next_wake)).await });
+        let task = tokio::spawn(async move { runs.run(inbox, |pass| witness.turned(pass.next_wake)).await });
         self.running.push(Running { signals, task, agent });
         Ok(())
     }
@@ -222,11 +253,29 @@ impl Node {
         self.server.boot();
     }
 
+    /// Somebody writes to the files of a certificate that servers read.
+    pub fn damage(&self, site: usize, harm: Harm) {
+        let dir = Path::new(LIVE).join(self.common.sites[site].id.as_str());
+        let Ok(current) = self.disk.read_link(&dir.join(CURRENT)) else { return };
+        let (chain, key) = (dir.join(&current).join("fullchain.pem"), dir.join(&current).join("privkey.pem"));
+        let done = match harm {
+            Harm::KeySwapped => self.model.put(&key, keys::pool(self.number)[0].bytes(), 0o600),
+            Harm::ChainCut => self.disk.read(&chain, FILE_MAX).and_then(|content| {
+                let bytes = content.bytes();
+                self.model.put(&chain, &bytes[..bytes.len() / 2], 0o644)
+            }),
+            Harm::Removed => self.model.take_away(&dir.join("fullchain.pem")),
+        };
+        if done.is_ok() {
+            self.witness.laws[site].harmed();
+        }
+    }
+
     /// As an operator does it: the server reads its files anew, if it can.
     pub fn restart_server(&self) {
-        match self.server.reload(self.common.authority.truth.now()) {
-            Ok(()) => self.laws.note("somebody restarts the server"),
-            Err(why) => self.laws.note(&format!("somebody can't restart the server: {why}")),
+        match self.server.reload() {
+            Ok(()) => self.witness.note("somebody restarts the server"),
+            Err(why) => self.witness.note(&format!("somebody can't restart the server: {why}")),
         }
     }
 
@@ -264,15 +313,15 @@ impl Node {
         }
     }
 
-    /// What there is to say of the lineage now, by an agent that only looks.
-    pub fn survey(&self) -> Option<Survey> {
-        at_once(self.observer()?.survey(&self.laws.shelves.id)).ok()
+    /// What there is to say of a certificate now, by an agent that only looks.
+    pub fn survey(&self, site: usize) -> Option<Survey> {
+        at_once(self.observer()?.survey(&self.common.sites[site].id)).ok()
     }
 
     /// Law: the same inputs give the same plan, however often and in whatever words.
-    pub fn plans_alike(&self) {
+    pub fn plans_alike(&self, site: usize) {
         let Some(observer) = self.observer() else { return };
-        let id = &self.laws.shelves.id;
+        let id = &self.common.sites[site].id;
         let (Ok(survey), Ok((again, _))) = (at_once(observer.survey(id)), at_once(observer.explain(id)))
         else {
             return;
@@ -295,16 +344,17 @@ impl Node {
         }
     }
 
-    fn observer(&self) -> Option<Agent> {
+    /// An agent that only looks, where there is a host to look at.
+    pub fn observer(&self) -> Option<Agent> {
         if !self.is_running() || self.points.dark() {
             return None;
         }
-        let peek = self.laws.shelves.peek()?;
+        let peek = self.witness.laws[0].shelves.peek()?;
         let seen = peek.seen_files();
         let parts = Parts {
             store: Arc::new(peek),
             probe: self.probe.clone(),
-            sink: self.laws.clone(),
+            sink: self.witness.clone(),
             clock: self.clock.clone(),
             disk: self.disk.clone(),
             keys: self.keys.clone(),
@@ -314,7 +364,7 @@ impl Node {
 
     fn scene(&self) -> Scene {
         let mut wanted = Wanted::default();
-        if let Some(spec) = &self.spec {
+        for spec in self.spec.iter().chain(&self.others) {
             wanted.lineages.insert(spec.clone());
         }
         Scene {
@@ -327,29 +377,37 @@ impl Node {
     }
 }
 
-/// The certificate of a shop behind one server.
+/// The first certificate, for other names than at first.
 pub fn shop(names: &[&str]) -> LineageSpec {
-    let terms = Terms {
-        issuers: vec![IssuerId::parse("ca").unwrap()],
-        profile: None,
-        key: KeyKind::EcdsaP256,
-        reuse_key: false,
-        solvers: vec![SolverId::parse("http").unwrap()],
-        on_dead_name: nolapse::core::spec::OnDeadName::default(),
-        hooks: vec![HookId::parse("nginx").unwrap()],
-        observe_timeout: Span::secs(30),
-        deploy_window: None,
-        after: Vec::new(),
-        around: Around::default(),
-        rights: Arc::default(),
-        labels: nolapse::core::labels::Labels::default(),
-    };
-    LineageSpec {
-        id: LineageId::parse(SHOP).unwrap(),
-        names: names.iter().map(|name| SubjectName::parse(name).unwrap()).collect(),
-        endpoints: vec![Endpoint::parse("shop.example.com@127.0.0.1:443").unwrap()].into(),
-        outputs: List::default(),
-        origin: Origin { file: "conf.d/shop.toml".into(), line: 1 },
-        terms: Arc::new(terms),
+    let names = names.iter().map(|name| SubjectName::parse(name).unwrap()).collect();
+    Site { names, ..Site::all([Span::ZERO]).remove(0) }.spec()
+}
+
+impl Site {
+    /// What the configuration says of it.
+    fn spec(&self) -> LineageSpec {
+        let terms = Terms {
+            issuers: vec![IssuerId::parse("ca").unwrap()],
+            profile: None,
+            key: KeyKind::EcdsaP256,
+            reuse_key: false,
+            solvers: vec![SolverId::parse("http").unwrap()],
+            on_dead_name: nolapse::core::spec::OnDeadName::default(),
+            hooks: vec![HookId::parse("nginx").unwrap()],
+            observe_timeout: Span::secs(30),
+            deploy_window: None,
+            after: Vec::new(),
+            around: Around::default(),
+            rights: Arc::default(),
+            labels: nolapse::core::labels::Labels::default(),
+        };
+        LineageSpec {
+            id: self.id.clone(),
+            names: self.names.clone().into(),
+            endpoints: vec![Endpoint::parse(&format!("{}@127.0.0.1:443", self.id)).unwrap()].into(),
+            outputs: List::default(),
+            origin: Origin { file: "conf.d/shop.toml".into(), line: 1 },
+            terms: Arc::new(terms),
+        }
     }
 }

@@ -8,7 +8,7 @@ use nolapse::core::name::LineageId;
 use nolapse::core::record::{Installed, LineageRecord};
 use nolapse::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use nolapse::store::DirStore;
-use nolapse::sys::disk::Disk;
+use nolapse::sys::disk::{Disk, Model};
 
 use crate::laws::at_once;
 use crate::shared::SharedStore;
@@ -24,6 +24,9 @@ pub struct Shelves {
     pub state_dir: PathBuf,
     pub shared: Option<SharedStore>,
 }
+
+/// Which value an entry has: another one with each write.
+pub type Mark = Option<(u64, u64)>;
 
 /// A store that only reads.
 pub struct Peek {
@@ -44,6 +47,16 @@ impl Shelves {
         let record = at_once(book.record(&self.id)).ok()?.value;
         let installed = at_once(book.installed(&self.id)).ok()?.value;
         Some((*record, *installed))
+    }
+
+    /// Which values both have now.
+    pub fn marks(&self, model: &Model) -> [Mark; 2] {
+        let file = |shelf: &str| model.stamp(&self.state_dir.join(shelf).join(self.id.as_str()));
+        let record = match &self.shared {
+            Some(shared) => shared.revision(&Key::Lineage(self.id.clone())).map(|revision| (0, revision)),
+            None => file("lineages"),
+        };
+        [record, file("installed")]
     }
 
     /// The bytes of both, empty where there are none.

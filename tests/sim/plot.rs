@@ -11,8 +11,10 @@ use crate::script::Trouble;
 pub struct Plot {
     /// Latencies, what survives a power cut, and when hosts sleep.
     pub seed: u64,
-    /// Of the certificates that the CA issues.
+    /// Of the certificates that the CA issues for the first site.
     pub lifetime: Span,
+    /// The same of each other site; empty: there is one certificate.
+    pub others: Vec<Span>,
     pub nodes: usize,
     /// Agents on each host, racing each other.
     pub agents: usize,
@@ -65,9 +67,37 @@ pub enum What {
     },
     /// All certificates so far are revoked.
     Revoke,
+    /// Those of one site are.
+    RevokeSite(usize),
+    /// Somebody writes to the files of one site on one host.
+    Damage {
+        node: usize,
+        site: usize,
+        harm: Harm,
+    },
+}
+
+/// What becomes of files that servers read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Harm {
+    /// The key is that of another site, or nobody's.
+    KeySwapped,
+    /// The chain is cut off in the middle.
+    ChainCut,
+    /// All of `live/NAME` is gone.
+    Removed,
 }
 
 impl Plot {
+    /// Of each site, the first one's first.
+    pub fn lifetimes(&self) -> impl Iterator<Item = Span> + '_ {
+        std::iter::once(self.lifetime).chain(self.others.iter().copied())
+    }
+
+    pub fn sites(&self) -> usize {
+        1 + self.others.len()
+    }
+
     /// When the last fault has ended, or the last life.
     pub fn end(&self) -> Span {
         let lives = self.lifetime.times(i64::from(self.lives));
@@ -77,8 +107,10 @@ impl Plot {
     /// How much later than usual things may settle, by rules that are the CA's or protect it.
     pub fn aftermath(&self) -> Span {
         let of = |fault: &Fault| fault.what.trouble().map_or(Span::ZERO, Trouble::aftermath);
-        let revoked = self.faults.iter().any(|fault| fault.what == What::Revoke);
-        let revoked = if revoked { self.lifetime.over(10) + Span::hours(7) } else { Span::ZERO };
+        let revoked = |fault: &Fault| matches!(fault.what, What::Revoke | What::RevokeSite(_));
+        let longest = self.lifetimes().fold(Span::ZERO, Span::max);
+        let revoked = self.faults.iter().any(revoked);
+        let revoked = if revoked { longest.over(10) + Span::hours(7) } else { Span::ZERO };
         self.faults.iter().map(of).fold(Span::ZERO, Span::max) + revoked
     }
 
@@ -87,14 +119,14 @@ impl Plot {
         self.agents == 1
             && self.faults.iter().all(|fault| match &fault.what {
                 What::For(_, trouble) | What::Next(_, trouble) => !trouble.costs_orders(),
-                What::Suspend(_) => true,
+                What::Suspend(_) | What::Damage { .. } => true,
                 _ => false,
             })
     }
 
-    /// Certificates beside those that lifetimes ask for.
-    pub fn extras(&self) -> i64 {
-        let per_span = |span: Span| 2 + span.times(10).millis() / self.lifetime.millis();
+    /// Certificates of one site beside those that its lifetime asks for.
+    pub fn extras(&self, lifetime: Span) -> i64 {
+        let per_span = |span: Span| 2 + span.times(10).millis() / lifetime.millis();
         self.faults
             .iter()
             .map(|fault| match &fault.what {
@@ -102,7 +134,7 @@ impl Plot {
                 What::Next(times, Trouble::AriNow | Trouble::WrongLeaf) => i64::from(*times),
                 // One when it is set, and one when it is put right.
                 What::Clock { .. } => 2,
-                What::Revoke => 1,
+                What::Revoke | What::RevokeSite(_) => 1,
                 _ => 0,
             })
             .sum()
@@ -139,6 +171,8 @@ impl What {
             Self::Crash { .. } | Self::CrashAtStore { .. } => "Crash",
             Self::PowerCut { .. } => "PowerCut",
             Self::Revoke => "Revoke",
+            Self::RevokeSite(_) => "RevokeSite",
+            Self::Damage { .. } => "Damage",
         })
     }
 }
@@ -150,6 +184,8 @@ impl fmt::Display for Plot {
         writeln!(f, "Plot {{")?;
         writeln!(f, "    seed: {seed},")?;
         writeln!(f, "    lifetime: {},", span(self.lifetime))?;
+        let others: Vec<_> = self.others.iter().copied().map(span).collect();
+        writeln!(f, "    others: vec![{}],", others.join(", "))?;
         writeln!(f, "    nodes: {nodes},")?;
         writeln!(f, "    agents: {agents},")?;
         writeln!(f, "    shared: {shared},")?;
@@ -180,6 +216,7 @@ fn of(trouble: &Trouble) -> String {
         Trouble::CaSlow(length) => format!("CaSlow({})", span(*length)),
         Trouble::RateLimit(length) => format!("RateLimit({})", span(*length)),
         Trouble::NameFails(name) => format!("NameFails(name({:?}))", name.to_string()),
+        Trouble::PairRefused(name) => format!("PairRefused(name({:?}))", name.to_string()),
         other => format!("{other:?}"),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nolapse::core::endpoint::Endpoint;
+use nolapse::core::leaf::Leaf;
 use nolapse::core::silence::Silence;
 use nolapse::core::time::Span;
 use nolapse::ports::{Probe, Reply, Sighting};
@@ -23,12 +24,12 @@ pub struct Handshake {
 }
 
 impl Probe for Handshake {
-    fn look<'a>(&'a self, _: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
+    fn look<'a>(&'a self, endpoint: &'a Endpoint, _: Span) -> Reply<'a, Vec<Sighting>> {
         Box::pin(async move {
             self.points.pass().await;
             self.truth.sleep(TAKES).await;
-            vec![match self.server.serves() {
-                Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => Sighting::of(leaf),
+            vec![match self.server.answers(endpoint.sni.as_ref()) {
+                Some(leaf) if !self.script.strikes(&Trouble::ServerDown) => Sighting::of(Leaf::clone(&leaf)),
                 _ => Sighting::nothing(Silence::Closed, "connection refused"),
             }]
         })

@@ -47,6 +47,8 @@ pub enum Trouble {
     ReloadLies,
     /// The service's check refuses a pair that it has not loaded yet.
     CheckRefusesNew,
+    /// The same for the pair of one site.
+    PairRefused(SubjectName),
     /// The server answers no handshake.
     ServerDown,
     DiskFull,
@@ -85,7 +87,9 @@ impl Trouble {
         match self {
             // Ten failed validations a day: the next may be due only when the first is a day old.
             // And a refused generation is not reinstalled before its own backoff, at most a day.
-            Self::NameFails(_) | Self::SolverFails | Self::CheckRefusesNew => Span::hours(25),
+            Self::NameFails(_) | Self::SolverFails | Self::CheckRefusesNew | Self::PairRefused(_) => {
+                Span::hours(25)
+            }
             Self::RateLimit(span) => *span,
             // Until somebody restarts the server, however often it lied.
             Self::ReloadLies => Span::secs(1),

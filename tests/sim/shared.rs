@@ -82,6 +82,11 @@ impl SharedStore {
         self.state().entries.get(key).map(|slot| slot.content.clone())
     }
 
+    /// Which value it is.
+    pub fn revision(&self, key: &Key) -> Option<u64> {
+        self.state().entries.get(key).map(|slot| slot.revision)
+    }
+
     /// As [`SharedStore::peek`], with its revision.
     pub fn entry(&self, key: &Key) -> Option<Entry> {
         self.state().entries.get(key).map(|slot| entry(&slot.content, slot.revision))

@@ -7,6 +7,8 @@ use crate::campaign::from_environment;
 use crate::journal::Law;
 use crate::life::live;
 use crate::plot::{Fault, Plot, What};
+use crate::script::Trouble;
+use crate::site::Site;
 
 /// Lives tried before the smallest one so far is good enough, where `NOLAPSE_SIM_TRIES` says nothing.
 const TRIES_MAX: u64 = 400;
@@ -37,6 +39,7 @@ fn candidates(plot: &Plot) -> Vec<Plot> {
     let mut with = |change: &dyn Fn(&mut Plot)| {
         let mut changed = plot.clone();
         change(&mut changed);
+        changed.keep_to_its_sites();
         if changed != *plot {
             simpler.push(changed);
         }
@@ -53,6 +56,13 @@ fn candidates(plot: &Plot) -> Vec<Plot> {
         plot.faults.iter_mut().for_each(|fault| *node_of(&mut fault.what, &mut 0) = 0);
     });
     with(&|plot| plot.shared &= plot.nodes > 1 || needs_shared(plot));
+    with(&|plot| plot.others.clear());
+    for place in 0..plot.others.len() {
+        with(&|plot| {
+            plot.others.remove(place);
+        });
+        with(&|plot| plot.others[place] = plot.lifetime);
+    }
     with(&|plot| plot.lives = 1);
     with(&|plot| plot.lives -= u32::from(plot.lives > 1));
     for place in 0..plot.faults.len() {
@@ -61,6 +71,24 @@ fn candidates(plot: &Plot) -> Vec<Plot> {
         }
     }
     simpler
+}
+
+impl Plot {
+    /// What struck a site that is there no more strikes the first one.
+    fn keep_to_its_sites(&mut self) {
+        let sites = self.sites();
+        for fault in &mut self.faults {
+            match &mut fault.what {
+                What::Damage { site, .. } | What::RevokeSite(site) if *site >= sites => *site = 0,
+                What::For(_, Trouble::NameFails(name) | Trouble::PairRefused(name))
+                    if (0..sites).all(|place| Site::name(place) != *name) =>
+                {
+                    *name = Site::name(0);
+                }
+                _ => {}
+            }
+        }
+    }
 }
 
 fn needs_shared(plot: &Plot) -> bool {
@@ -73,7 +101,8 @@ fn node_of<'a>(what: &'a mut What, none: &'a mut usize) -> &'a mut usize {
         | What::Freeze { node, .. }
         | What::Crash { node, .. }
         | What::CrashAtStore { node, .. }
-        | What::PowerCut { node, .. } => node,
+        | What::PowerCut { node, .. }
+        | What::Damage { node, .. } => node,
         _ => none,
     }
 }

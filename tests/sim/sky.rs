@@ -1,7 +1,7 @@
 //! Law P: whether there was a good hour to renew in, and what came of it.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use nolapse::core::leaf::{Fingerprint, Leaf};
 use nolapse::core::time::{Span, Timestamp};
@@ -35,7 +35,7 @@ pub struct Weather {
     pub quiet: bool,
     /// The agent runs, awake, by a clock that is right.
     pub running: bool,
-    pub served: Option<Leaf>,
+    pub served: Option<Arc<Leaf>>,
     /// The instant chosen for renewing a certificate.
     pub point: Option<(Fingerprint, Timestamp)>,
 }

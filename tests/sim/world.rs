@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
-use nolapse::agent::Survey;
+use nolapse::agent::{Agent, Survey};
 use nolapse::core::event::Event;
 use nolapse::core::ladder::Observed;
 use nolapse::core::leaf::{Leaf, mix};
@@ -17,9 +17,11 @@ use crate::board::Board;
 use crate::bug::Planted;
 use crate::ca::{Authority, Order};
 use crate::journal::{Journal, Law};
+use crate::laws::{Laws, at_once};
 use crate::node::{Common, Node};
 use crate::script::{Script, Trouble};
 use crate::shared::SharedStore;
+use crate::site::Site;
 use crate::sky::Weather;
 
 /// Longest time between two looks at the laws.
@@ -35,7 +37,7 @@ const CLOCK_RIGHT: Span = Span::MINUTE;
 const ASKS_A_DAY: usize = 60;
 /// The same in its last days, where waits are a twelfth of what is left.
 const ASKS_A_DAY_NEAR_THE_END: usize = 200;
-/// Steps between two looks at whether plans are alike.
+/// Steps between two looks at whether plans are alike; each time those of another certificate.
 const PLANS_EVERY: u64 = 16;
 
 pub struct World {
@@ -44,6 +46,8 @@ pub struct World {
     pub script: Script,
     pub board: Board,
     pub ca: Arc<Authority>,
+    /// The certificates that every node wants.
+    pub sites: Vec<Site>,
     pub nodes: Vec<Node>,
     pub journal: Journal,
     stir: Arc<Notify>,
@@ -55,31 +59,41 @@ pub struct World {
 }
 
 /// Who is in a world.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Cast {
     pub seed: u64,
-    pub lifetime: Span,
+    /// Of what the CA issues for each site; there is one at least.
+    pub lifetimes: Vec<Span>,
     pub nodes: usize,
     /// Agents on each host.
     pub agents: usize,
     /// The nodes share a made-up store; else each has its own directory.
     pub shared: bool,
     pub bug: Option<Planted>,
+    /// Events are kept for stories to ask about.
+    pub keeps: bool,
 }
 
 impl World {
     /// A world whose CA issues for `lifetime`, with one node. Nothing runs yet.
     pub fn new(seed: u64, lifetime: Span) -> Self {
-        Self::with(Cast { seed, lifetime, nodes: 1, agents: 1, shared: false, bug: None })
+        Self::of_sites(seed, &[lifetime])
+    }
+
+    /// The same with a site for each lifetime.
+    pub fn of_sites(seed: u64, lifetimes: &[Span]) -> Self {
+        let lifetimes = lifetimes.to_vec();
+        Self::with(Cast { seed, lifetimes, nodes: 1, agents: 1, shared: false, bug: None, keeps: true })
     }
 
     pub fn with(cast: Cast) -> Self {
-        let Cast { seed, lifetime, nodes, agents, shared, bug } = cast;
+        let Cast { seed, lifetimes, nodes, agents, shared, bug, keeps } = cast;
         let epoch: Timestamp = "2026-11-21T12:00:00Z".parse().unwrap();
         let truth = Clock::starting_at(epoch);
         let script = Script::new(truth.clone());
         let board = Board::default();
-        let ca = Arc::new(Authority::new(seed, truth.clone(), script.clone(), board.clone(), lifetime));
+        let sites = Site::all(lifetimes);
+        let ca = Arc::new(Authority::new(seed, truth.clone(), script.clone(), board.clone(), sites.clone()));
         let journal = Journal::new(truth.clone());
         let stir = Arc::new(Notify::new());
         let common = Common {
@@ -87,9 +101,11 @@ impl World {
             board: board.clone(),
             authority: ca.clone(),
             journal: journal.clone(),
+            sites: sites.clone(),
             agents,
             shared: shared.then(|| SharedStore::new(seed, truth.clone(), script.clone())),
             bug,
+            keeps,
             stir: stir.clone(),
         };
         let nodes = (0..nodes).map(|number| Node::new(number, epoch, common.clone())).collect();
@@ -99,6 +115,7 @@ impl World {
             script,
             board,
             ca,
+            sites,
             nodes,
             journal,
             stir,
@@ -135,7 +152,7 @@ impl World {
     async fn start_node(&mut self, number: usize) {
         while self.nodes[number].lacks_agents() {
             if let Err(why) = self.nodes[number].start().await {
-                self.nodes[number].laws.note(&format!("the daemon can't start: {why}"));
+                self.nodes[number].witness.note(&format!("the daemon can't start: {why}"));
                 return;
             }
         }
@@ -188,21 +205,38 @@ impl World {
     }
 
     fn owing_at(&self, node: &Node) -> Option<String> {
-        let Some(survey) = node.survey() else { return Some("no agent runs".into()) };
-        let record = &survey.world.record.value;
-        if record.attempt.is_some() {
-            return Some("an attempt is open".into());
+        // What was read of the records already is asked first: a survey reads all files.
+        let known = |laws: &Arc<Laws>| {
+            let of =
+                |record: &LineageRecord| open(record).or_else(|| self.misserved(node, record, laws.site));
+            laws.known(of)?.map(|what| format!("{}: {what}", laws.shelves.id))
+        };
+        if let Some(what) = node.witness.laws.iter().find_map(known) {
+            return Some(what);
         }
-        if let Some(trouble) = &record.trouble {
-            return Some(format!("trouble: {}", trouble.failure));
-        }
-        if !record.debts.is_empty() {
-            return Some("answers are to be cleaned up".into());
+        let Some(observer) = node.observer() else { return Some("no agent runs".into()) };
+        let owing = |(place, site): (usize, &Site)| {
+            self.owing_of(node, &observer, place).map(|what| format!("{}: {what}", site.id))
+        };
+        self.sites.iter().enumerate().find_map(owing)
+    }
+
+    fn owing_of(&self, node: &Node, observer: &Agent, site: usize) -> Option<String> {
+        let Ok(survey) = at_once(observer.survey(&self.sites[site].id)) else {
+            return Some("nothing can be read".into());
+        };
+        if let Some(what) = open(&survey.world.record.value) {
+            return Some(what);
         }
         if !survey.ladder.paid() || survey.ladder.observed != Observed::Yes {
             return Some(format!("{:?}", survey.ladder));
         }
-        let served = node.server.serves();
+        self.misserved(node, &survey.world.record.value, site)
+    }
+
+    /// What a site shows that it should not.
+    fn misserved(&self, node: &Node, record: &LineageRecord, site: usize) -> Option<String> {
+        let served = node.server.serves_at(site);
         if served.as_ref().is_some_and(|leaf| leaf.not_after <= self.now()) {
             return Some("what is served has expired".into());
         }
@@ -231,68 +265,90 @@ impl World {
         let edge = self.script.next_edge().unwrap_or(Timestamp::MAX);
         let until = end.min(edge).min(self.now() + SLICE);
         let stir = self.stir.clone();
-        tokio::select! {
+        let all = tokio::select! {
             biased;
-            () = stir.notified() => {}
-            _ = self.truth.sleep_until(until) => {}
-        }
-        self.tend().await;
-        self.look();
+            () = stir.notified() => false,
+            _ = self.truth.sleep_until(until) => true,
+        };
+        let moved = self.tend().await;
+        self.look(all || moved);
     }
 
-    /// All laws, now.
-    fn look(&mut self) {
+    /// All laws, now: those of each certificate, or of those that something happened to.
+    fn look(&mut self, all: bool) {
         self.steps += 1;
         if self.script.forgets() {
             self.ca.forgive();
         }
-        let (now, quiet) = (self.now(), self.script.quiet() && !self.ca.limited());
+        let (now, quiet) = (self.now(), self.script.quiet());
         let deaf = self.script.deafens();
-        let mut near_the_end = false;
+        let mut looked = vec![false; self.sites.len()];
+        let site_of_plans = usize::try_from(self.steps / PLANS_EVERY).unwrap() % self.sites.len();
         for node in &self.nodes {
-            node.laws.check();
             let skew = node.clock.now().since(now);
-            let weather = Weather {
-                now,
-                quiet,
-                running: node.is_running()
-                    && node.spec.is_some()
-                    && !node.points.frozen()
-                    && skew.max(Span::ZERO - skew) <= CLOCK_RIGHT,
-                served: node.server.serves(),
-                point: node.laws.point(),
-            };
-            // A day has passed since last resort began, or there is nothing to come to an end.
-            near_the_end |= weather
-                .served
-                .as_ref()
-                .is_some_and(|leaf| leaf.left(now) < leaf.lifetime().over(20) + Span::HOUR);
-            node.laws.sky.look(&weather, &self.ca, &self.journal);
-            if weather.running && !deaf {
-                let survey = || node.survey();
-                node.laws.voice.listen(&weather, node.laws.wanted(), survey, &self.journal);
-            } else {
-                node.laws.voice.falters();
+            let runs =
+                node.is_running() && !node.points.frozen() && skew.max(Span::ZERO - skew) <= CLOCK_RIGHT;
+            // Nothing is reloaded while one of the server's sites can't be read.
+            let quiet = quiet && !node.witness.laws.iter().any(|laws| laws.is_harmed());
+            for laws in &node.witness.laws {
+                if !laws.has_news() && !all {
+                    continue;
+                }
+                looked[laws.site] = true;
+                self.look_at(node, laws, quiet, runs, deaf);
             }
             if self.steps.is_multiple_of(PLANS_EVERY) {
-                node.plans_alike();
+                node.plans_alike(site_of_plans);
             }
         }
-        let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
-        let (asked, wondered) = self.ca.asked_today();
-        // Each host asks for itself where the others' answers do not reach it.
-        if wondered > ASKS_A_DAY * self.nodes.len() {
-            let words = format!("{wondered} questions for renewal information within a day");
-            self.journal.breach(Law::Hammer, &words);
-        }
-        // What was asked for in the last days of the old one is still in the day of the new one.
-        if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today() == 0) {
-            self.journal.breach(Law::Hammer, &format!("{asked} requests for an order within a day"));
+        for site in (0..self.sites.len()).filter(|site| looked[*site]) {
+            self.look_at_requests(site);
         }
     }
 
-    /// What hosts, their supervisors and the script do by themselves.
-    async fn tend(&mut self) {
+    /// Those of one certificate on one node.
+    fn look_at(&self, node: &Node, laws: &Laws, quiet: bool, runs: bool, deaf: bool) {
+        laws.check();
+        let weather = Weather {
+            now: self.now(),
+            quiet: quiet && !self.ca.limited(laws.site),
+            running: runs && node.wants(laws.site),
+            served: node.server.serves_at(laws.site),
+            point: laws.point(),
+        };
+        laws.sky.look(&weather, &self.ca, &self.journal);
+        if weather.running && !deaf {
+            let survey = || node.survey(laws.site);
+            laws.voice.listen(&weather, laws.wanted(), survey, &self.journal);
+        } else {
+            laws.voice.falters();
+        }
+    }
+
+    /// How often the CA is asked.
+    fn look_at_requests(&self, site: usize) {
+        let now = self.now();
+        // A day has passed since last resort began, or there is nothing to come to an end.
+        let ends = |leaf: &Leaf| leaf.left(now) < leaf.lifetime().over(20) + Span::HOUR;
+        let near_the_end =
+            self.nodes.iter().any(|node| node.server.serves_at(site).is_some_and(|leaf| ends(&leaf)));
+        let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
+        let (asked, wondered) = self.ca.asked_today(site);
+        let of = &self.sites[site].id;
+        // Each host asks for itself where the others' answers do not reach it.
+        if wondered > ASKS_A_DAY * self.nodes.len() {
+            let words = format!("{of}: {wondered} questions for renewal information within a day");
+            self.journal.breach(Law::Hammer, &words);
+        }
+        // What was asked for in the last days of the old one is still in the day of the new one.
+        if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today(site) == 0) {
+            self.journal.breach(Law::Hammer, &format!("{of}: {asked} requests for an order within a day"));
+        }
+    }
+
+    /// What hosts, their supervisors and the script do by themselves. Says whether they did anything.
+    async fn tend(&mut self) -> bool {
+        let mut moved = false;
         self.follow_the_script();
         for number in 0..self.nodes.len() {
             let node = &mut self.nodes[number];
@@ -300,22 +356,27 @@ impl World {
                 self.powers += 1;
                 let seed = mix(&[self.seed, self.powers]);
                 self.power_cut(number, seed).await;
+                moved = true;
             } else if node.points.is_dead() {
                 self.crash(number).await;
+                moved = true;
             }
             for end in self.nodes[number].ended().await {
+                moved = true;
                 match end {
-                    Ok(how) => self.nodes[number].laws.note(&format!("the daemon ended: {how}")),
+                    Ok(how) => self.nodes[number].witness.note(&format!("the daemon ended: {how}")),
                     Err(panic) => self.journal.breach(Law::Runs, &panic),
                 }
             }
         }
         if self.nodes.iter().any(|node| node.lacks_agents() && !node.points.frozen()) {
+            moved = true;
             self.truth.sleep(COMES_BACK).await;
             for number in 0..self.nodes.len() {
                 self.start_node(number).await;
             }
         }
+        moved
     }
 
     fn follow_the_script(&mut self) {
@@ -348,7 +409,7 @@ impl World {
 
     /// The agent's processes die; disk and server go on.
     pub async fn crash(&mut self, number: usize) {
-        self.nodes[number].laws.note("the agent dies");
+        self.nodes[number].witness.note("the agent dies");
         self.nodes[number].kill().await;
         self.forget_lost_orders();
     }
@@ -356,9 +417,9 @@ impl World {
     /// The host loses power: what was not synced may be lost.
     pub async fn power_cut(&mut self, number: usize, seed: u64) {
         let node = &mut self.nodes[number];
-        node.laws.note("the power goes");
+        node.witness.note("the power goes");
         node.lose_power(seed).await;
-        node.laws.look_again();
+        node.witness.look_again();
         // It came back without the script's faults.
         self.disk_is = None;
         self.forget_lost_orders();
@@ -368,7 +429,12 @@ impl World {
     fn forget_lost_orders(&self) {
         // Nor did what the CA said of when to come back, perhaps.
         self.ca.forgive();
-        let known: Vec<_> = self.nodes.iter().filter_map(|node| node.laws.shelves.records()).collect();
+        let known: Vec<_> = self
+            .nodes
+            .iter()
+            .flat_map(|node| &node.witness.laws)
+            .filter_map(|laws| laws.shelves.records())
+            .collect();
         self.ca.lost(|url| {
             known.iter().any(|(record, _): &(LineageRecord, Installed)| {
                 let open = record.attempt.as_ref().and_then(|attempt| attempt.order.as_deref());
@@ -385,8 +451,7 @@ impl World {
         self.truth.jump(span);
         for node in &self.nodes {
             node.clock.jump(span);
-            node.laws.sky.slept();
-            node.laws.voice.slept();
+            node.witness.slept();
         }
     }
 
@@ -405,13 +470,13 @@ impl World {
 
     /// One host sleeps, the others do not.
     pub fn freeze(&self, number: usize, span: Span) {
-        self.nodes[number].laws.note(&format!("asleep for {span}"));
+        self.nodes[number].witness.note(&format!("asleep for {span}"));
         self.nodes[number].points.freeze(span);
     }
 
     /// One host's clock alone is set.
     pub fn set_clock(&self, number: usize, by: Span) {
-        self.nodes[number].laws.note(&format!("the clock is set by {by}"));
+        self.nodes[number].witness.note(&format!("the clock is set by {by}"));
         self.nodes[number].clock.jump(by);
         // What a CA said of when to come back was noted by another clock.
         self.ca.forgive();
@@ -424,7 +489,7 @@ impl World {
     }
 
     pub fn survey(&self) -> Option<Survey> {
-        self.node().survey()
+        self.node().survey(0)
     }
 
     pub fn orders(&self) -> Vec<(String, Order)> {
@@ -432,15 +497,15 @@ impl World {
     }
 
     pub fn served(&self) -> Leaf {
-        self.node().server.serves().unwrap_or_else(|| self.fail("nothing is served"))
+        self.node().server.serves().map_or_else(|| self.fail("nothing is served"), |leaf| Leaf::clone(&leaf))
     }
 
     pub fn saw(&self, what: impl FnMut(&Event) -> bool) -> bool {
-        self.node().laws.events().iter().any(what)
+        self.node().witness.events().iter().any(what)
     }
 
     pub fn count(&self, mut what: impl FnMut(&Event) -> bool) -> usize {
-        self.node().laws.events().iter().filter(|event| what(event)).count()
+        self.node().witness.events().iter().filter(|event| what(event)).count()
     }
 
     /// What must hold in a story.
@@ -461,4 +526,15 @@ impl World {
             self.seed
         );
     }
+}
+
+/// What is under way, or went wrong, by its record.
+fn open(record: &LineageRecord) -> Option<String> {
+    if record.attempt.is_some() {
+        return Some("an attempt is open".into());
+    }
+    if let Some(trouble) = &record.trouble {
+        return Some(format!("trouble: {}", trouble.failure));
+    }
+    (!record.debts.is_empty()).then(|| "answers are to be cleaned up".into())
 }

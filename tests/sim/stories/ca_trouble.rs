@@ -119,7 +119,7 @@ async fn f30_a_certificate_that_ended_months_ago_does_not_have_its_ca_asked_ever
     world.script.during(Interval::new(first.not_before + Span::days(20), end), Trouble::CaErrors);
     world.doze_until(end - Span::days(2)).await;
     world.run_for(Span::DAY).await;
-    let (asked, _) = world.ca.asked_today();
+    let (asked, _) = world.ca.asked_today(0);
     world.expect(
         (24..=49).contains(&asked),
         &format!("{asked} requests for an order in a day: as often as free looks say that all is well"),

@@ -104,7 +104,7 @@ async fn f12_a_disk_that_is_full_for_days_has_the_ca_asked_no_more_often_than_a_
     world.run_for(Span::days(2)).await;
     world.script.for_span(Span::days(2), Trouble::DiskFull);
     world.run_for(Span::days(2)).await;
-    let (orders, questions) = world.ca.asked_today();
+    let (orders, questions) = world.ca.asked_today(0);
     world.expect(
         orders == 0 && questions <= 50,
         &format!("{orders} orders and {questions} questions in a day"),

@@ -49,7 +49,7 @@ async fn f16_a_reload_that_lies_is_owed_until_the_new_certificate_is_served() {
         "the endpoint is told apart as old, and owed",
     );
     // Somebody restarts the server.
-    world.node().server.reload(world.now()).unwrap();
+    world.node().server.reload().unwrap();
     world.settle(Span::minutes(6)).await;
     world.expect(world.orders().len() == 2, "no new order for it");
 }
@@ -93,7 +93,7 @@ async fn what_an_operator_went_back_to_is_served_until_it_nears_its_end() {
     let second = world.served();
     world.expect(second != first, "renewed");
     let agent = world.node().agent().unwrap();
-    let id = world.node().laws.shelves.id.clone();
+    let id = world.node().witness.laws[0].shelves.id.clone();
     let pinned = agent.pin(&id, None, "clients break").await.unwrap();
     world.expect(pinned.number == 1, "the generation before");
     let request = Request { upkeep_only: true, hurry: true, ..Request::default() };
@@ -129,6 +129,6 @@ async fn f41_answers_that_could_not_be_removed_are_removed_later() {
     world.start().await;
     world.run_for(Span::hours(4)).await;
     world.expect(!world.board.is_empty(), "the answers still stand");
-    world.expect(world.node().reload.succeeded(1) == 1, "and held nothing up");
+    world.expect(world.node().reload.succeeded(&world.sites[0].id, 1) == 1, "and held nothing up");
     world.settle(Span::hours(2)).await;
 }

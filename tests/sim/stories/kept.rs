@@ -15,6 +15,7 @@ fn kept() -> Vec<(&'static str, Plot)> {
             Plot {
                 seed: 33,
                 lifetime: Span::days(90),
+                others: vec![],
                 nodes: 1,
                 agents: 1,
                 shared: false,
@@ -30,6 +31,7 @@ fn kept() -> Vec<(&'static str, Plot)> {
             Plot {
                 seed: 9039,
                 lifetime: Span::hours(160),
+                others: vec![],
                 nodes: 1,
                 agents: 1,
                 shared: true,

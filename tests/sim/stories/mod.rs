@@ -1,4 +1,4 @@
-//! Named lives of one certificate, one for each situation an operator can be in.
+//! Named lives, one for each situation an operator can be in.
 
 mod ca_trouble;
 mod clock;
@@ -10,3 +10,4 @@ mod races;
 mod renewal;
 mod replay;
 mod search;
+mod together;

@@ -9,7 +9,15 @@ async fn f09_a_host_that_wakes_after_its_claim_ran_out_leaves_no_order_and_no_an
     let mut taken_over = 0;
     // An order is on its way for a tenth of a second.
     for (round, begins) in (0..1200).step_by(15).enumerate() {
-        let cast = Cast { seed: 80, lifetime: Span::days(90), nodes: 2, agents: 1, shared: true, bug: None };
+        let cast = Cast {
+            seed: 80,
+            lifetimes: vec![Span::days(90)],
+            nodes: 2,
+            agents: 1,
+            shared: true,
+            bug: None,
+            keeps: true,
+        };
         let mut world = World::with(cast);
         world.start().await;
         world.run_for(Span::from_millis(begins)).await;
@@ -30,7 +38,8 @@ async fn f09_two_agents_on_one_host_and_three_hosts_on_one_store_take_one_order_
     for (row, nodes, agents, shared) in
         [("two agents on one host", 1, 2, false), ("three hosts on one store", 3, 1, true)]
     {
-        let cast = Cast { seed: 81, lifetime: Span::days(45), nodes, agents, shared, bug: None };
+        let cast =
+            Cast { seed: 81, lifetimes: vec![Span::days(45)], nodes, agents, shared, bug: None, keeps: true };
         let mut world = World::with(cast);
         world.start().await;
         world.settle(Span::minutes(5)).await;

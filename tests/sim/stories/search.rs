@@ -17,6 +17,8 @@ const FIXED: u64 = 40;
 const BOX_SECS: u64 = 20;
 /// Certificate-years of a night, where `NOLAPSE_SIM_YEARS` says nothing.
 const NIGHT_YEARS: u64 = 1_000_000;
+/// The longest night, in seconds, where `NOLAPSE_SIM_BOX_SECS` says nothing.
+const NIGHT_SECS: u64 = 7 * 24 * 3600;
 /// Orders for a hundred certificates, where nothing costs an order.
 const ORDERS_PER_HUNDRED: u64 = 102;
 
@@ -54,7 +56,9 @@ fn a_night_of_random_seeds() {
     let seeds = from_environment("NOLAPSE_SIM_SEEDS", u64::MAX);
     let years = from_environment("NOLAPSE_SIM_YEARS", NIGHT_YEARS) as f64;
     let threads = available_parallelism().map_or(1, usize::from);
-    Campaign { from, seeds, until: None, years, threads }.run("a night");
+    let within = Duration::from_secs(from_environment("NOLAPSE_SIM_BOX_SECS", NIGHT_SECS));
+    let until = Some(Instant::now() + within);
+    Campaign { from, seeds, until, years, threads }.run("a night");
 }
 
 #[test]
