@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::core::ack::Ack;
 use crate::core::channel::ChannelKind;
+use crate::core::concern::Concerns;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const HOST: &str = "web1";
