@@ -2,7 +2,9 @@
 //! costs one question a file in place of reading and hashing it. Why that may be believed, and what
 //! it can't notice, is in `docs/decisions/0013-untouched-files-are-not-read-again.md`.
 
+use std::ffi::OsStr;
 use std::hash::Hasher;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -229,16 +231,18 @@ impl Told {
     ) -> Option<()> {
         self.bytes.extend_from_slice(dir.as_os_str().as_encoded_bytes());
         self.bytes.extend_from_slice(&number.to_le_bytes());
-        let mut path = dir.to_owned();
-        self.ask(disk, &path)?;
-        path.push(layout::generation_dir(number));
+        self.ask(disk, dir)?;
+        // Octets, as a path looks for its last component each time that one is taken off.
+        let mut path = dir.join(layout::generation_dir(number)).into_os_string().into_vec();
+        path.push(b'/');
+        let length = path.len();
         for part in parts {
-            path.push(part.file_name());
-            let stat = self.ask(disk, &path)?;
+            path.extend_from_slice(part.file_name().as_bytes());
+            let stat = self.ask(disk, Path::new(OsStr::from_bytes(&path)))?;
             if !fits(part, &stat) {
                 return None;
             }
-            path.pop();
+            path.truncate(length);
         }
         Some(())
     }

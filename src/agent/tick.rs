@@ -100,7 +100,12 @@ impl Agent {
     pub(super) fn tick_held(&self, scene: &Arc<Scene>, id: &LineageId) -> Option<Outcome> {
         let held = self.recall(scene, id)?;
         let mut outcome = Outcome::begun(id, held.at);
-        self.report(id, &held.memo.plan(held.at), &mut outcome);
+        let plan = held.memo.plan(held.at);
+        outcome.decided(&plan);
+        if !is_routine(&plan) {
+            // Once in a pass: what was told of ten thousand is not worth its memory.
+            self.tell(&decided(id, &plan));
+        }
         outcome.ladder = Some(held.memo.ladder());
         outcome.leaf = Some(held.memo.leaf.clone());
         outcome.row = held.spec().map(|spec| held.memo.row(spec));
@@ -410,19 +415,11 @@ impl Agent {
     }
 
     fn report(&self, id: &LineageId, plan: &Plan, outcome: &mut Outcome) {
-        let (verdict, reason) = words(plan);
-        outcome.verdict = verdict;
-        outcome.reason = reason;
-        outcome.wake_at = plan.wake_at;
-        if is_routine(plan) {
-            return;
+        outcome.decided(plan);
+        if !is_routine(plan) {
+            let said = Said::Decided(outcome.verdict, outcome.reason);
+            self.tell_once(outcome, "decided", said, || decided(id, plan));
         }
-        self.tell_once(outcome, "decided", Said::Decided(verdict, reason), || Event::Decided {
-            lineage: id.clone(),
-            verdict,
-            reason: reason.to_owned(),
-            wake_at: plan.wake_at,
-        });
     }
 
     /// Repeats are silent until something moves.
@@ -455,6 +452,11 @@ fn is_stale(trouble: Option<&Trouble>, plan: &Plan, now: Timestamp) -> bool {
     let Some(trouble) = trouble else { return false };
     let limited = matches!(trouble.failure.class, Class::Limited { until } if until > now);
     plan.issuance == Issuance::Hold(Reason::NotDue) && !limited
+}
+
+fn decided(id: &LineageId, plan: &Plan) -> Event {
+    let (verdict, reason) = words(plan);
+    Event::Decided { lineage: id.clone(), verdict, reason: reason.to_owned(), wake_at: plan.wake_at }
 }
 
 /// Looking, which is done many times a day and changes nothing that people would want to hear of.
@@ -503,6 +505,11 @@ impl Outcome {
             reason: Reason::NotDue.code(),
             wake_at,
         }
+    }
+
+    fn decided(&mut self, plan: &Plan) {
+        (self.verdict, self.reason) = words(plan);
+        self.wake_at = plan.wake_at;
     }
 
     /// Nothing went wrong and nothing is owed.

@@ -46,7 +46,7 @@ pub async fn pass(
     wait: Span,
     json: bool,
 ) -> Result<Summary, Stop> {
-    let _belief = wired.agent.believe();
+    let belief = wired.agent.believe();
     let mut sheet = publish::sheet(wired);
     let mut noted = |outcome: &mut Outcome| {
         if let Some(view) = outcome.view.take().filter(|_| sheet.is_wanted()) {
@@ -73,6 +73,8 @@ pub async fn pass(
         })
         .await;
     summary.add_held(held);
+    // What is believed of ten thousand is let go before the names of as many are listed.
+    drop(belief);
     publish::write(wired, sheet).await;
     if json {
         print::json(&Told::of(&summary))?;

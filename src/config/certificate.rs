@@ -103,7 +103,6 @@ pub(super) fn resolve(
     common: &mut Common,
     problems: &mut Problems,
 ) -> Option<LineageSpec> {
-    let path = entry.head.path.to_string();
     let misplaced = !matches!(entry.body, Body::Table(_)) && Table::Certificate.key(&entry.name).is_some();
     if misplaced {
         let words = format!("`{}` is a key of one certificate, and [certificate] holds them all", entry.name);
@@ -132,10 +131,10 @@ pub(super) fn resolve(
             return None;
         }
     };
-    let own = Section::new(Table::Certificate, path.clone(), entry.head.clone(), layers.clone());
+    let own = Section::new(Table::Certificate, entry.head.clone(), layers.clone());
     refuse_unknown(&own, problems);
     layers.extend(&known.defaults);
-    let section = Section::new(Table::Certificate, path, entry.head.clone(), layers);
+    let section = Section { layers, ..own.clone() };
 
     let names = names(entry, listed, &own, problems);
     let terms = if own.layers.iter().any(sets_terms) {

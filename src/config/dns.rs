@@ -108,7 +108,7 @@ pub(super) fn resolve(
 
 /// Says of each key that stands there for nothing where it belongs.
 pub(super) fn refuse_keys(section: &Section<'_>, provider: &str, problems: &mut Problems) {
-    for key in section.kind.keys() {
+    for key in section.kind.keys().filter(|key| section.has(key)) {
         let fits = providers_with(key.name);
         let stands = provider == PERSIST && OF_PERSIST.contains(&key.name);
         if fits.is_empty() || fits.contains(&provider) || stands {

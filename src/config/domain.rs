@@ -1,5 +1,7 @@
 //! Names as people write them, Unicode too, into the ASCII names of certificates.
 
+use std::borrow::Cow;
+
 use idna::AsciiDenyList;
 use idna::uts46::{DnsLength, Hyphens, Uts46};
 
@@ -10,7 +12,7 @@ pub(super) fn subject(text: &str) -> Result<SubjectName, BadName> {
     if text.len() > UNICODE_MAX {
         return Err(BadName("a DNS name has at most 253 characters"));
     }
-    if text.contains("://") || text.contains('/') {
+    if text.contains('/') {
         return Err(BadName("a name stands alone here, without a scheme or a path"));
     }
     match text.strip_prefix("*.") {
@@ -38,10 +40,10 @@ pub(super) fn lineage(table: &str) -> Result<LineageId, BadName> {
 /// Longest name looked at, in octets; a Unicode name can be longer than its ASCII form.
 const UNICODE_MAX: usize = 1024;
 
-pub(super) fn ascii(text: &str) -> Result<String, BadName> {
+pub(super) fn ascii(text: &str) -> Result<Cow<'_, str>, BadName> {
     // Nearly every name; nothing in it that the rules below could object to.
-    if text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains("--") {
-        return Ok(text.to_owned());
+    if text.bytes().all(|b| b.is_ascii_graphic()) && !text.as_bytes().windows(2).any(|pair| pair == b"--") {
+        return Ok(text.into());
     }
     if text.contains('\0') {
         return Err(BadName("a NUL character does not belong in a name"));
@@ -58,18 +60,17 @@ pub(super) fn ascii(text: &str) -> Result<String, BadName> {
     let has_a_label =
         || text.split('.').any(|label| label.get(..4).is_some_and(|p| p.eq_ignore_ascii_case("xn--")));
     if text.is_ascii() && !has_a_label() {
-        return Ok(text.to_owned());
+        return Ok(text.into());
     }
-    Uts46::new()
-        .to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore)
-        .map(std::borrow::Cow::into_owned)
-        .map_err(|_| {
+    Uts46::new().to_ascii(text.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow, DnsLength::Ignore).map_err(
+        |_| {
             BadName(if text.is_ascii() {
                 "a label starting with xn-- is not valid punycode"
             } else {
                 "a character is not allowed in an internationalised domain name (UTS #46)"
             })
-        })
+        },
+    )
 }
 
 /// Marks that change direction or are never seen.

@@ -24,6 +24,7 @@ mod observe;
 mod outline;
 mod output;
 mod piece;
+mod plain;
 pub mod preset;
 mod problem;
 mod raw;

@@ -41,7 +41,7 @@ fn place(value: &DeValue<'_>, spot: &Spot<'_>, problems: &mut Problems) -> Optio
         }
         DeValue::Table(table) => {
             let layer = Layer { file: spot.file, base: spot.base, table };
-            let section = Section::new(Table::Place, spot.path.to_string(), spot.clone(), vec![layer]);
+            let section = Section::new(Table::Place, spot.clone(), vec![layer]);
             section.refuse_unknown(problems);
             described(&section, problems)
         }

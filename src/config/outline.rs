@@ -1,11 +1,13 @@
 //! Which tables the files hold: named ones found, laid over the built-in ones, each name once.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{File, Spot};
+use super::file::{File, KeyPath, Spot};
 use super::nearest::nearest;
 use super::problem::Problems;
 use super::raw::{Layer, Section, Value, quoted, wrong_type};
@@ -42,7 +44,7 @@ pub(super) struct Definition<'a> {
 
 /// One certificate as written.
 pub(super) struct Entry<'a> {
-    pub name: String,
+    pub name: Cow<'a, str>,
     pub head: Spot<'a>,
     pub body: Body<'a>,
 }
@@ -95,7 +97,7 @@ impl<'a> Outline<'a> {
             return;
         };
         let layer = Layer { file, base: 0, table };
-        let section = |kind| Section::new(kind, name.to_owned(), head.clone(), vec![layer]);
+        let section = |kind| Section::new(kind, head.clone(), vec![layer]);
         match name {
             "agent" => self.agent.push(section(Table::Agent)),
             "defaults" => self.defaults.push(section(Table::Certificate)),
@@ -114,30 +116,31 @@ impl<'a> Outline<'a> {
 
 /// What stands below `[certificate]`, in no particular order.
 pub(super) fn take_certificates<'a>(layer: Layer<'a>, entries: &mut Vec<Entry<'a>>) {
+    let above = Rc::new("certificate".into());
     for (key, value) in layer.table {
-        let name = key.get_ref().to_string();
-        let head = layer.spot(&key.span(), format!("certificate.{}", quoted(&name)));
+        let name = key.get_ref().as_ref();
+        let head = layer.spot(&key.span(), KeyPath::below(&above, name));
         match value.get_ref() {
             DeValue::Table(table) => {
                 let layer = Layer { table, ..layer };
                 let mut split = Vec::new();
                 // A name with a dot was quoted; what is wrong inside is not the quoting.
-                let has_own = name.contains('.') || unquoted(&name, table, &mut split);
+                let has_own = name.contains('.') || unquoted(name, table, &mut split);
                 for (name, span, hint) in split {
-                    let path = format!("certificate.{}", quoted(&name));
-                    let head = Spot { path: path.into(), ..head.at(&span) };
-                    entries.push(Entry { name, head, body: Body::Unquoted(hint) });
+                    let path = KeyPath::below(&above, name.clone());
+                    let head = Spot { path, ..head.at(&span) };
+                    entries.push(Entry { name: name.into(), head, body: Body::Unquoted(hint) });
                 }
                 if has_own {
-                    entries.push(Entry { name, head, body: Body::Table(layer) });
+                    entries.push(Entry { name: name.into(), head, body: Body::Table(layer) });
                 }
             }
             names @ (DeValue::Array(_) | DeValue::String(_)) => {
-                entries.push(Entry { name, head, body: Body::Names(names) });
+                entries.push(Entry { name: name.into(), head, body: Body::Names(names) });
             }
             other => {
                 let head = head.at(&value.span());
-                entries.push(Entry { name, head, body: Body::Neither(other) });
+                entries.push(Entry { name: name.into(), head, body: Body::Neither(other) });
             }
         }
     }
@@ -151,13 +154,14 @@ fn define<'a>(
     built_in: bool,
     problems: &mut Problems,
 ) {
+    let path = Rc::new(above.path.clone());
     for (key, value) in layer.table {
         let name: &'a str = key.get_ref();
-        let head = layer.spot(&key.span(), format!("{}.{}", above.path, quoted(name)));
+        let head = layer.spot(&key.span(), KeyPath::below(&path, name));
         let DeValue::Table(table) = value.get_ref() else {
             wrong_type(
                 &head.at(&value.span()),
-                &format!("a table [{}.{}]", above.path, quoted(name)),
+                &format!("a table [{}]", head.path),
                 value.get_ref(),
                 problems,
             );
@@ -166,11 +170,7 @@ fn define<'a>(
         let layer = Layer { table, ..layer };
         match named.get_mut(name) {
             None => {
-                let path = head.path.to_string();
-                named.insert(
-                    name,
-                    Definition { section: Section::new(kind, path, head, vec![layer]), built_in },
-                );
+                named.insert(name, Definition { section: Section::new(kind, head, vec![layer]), built_in });
             }
             Some(known) if built_in => known.section.layers.push(layer),
             Some(known) => problems.error_hint(

@@ -87,7 +87,7 @@ pub(super) fn outputs(
                 continue;
             };
             let layer = Layer { file: spot.file, base: spot.base, table };
-            let section = Section::new(Table::Output, found.spot.path.to_string(), spot.clone(), vec![layer]);
+            let section = Section::new(Table::Output, spot.clone(), vec![layer]);
             section.refuse_unknown(problems);
             match output(&section, base, problems) {
                 Some(output) => outputs.push((output, spot)),

@@ -11,6 +11,8 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::plain;
+
 /// A text and where it was cut.
 pub(super) struct Cut<'s> {
     /// What belongs to no piece, each octet where it stood.
@@ -43,9 +45,10 @@ impl<'s> Cut<'s> {
             at = end;
             let header = line.trim_start_matches([' ', '\t']);
             if header.starts_with('[') {
-                let below = open.is_some_and(|name| header_of(header).is_some_and(|of| of == (name, false)));
+                let of = header_of(header);
+                let below = open.is_some_and(|name| of == Some((name, false)));
                 if !below {
-                    open = match header_of(header) {
+                    open = match of {
                         Some((name, true)) => Some(name),
                         _ => None,
                     };
@@ -66,6 +69,10 @@ impl<'s> Cut<'s> {
 
 /// The tree of one piece; `None` where it is not exactly one certificate.
 pub(super) fn read(text: &str) -> Option<DeTable<'_>> {
+    plain::read(text).or_else(|| one_of_any(text))
+}
+
+fn one_of_any(text: &str) -> Option<DeTable<'_>> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
     let [(_, value)] = <[_; 1]>::try_from(tree.iter().collect::<Vec<_>>()).ok()?;
@@ -98,13 +105,15 @@ fn header_of(line: &str) -> Option<(&str, bool)> {
     let inside = single.or_else(|| line.strip_prefix("[[certificate."))?;
     let length = match inside.strip_prefix('"') {
         Some(quoted) => {
-            let length = quoted.find(['"', '\\'])?;
+            let length = quoted.bytes().position(|octet| matches!(octet, b'"' | b'\\'))?;
             if !quoted[length..].starts_with('"') {
                 return None;
             }
             length + 2
         }
-        None => inside.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')?,
+        None => inside
+            .bytes()
+            .position(|octet| !octet.is_ascii_alphanumeric() && octet != b'-' && octet != b'_')?,
     };
     let (name, after) = inside.split_at(length);
     let own = single.is_some() && after.starts_with(']');

@@ -86,6 +86,7 @@ pub(super) struct Problems {
     seen: BTreeSet<(usize, usize, &'static str)>,
     /// Files whose TOML is broken, and from where on nothing is judged.
     unsure: BTreeMap<usize, usize>,
+    /// As written.
     owner: Option<String>,
     reason: Option<String>,
     fatal: bool,
@@ -105,7 +106,7 @@ impl Problems {
 
     /// Until [`Self::leave`], problems are tied to the certificate table `name`.
     pub fn enter(&mut self, name: &str) {
-        self.owner = Some(plain(name, Problem::WORDS_MAX));
+        self.owner = Some(name.to_owned());
         self.reason = None;
     }
 
@@ -191,11 +192,11 @@ impl Problems {
             file,
             line,
             column,
-            key: plain(&spot.path, Problem::WORDS_MAX),
+            key: plain(&spot.path.to_string(), Problem::WORDS_MAX),
             words,
             hint,
             excerpt: spot.file.excerpt(&spot.span),
-            certificate: self.owner.clone(),
+            certificate: self.owner.as_deref().map(|name| plain(name, Problem::WORDS_MAX)),
         });
     }
 }

@@ -2,17 +2,17 @@
 //! defaults below. Not a serde mirror, because serde stops at the first problem and an operator
 //! wants all of them at once.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::file::{File, Spot, shifted};
+use super::file::{File, KeyPath, Spot, shifted};
 use super::nearest::nearest;
 use super::problem::Problems;
-use super::table::{Kind, SECRET_SOURCES, Table};
+use super::table::{Key, Kind, SECRET_SOURCES, Table};
 use super::value;
 use crate::core::labels::Labels;
 use crate::core::name::BadName;
@@ -33,7 +33,7 @@ pub(super) struct Layer<'a> {
 
 impl<'a> Layer<'a> {
     /// A place in this layer, by a span of the parser's.
-    pub fn spot(&self, span: &Range<usize>, path: impl Into<Cow<'a, str>>) -> Spot<'a> {
+    pub fn spot(&self, span: &Range<usize>, path: impl Into<KeyPath<'a>>) -> Spot<'a> {
         Spot { base: self.base, ..Spot::new(self.file, shifted(self.base, span), path) }
     }
 }
@@ -43,7 +43,7 @@ impl<'a> Layer<'a> {
 pub(super) struct Section<'a> {
     pub kind: Table,
     /// `certificate."shop.example.com"`.
-    pub path: String,
+    pub path: Rc<KeyPath<'a>>,
     /// Where the table is opened.
     pub head: Spot<'a>,
     /// The first layer that has a key wins.
@@ -65,8 +65,8 @@ pub(super) struct Word<'a> {
 }
 
 impl<'a> Section<'a> {
-    pub fn new(kind: Table, path: String, head: Spot<'a>, layers: Vec<Layer<'a>>) -> Self {
-        Self { kind, path, head, layers }
+    pub fn new(kind: Table, head: Spot<'a>, layers: Vec<Layer<'a>>) -> Self {
+        Self { kind, path: Rc::new(head.path.clone()), head, layers }
     }
 
     /// The table's own keys, without what it inherits.
@@ -77,9 +77,15 @@ impl<'a> Section<'a> {
     pub fn find(&self, key: &str) -> Option<Found<'a>> {
         self.layers.iter().find_map(|layer| {
             let (name, value) = layer.table.get_key_value(key)?;
-            let spot = layer.spot(&value.span(), format!("{}.{key}", self.path));
+            let path = KeyPath::below(&self.path, name.get_ref().as_ref());
+            let spot = layer.spot(&value.span(), path);
             Some(Found { spot, key: shifted(layer.base, &name.span()), value: value.get_ref() })
         })
+    }
+
+    /// Whether any layer says anything of `key`, a secret by whichever source.
+    pub fn has(&self, key: &Key) -> bool {
+        self.layers.iter().any(|layer| layer.table.keys().any(|name| key.is(name.get_ref())))
     }
 
     /// Finds exactly one of `keys`, looking at all of them in one layer before the next one;
@@ -120,7 +126,7 @@ impl<'a> Section<'a> {
         for (name, _) in layer.table {
             let key: &str = name.get_ref();
             if self.kind.key(key).is_none() {
-                let spot = layer.spot(&name.span(), format!("{}.{key}", self.path));
+                let spot = layer.spot(&name.span(), KeyPath::below(&self.path, key));
                 self.unknown(key, &spot, problems);
             }
         }
@@ -320,7 +326,7 @@ impl<'a> Section<'a> {
             return None;
         };
         let head = Spot { span: found.key, ..found.spot };
-        let section = Self::new(kind, format!("{}.{key}", self.path), head, vec![Layer { table, ..layer }]);
+        let section = Self::new(kind, head, vec![Layer { table, ..layer }]);
         section.refuse_unknown(problems);
         Some(section)
     }

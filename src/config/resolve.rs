@@ -164,7 +164,7 @@ fn agent_section<'a>(
     let Some(head) = head.or_else(|| files.first().map(|file| Spot::new(file, 0..0, "agent"))) else {
         return AgentSettings::default();
     };
-    let section = Section::new(Table::Agent, "agent".to_owned(), head, layers(&outline.agent));
+    let section = Section::new(Table::Agent, head, layers(&outline.agent));
     agent::resolve(&section, facts, problems)
 }
 

@@ -156,8 +156,10 @@ impl<'a> Read<'a> {
         all.sort_unstable();
         for pair in all.windows(2) {
             let &[(name, one), (again, other)] = pair else { continue };
-            let heads = [self.heads.get(one), self.heads.get(other)];
-            let ([Some(one), Some(other)], true) = (heads, name == again) else { continue };
+            if name != again {
+                continue;
+            }
+            let [Some(one), Some(other)] = [self.heads.get(one), self.heads.get(other)] else { continue };
             let (first, again) = if one < other { (one, other) } else { (other, one) };
             let Some(spot) = again.spot(self.files) else { continue };
             let first = first.place(self.files);

@@ -249,7 +249,7 @@ pub struct Key {
 }
 
 impl Key {
-    fn is(&self, name: &str) -> bool {
+    pub fn is(&self, name: &str) -> bool {
         match self.kind {
             Kind::Secret => {
                 name.strip_prefix(self.name).is_some_and(|suffix| SECRET_SOURCES.contains(&suffix))

@@ -148,7 +148,7 @@ fn slug(text: &str, allow_dot: bool) -> Result<(), BadName> {
     if text.starts_with(['-', '.']) || text.ends_with('.') {
         return Err(BadName("a name must not start with a dash or a dot, nor end with a dot"));
     }
-    if text.contains("..") {
+    if text.as_bytes().windows(2).any(|pair| pair == b"..") {
         return Err(BadName("a name must not contain two dots in a row"));
     }
     let fits = |b: u8| {

@@ -336,7 +336,7 @@ impl DirStore {
             keys.extend(names.iter().filter_map(|name| key_of(shelf, name)));
         }
         // Names come in order, and a key's order is its name's but for numbers.
-        keys.sort();
+        keys.sort_unstable();
         Ok(keys)
     }
 

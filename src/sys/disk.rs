@@ -285,28 +285,32 @@ impl Trace {
     }
 
     /// Of what [`Trace::append_to`] appends, in bytes.
-    pub const LENGTH: usize = 4 * 4 + 4 * 8 + 3 * 8;
+    pub const LENGTH: usize = 9 * 8;
 
     /// Everything in it as bytes, always [`Trace::LENGTH`] of them.
     pub fn append_to(&self, bytes: &mut Vec<u8>) {
-        // Once for all that is appended: a pass over many does this for each of its looks.
-        bytes.reserve(Self::LENGTH);
-        let kind = match self.stat.kind {
+        let kind: u64 = match self.stat.kind {
             FileKind::File => 0,
             FileKind::Dir => 1,
             FileKind::Link => 2,
             FileKind::Other => 3,
         };
-        for number in [kind, self.stat.mode, self.stat.uid, self.stat.gid] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
-        for (secs, nanos) in [self.modified, self.changed] {
-            bytes.extend_from_slice(&secs.to_le_bytes());
-            bytes.extend_from_slice(&nanos.to_le_bytes());
-        }
-        for number in [self.stat.len, self.device, self.inode] {
-            bytes.extend_from_slice(&number.to_le_bytes());
-        }
+        let Stat { mode, uid, gid, len, .. } = self.stat;
+        let [(modified, modified_nanos), (changed, changed_nanos)] =
+            [self.modified, self.changed].map(|(secs, nanos)| (secs.cast_unsigned(), nanos));
+        // In one piece: a pass over many does this for each of its looks.
+        let all: [u64; Self::LENGTH / 8] = [
+            kind | u64::from(mode) << 32,
+            u64::from(uid) | u64::from(gid) << 32,
+            modified,
+            modified_nanos,
+            changed,
+            changed_nanos,
+            len,
+            self.device,
+            self.inode,
+        ];
+        bytes.extend_from_slice(all.map(u64::to_le_bytes).as_flattened());
     }
 }
 

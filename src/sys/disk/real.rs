@@ -298,7 +298,7 @@ pub fn list(dir: &Path) -> io::Result<Vec<String>> {
     for entry in entries {
         names.extend(entry?.file_name().into_string());
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 
