@@ -24,7 +24,6 @@ mod observe;
 mod outline;
 mod output;
 mod piece;
-mod plain;
 pub mod preset;
 mod problem;
 mod raw;

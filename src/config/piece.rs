@@ -11,8 +11,6 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use super::plain;
-
 /// A text and where it was cut.
 pub(super) struct Cut<'s> {
     /// What belongs to no piece, each octet where it stood.
@@ -69,10 +67,6 @@ impl<'s> Cut<'s> {
 
 /// The tree of one piece; `None` where it is not exactly one certificate.
 pub(super) fn read(text: &str) -> Option<DeTable<'_>> {
-    plain::read(text).or_else(|| one_of_any(text))
-}
-
-fn one_of_any(text: &str) -> Option<DeTable<'_>> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     let tree = tree.into_inner();
     let [(_, value)] = <[_; 1]>::try_from(tree.iter().collect::<Vec<_>>()).ok()?;
