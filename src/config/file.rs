@@ -280,7 +280,7 @@ mod tests {
         for length in 0..40 {
             for octet in [b'\n', 0x0b, 0x8a, 0x00, 0xff] {
                 let text = vec![octet; length];
-                let counted = text.iter().filter(|octet| **octet == b'\n').count();
+                let counted = if octet == b'\n' { length } else { 0 };
                 assert_eq!(newlines(&text) as usize, counted, "{length} of {octet}");
             }
         }
