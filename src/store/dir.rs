@@ -307,15 +307,16 @@ impl DirStore {
         let file = self.shelving.file(key);
         let copy = previous(&file);
         let Some(dir) = file.parent().map(Path::to_owned) else { return Ok(()) };
-        if self.disk.stat(&file).is_err() && self.disk.stat(&copy).is_err() {
-            return Ok(());
-        }
+        // What is not there any more may come back: the removal before this one may have failed at its sync.
         let mut plan = Vec::new();
-        if keeps_previous(key.shelf()) {
-            plan.push(FsOp::Discard { path: copy });
+        let gone = self.disk.stat(&dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if !gone {
+            if keeps_previous(key.shelf()) {
+                plan.push(FsOp::Discard { path: copy });
+            }
+            plan.push(FsOp::Discard { path: file });
+            plan.push(FsOp::SyncDir { path: dir.clone() });
         }
-        plan.push(FsOp::Discard { path: file });
-        plan.push(FsOp::SyncDir { path: dir.clone() });
         if let Key::Generation(..) = key {
             plan.push(FsOp::DiscardDir { path: dir });
             plan.push(FsOp::SyncDir { path: self.shelving.dir(Shelf::Generations) });

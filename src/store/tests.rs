@@ -565,6 +565,24 @@ async fn f04_power_cut_at_every_step_of_every_change() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn f05_a_removal_that_failed_at_its_sync_is_not_done_because_nothing_is_seen() {
+    for key in one_of_each() {
+        for (skip, seed) in (0..8).flat_map(|skip| (0..12).map(move |seed| (skip, seed))) {
+            let (disk, model) = Disk::model();
+            let store = opened(&disk).await;
+            store.swap(&key, Expect::Absent, text("old")).await.unwrap();
+            model.inject(Fault { trouble: Trouble::Full, step: None, skip, lasting: false });
+            let first = store.remove(&key).await;
+            model.heal();
+            store.remove(&key).await.unwrap();
+            model.crash(seed);
+            let left = value(&opened(&disk).await, &key).await;
+            assert_eq!(left, None, "{key}: {skip} steps, seed {seed}, {first:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn f14_power_cut_at_every_step_of_mending() {
     for (skip, seed) in (0..12).flat_map(|skip| (0..12).map(move |seed| (skip, seed))) {
         let (disk, model) = Disk::model();
