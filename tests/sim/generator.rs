@@ -66,13 +66,23 @@ fn others(lifetime: Span, dice: &mut Dice) -> Vec<Span> {
 impl Plot {
     /// The plot of a seed; always the same.
     pub fn random(seed: u64) -> Self {
+        Self::drawn(seed, true)
+    }
+
+    /// The same with the first certificate alone: what strikes all strikes it.
+    pub fn random_alone(seed: u64) -> Self {
+        Self::drawn(seed, false)
+    }
+
+    fn drawn(seed: u64, several: bool) -> Self {
         let mut dice = Dice::new(mix(&[seed, 0x9107]));
         let lifetime = dice.pick(&LIFETIMES);
         let shared = dice.one_in(3);
         let nodes = if shared { 1 + usize::try_from(dice.draw(3)).unwrap() } else { 1 };
         let agents = if dice.one_in(6) { 2 } else { 1 };
         let lives = 2 + u32::try_from(dice.draw(4)).unwrap();
-        let others = others(lifetime, &mut Dice::new(mix(&[seed, 0xCE27])));
+        let others =
+            if several { others(lifetime, &mut Dice::new(mix(&[seed, 0xCE27]))) } else { Vec::new() };
         let mut plot = Self { seed, lifetime, others, nodes, agents, shared, lives, faults: Vec::new() };
         // Half of them with faults that cost no order: there the count of orders is judged.
         let modest = dice.one_in(2);
