@@ -136,6 +136,7 @@ impl Agent {
         }
         ids.sort_unstable();
         desk.agenda.keep_only(&ids);
+        desk.broken.retain(|id| ids.binary_search(id).is_ok());
         let belief = self.believe();
         // Put down when the marks are let go: what lives long would lie above what was theirs.
         let mut dates = Vec::with_capacity(ids.len());
@@ -194,7 +195,8 @@ impl Agent {
                 continue;
             }
             let agent = self.clone();
-            let request = Request { foresight: Foresight::Heeded, ..Request::default() };
+            let wary = desk.broken.contains(&id);
+            let request = Request { foresight: Foresight::Heeded, wary, ..Request::default() };
             ticks.spawn(async move { agent.tick(&id, request, Span::ZERO).await });
         }
     }
@@ -204,6 +206,11 @@ impl Agent {
         match done {
             Ok(outcome) => {
                 desk.running.remove(&outcome.id);
+                if outcome.broke {
+                    desk.broken.insert(outcome.id.clone());
+                } else {
+                    desk.broken.remove(&outcome.id);
+                }
                 if let Some(row) = outcome.row {
                     let same = desk.counted.row(&outcome.id) == Some(&row);
                     // What was counted keeps its date for a while, though all is as it was.
@@ -231,6 +238,8 @@ struct Desk {
     running: BTreeSet<LineageId>,
     /// Judged by what no longer holds while it was running: looked at once more.
     again: BTreeSet<LineageId>,
+    /// Their last tick could not read or write its state.
+    broken: BTreeSet<LineageId>,
     /// Made anew only when something moved: a wake for one lineage is no work for all.
     counted: Arc<Census>,
     /// By how much the wall clock is ahead of the time since the start.
@@ -243,6 +252,7 @@ impl Desk {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
             again: BTreeSet::new(),
+            broken: BTreeSet::new(),
             counted: Arc::new(Census::of(Timestamp::EPOCH, Vec::new())),
             ahead: None,
         }

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub renewed: bool,
     /// What kept the pass from its end, if anything.
     pub failure: Option<Failure>,
+    /// Not even that could be noted.
+    pub broke: bool,
     /// Another process holds the lineage; who.
     pub busy: Option<String>,
     pub ladder: Option<Ladder>,
@@ -91,6 +93,7 @@ impl Agent {
                 self.tell(&Event::TickFailed { lineage: id.clone(), words: failure.to_string() });
             }
             outcome.failure = Some(failure);
+            outcome.broke = true;
         }
         outcome
     }
@@ -258,6 +261,9 @@ impl Agent {
         upkeep: Upkeep,
         course: &mut Course<'_>,
     ) -> Result<(), Failure> {
+        if request.wary && matches!(upkeep, Upkeep::Notify { .. } | Upkeep::Observe { .. }) {
+            self.storable().await?;
+        }
         match upkeep {
             Upkeep::Hold => Ok(()),
             Upkeep::CleanUp => self.clean_up(scene, Some(spec), world).await,
@@ -496,6 +502,7 @@ impl Outcome {
             id: id.clone(),
             renewed: false,
             failure: None,
+            broke: false,
             busy: None,
             ladder: None,
             leaf: None,

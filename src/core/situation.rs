@@ -41,6 +41,9 @@ pub struct Request {
     /// Issue nothing: upkeep only.
     pub upkeep_only: bool,
     pub foresight: Foresight,
+    /// The last pass could not note what it did: whether this one can is asked before anything is done that
+    /// would be done again.
+    pub wary: bool,
 }
 
 /// What may come of a look at names before their first order.

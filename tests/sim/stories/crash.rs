@@ -1,5 +1,6 @@
 //! Dying at each point of an issuance, and of a renewal, and going on from there.
 
+use nolapse::core::event::Event;
 use nolapse::core::time::Span;
 use nolapse::sys::disk::{Fault, Trouble as DiskTrouble};
 
@@ -109,4 +110,17 @@ async fn f12_a_disk_that_is_full_for_days_has_the_ca_asked_no_more_often_than_a_
         orders == 0 && questions <= 50,
         &format!("{orders} orders and {questions} questions in a day"),
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn f12_what_cannot_be_noted_is_not_done_again_each_minute() {
+    let mut world = World::observed(55, LIFE).await;
+    world.run_for(Span::hours(5)).await;
+    world.script.for_span(Span::days(2), Trouble::DiskReadOnly);
+    let looked = |world: &World| world.count(|event| matches!(event, Event::Observed { .. }));
+    let before = looked(&world);
+    world.run_for(Span::days(2)).await;
+    let looks = looked(&world) - before;
+    world.expect((1..=4).contains(&looks), &format!("{looks} looks at an endpoint in two days"));
+    world.settle(Span::minutes(2)).await;
 }
