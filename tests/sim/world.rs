@@ -54,6 +54,7 @@ pub struct World {
     disk_is: Option<DiskTrouble>,
     steps: u64,
     powers: u64,
+    apart_until: Timestamp,
     /// Time slept through, by all nodes at once.
     pub dozed: Span,
 }
@@ -122,6 +123,7 @@ impl World {
             disk_is: None,
             steps: 0,
             powers: 0,
+            apart_until: Timestamp::MIN,
             dozed: Span::ZERO,
         }
     }
@@ -335,8 +337,9 @@ impl World {
         let most = if near_the_end { ASKS_A_DAY_NEAR_THE_END } else { ASKS_A_DAY };
         let (asked, wondered) = self.ca.asked_today(site);
         let of = &self.sites[site].id;
-        // Each host asks for itself where the others' answers do not reach it.
-        if wondered > ASKS_A_DAY * self.nodes.len() {
+        // Each host asks for itself where the others' answers do not reach it. Hosts whose clocks are days apart
+        // take each other's dates for nonsense, and ask at each look.
+        if wondered > ASKS_A_DAY * self.nodes.len() && !self.were_apart(now) {
             let words = format!("{of}: {wondered} questions for renewal information within a day");
             self.journal.breach(Law::Hammer, &words);
         }
@@ -344,6 +347,15 @@ impl World {
         if asked > ASKS_A_DAY_NEAR_THE_END || (asked > most && self.ca.issued_today(site) == 0) {
             self.journal.breach(Law::Hammer, &format!("{of}: {asked} requests for an order within a day"));
         }
+    }
+
+    /// Whether hosts have had clocks that were more than a day apart, within a day.
+    fn were_apart(&self, now: Timestamp) -> bool {
+        let off = |node: &Node| {
+            let theirs = node.clock.now();
+            theirs.since(now).max(now.since(theirs)) > Span::DAY
+        };
+        self.nodes.len() > 1 && (now < self.apart_until || self.nodes.iter().any(off))
     }
 
     /// What hosts, their supervisors and the script do by themselves. Says whether they did anything.
@@ -475,7 +487,10 @@ impl World {
     }
 
     /// One host's clock alone is set.
-    pub fn set_clock(&self, number: usize, by: Span) {
+    pub fn set_clock(&mut self, number: usize, by: Span) {
+        if by.max(Span::ZERO - by) > Span::DAY {
+            self.apart_until = self.now() + Span::DAY;
+        }
         self.nodes[number].witness.note(&format!("the clock is set by {by}"));
         self.nodes[number].clock.jump(by);
         // What a CA said of when to come back was noted by another clock.
