@@ -131,11 +131,12 @@ impl Plight {
         (!quiet).then_some(found)
     }
 
-    /// From when on less than a fifth of its life is left although its renewal was due; `None`
-    /// where it is not due, or nothing is shown. At a renewal with a third of life left, six days
+    /// From when on less than a fifth of its life is left although its renewal was due, or was taken back;
+    /// `None` where it is not due, or nothing is shown. At a renewal with a third of life left, six days
     /// of 45 have been lost by then; with half of six days, two.
     pub fn short_from(&self) -> Option<Timestamp> {
-        Some(self.due_at?.max(short_from(self.life?)))
+        let taken_back = self.rolled_back.is_some().then_some(Timestamp::MIN);
+        Some(self.due_at.or(taken_back)?.max(short_from(self.life?)))
     }
 }
 

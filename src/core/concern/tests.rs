@@ -250,6 +250,23 @@ fn time_alone_makes_it_graver_and_the_date_is_known() {
 }
 
 #[test]
+fn what_was_taken_back_is_a_page_once_the_old_one_ends_soon() {
+    for (left, expected) in [
+        (Span::days(10), &["ticket rolled-back"][..]),
+        (Span::days(8), &["page little-life-left", "ticket rolled-back"]),
+    ] {
+        let old = Interval::new(NOW + left - Span::days(45), NOW + left);
+        let plight = Plight {
+            life: Some(old),
+            due_at: None,
+            rolled_back: Some("the check refused it".into()),
+            ..plight()
+        };
+        assert_eq!(told(row(plight)), expected, "{left}");
+    }
+}
+
+#[test]
 fn what_is_well_and_ends_untold_is_a_page_all_the_same() {
     let row = Row { plight: None, not_after: Some(NOW), standing: Standing::Observed, ..row(plight()) };
     assert_eq!(told(row), ["page expired"]);
