@@ -26,8 +26,10 @@ const EARLY: Span = Span::minutes(15);
 const DOZE_LEAST: Span = Span::hours(1);
 /// Longest sleep where nothing is owed.
 const DOZE_MOST: Span = Span::days(30);
-/// Longest sleep where something is.
+/// Longest sleep where something is, or this part of a life if that is longer: what is owed for
+/// months is looked at as often in a life as what is owed for hours.
 const DOZE_OWING_MOST: Span = Span::hours(10);
+const DOZE_OWING_PART: i64 = 60;
 /// The wait for one certificate where a CA's limit was reached: a refill of its slowest one.
 const LIMIT_REFILL: Span = Span::hours(34);
 /// Looks at the world after which a life is broken off as one that never ends.
@@ -119,6 +121,7 @@ pub fn live(plot: &Plot, bug: Option<Planted>, keep_all: bool) -> Lived {
             dice: Dice::new(seed),
             begun,
             restless_until: begun,
+            doze_owing_most: DOZE_OWING_MOST.max(plot.lifetime.over(DOZE_OWING_PART)),
             calm_at: begun,
             looks: 0,
             struck: BTreeMap::new(),
@@ -137,6 +140,7 @@ struct Life {
     dice: Dice,
     begun: Timestamp,
     restless_until: Timestamp,
+    doze_owing_most: Span,
     calm_at: Timestamp,
     looks: u64,
     struck: BTreeMap<String, u64>,
@@ -247,7 +251,7 @@ impl Life {
                 continue;
             }
             let awake = if owing {
-                wake = wake.min(now + self.dice.span(DOZE_LEAST, DOZE_OWING_MOST));
+                wake = wake.min(now + self.dice.span(DOZE_LEAST, self.doze_owing_most));
                 Span::minutes(70)
             } else {
                 Span::minutes(3)

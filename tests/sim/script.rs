@@ -211,6 +211,13 @@ impl Script {
         state.beats.iter().any(|beat| beat.during.contains(now) && beat.trouble == *trouble)
     }
 
+    /// Whether it is so for a while, and not on the next few occasions alone.
+    pub fn stays(&self, trouble: &Trouble) -> bool {
+        let now = self.truth.now();
+        let is = |beat: &Beat| beat.left.is_none() && beat.during.contains(now) && beat.trouble == *trouble;
+        self.state.lock().unwrap().beats.iter().any(is)
+    }
+
     /// The first trouble that `pick` makes something of.
     pub fn find<T>(&self, pick: impl Fn(&Trouble) -> Option<T>) -> Option<T> {
         let mut state = self.state.lock().unwrap();

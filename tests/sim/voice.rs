@@ -27,6 +27,8 @@ struct State {
     /// And since when.
     amiss: Option<(Amiss, Timestamp)>,
     awake_since: Option<Timestamp>,
+    /// Something was served once: silence before is that of a server to come.
+    begun: bool,
     heard: u64,
 }
 
@@ -59,17 +61,20 @@ impl Voice {
     }
 
     /// To be asked while the agent runs, awake, by a clock that is right. `wanted` is the certificate
-    /// that should be served, and `point` the instant chosen for renewing it.
+    /// that should be served; nobody sees which one is while the server is `down`.
     pub fn listen(
         &self,
         weather: &Weather,
+        down: bool,
         wanted: Option<Fingerprint>,
         survey: impl FnOnce() -> Option<Survey>,
         journal: &Journal,
     ) {
         let now = weather.now;
         let mut state = self.0.lock().unwrap();
-        let Some(amiss) = amiss(weather, wanted) else {
+        state.begun |= weather.served.is_some();
+        let seen = if down && wanted.is_some() { Some(Amiss::Silent) } else { amiss(weather, wanted) };
+        let Some(amiss) = seen.filter(|amiss| state.begun || *amiss != Amiss::Silent) else {
             state.amiss = None;
             return;
         };

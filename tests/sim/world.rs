@@ -321,7 +321,8 @@ impl World {
         laws.sky.look(&weather, &self.ca, &self.journal);
         if weather.running && !deaf {
             let survey = || node.survey(laws.site);
-            laws.voice.listen(&weather, laws.wanted(), survey, &self.journal);
+            let down = self.script.stays(&Trouble::ServerDown);
+            laws.voice.listen(&weather, down, laws.wanted(), survey, &self.journal);
         } else {
             laws.voice.falters();
         }

@@ -121,3 +121,12 @@ fn a_plot_that_breaks_a_law_is_made_small() {
     assert_eq!(smallest.lives, 1);
     assert_eq!(live(&smallest, bug, false).broken.unwrap().law, law);
 }
+
+/// `NOLAPSE_SIM_SEED=N cargo test --test sim -- --ignored --nocapture a_life_is_told`
+#[test]
+#[ignore = "prints one plot and all that happened in it"]
+fn a_life_is_told() {
+    let plot = Plot::random(from_environment("NOLAPSE_SIM_SEED", 0));
+    println!("{plot}");
+    println!("{}", live(&plot, None, true).tail);
+}
