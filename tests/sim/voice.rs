@@ -72,7 +72,7 @@ impl Voice {
     ) {
         let now = weather.now;
         let mut state = self.0.lock().unwrap();
-        state.begun |= weather.served.is_some();
+        state.begun |= !down && weather.served.is_some();
         let seen = if down && wanted.is_some() { Some(Amiss::Silent) } else { amiss(weather, wanted) };
         let Some(amiss) = seen.filter(|amiss| state.begun || *amiss != Amiss::Silent) else {
             state.amiss = None;
