@@ -211,9 +211,10 @@ pub fn store_failure(error: &StoreError) -> Failure {
                 std::io::ErrorKind::ReadOnlyFilesystem => {
                     ("disk-read-only", "make the state directory writable; no order is placed until then")
                 }
-                std::io::ErrorKind::PermissionDenied => {
-                    ("state-permission", "give the state directory to the user that nolapse runs as")
-                }
+                std::io::ErrorKind::PermissionDenied => (
+                    "state-permission",
+                    "run it as root, or as the user that nolapse runs as and that owns this directory",
+                ),
                 _ => ("state-io", "look at the disk; no order is placed until it can be stored"),
             };
             Failure::transient(Fault::Host, code, format!("{words}; {hint}"))

@@ -84,7 +84,7 @@ impl Sink for Woes {
                 "tick-failed",
                 Gravity::Ticket,
                 &format!("a pass over {lineage} broke off: {words}"),
-                "report this as a bug; the agent tries again",
+                "mend what it names, or report it as a bug where nothing is amiss; the agent tries again",
                 until,
             ),
             _ => {}

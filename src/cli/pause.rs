@@ -2,7 +2,7 @@
 
 use crate::agent::Book;
 use crate::cli::args::{self, Pause};
-use crate::cli::{Exit, Stop, print, select};
+use crate::cli::{Exit, Stop, print, publish, select};
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::record;
 use crate::core::time::Timestamp;
@@ -53,6 +53,7 @@ pub fn run(places: &Places, pause: &Pause) -> Result<Exit, Stop> {
         } else {
             print::line(&format!("{id} is not paused"));
         }
+        publish::write_anew(&wired).await;
         Ok(Exit::Fine)
     })
 }

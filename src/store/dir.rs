@@ -3,10 +3,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::envelope::{self, BODY_MAX, Damage, Envelope, FILE_MAX};
-use super::opening::{DIR_MODE, FILE_MODE, choose, io_error, refusal, version};
+use super::opening::{DIR_MODE, FILE_MODE, choose, io_error, reader, refusal, version};
 use super::place::{
     PROBE, SEEN, Shelving, generation_of, keeps_previous, key_of, previous, quarantine_name, shard,
 };
@@ -25,7 +25,10 @@ pub struct DirStore {
     clock: Clock,
     writes: bool,
     reports: Mutex<Vec<StoreReport>>,
+    ear: OnceLock<Ear>,
 }
+
+type Ear = Box<dyn Fn(&StoreReport) + Send + Sync>;
 
 /// Something that people should hear of, although work goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +73,8 @@ impl DirStore {
     }
 
     /// Opens it for reading alone: nothing is made, mended, locked or removed, and every change
-    /// is refused. A directory that is not there, or that we may not read, is an error.
+    /// is refused. Root reads the state of whoever owns it. A directory that is not there, or that
+    /// we may not read, is an error.
     pub fn open_to_read(disk: Disk, state_dir: &Path) -> Result<Self, StoreError> {
         let store = Self::at(disk, Clock::wall(), state_dir, None, false)?;
         let root = &store.shelving.root;
@@ -85,11 +89,12 @@ impl DirStore {
         installed_dir: Option<&Path>,
         writes: bool,
     ) -> Result<Self, StoreError> {
-        let root = choose(&disk, state_dir)?;
+        let me = if writes { disk.user() } else { reader(&disk, state_dir) };
+        let root = choose(&disk, state_dir, me)?;
         version(&disk, &root)?;
         let installed = installed_dir.map_or_else(|| root.join("installed"), Path::to_owned);
         let shelving = Shelving { root, installed };
-        Ok(Self { disk, shelving, clock, writes, reports: Mutex::default() })
+        Ok(Self { disk, shelving, clock, writes, reports: Mutex::default(), ear: OnceLock::new() })
     }
 
     /// The directory in use: the configured one, or our own inside it.
@@ -108,12 +113,22 @@ impl DirStore {
         self.shelving.locks().join(super::place::ALERTS_LOCK)
     }
 
-    /// What was found since the last call.
+    /// Lets `ear` hear what was found so far, and from now on at once what else is found. Only the
+    /// first one is listened to.
+    pub fn tell(&self, ear: impl Fn(&StoreReport) + Send + Sync + 'static) {
+        self.reports().iter().for_each(&ear);
+        let _ = self.ear.set(Box::new(ear));
+    }
+
+    /// What was found since the last call, and nobody has heard of.
     pub fn reports(&self) -> Vec<StoreReport> {
         std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn report(&self, report: StoreReport) {
+        if let Some(ear) = self.ear.get() {
+            return ear(&report);
+        }
         let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
         if reports.len() < Self::REPORTS_MAX && !reports.contains(&report) {
             reports.push(report);

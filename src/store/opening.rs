@@ -28,8 +28,16 @@ const OWN_DIR: &str = "nolapse";
 /// Longest version file, in bytes.
 const VERSION_MAX: usize = 64;
 
-/// The directory that holds the state; nothing is written yet.
-pub fn choose(disk: &Disk, configured: &Path) -> Result<PathBuf, StoreError> {
+/// Whose state this process reads: root may look into everybody's, so it reads that of its owner.
+pub fn reader(disk: &Disk, configured: &Path) -> u32 {
+    match disk.user() {
+        0 => owner(disk, configured).map_or(0, |(user, _)| user),
+        me => me,
+    }
+}
+
+/// The directory that holds the state of user `me`; nothing is written yet.
+pub fn choose(disk: &Disk, configured: &Path, me: u32) -> Result<PathBuf, StoreError> {
     let what = || format!("the state directory {}", configured.display());
     let dir = match disk.resolve(configured) {
         Ok(dir) => dir,
@@ -40,7 +48,6 @@ pub fn choose(disk: &Disk, configured: &Path) -> Result<PathBuf, StoreError> {
     if stat.kind != FileKind::Dir {
         return Err(refusal(what(), io::ErrorKind::NotADirectory, "it is not a directory"));
     }
-    let me = disk.user();
     let ours = |path: &Path, kind| disk.stat(path).is_ok_and(|stat| stat.kind == kind && stat.uid == me);
     if stat.uid == me && ours(&dir.join(VERSION), FileKind::File) {
         return Ok(dir);

@@ -88,7 +88,7 @@ impl Sink for LogSink {
                 warn!(target: "nolapse::unsaid", event = "clean-up-failed", %lineage, place, words, "could not clean up");
             }
             Event::Quarantined { key, moved_to } => {
-                error!(target: "nolapse::event", event = "quarantined", key, moved_to, "damaged, moved aside");
+                error!(target: "nolapse::unsaid", event = "quarantined", key, moved_to, "damaged, moved aside");
             }
             Event::TickFailed { lineage, words } => {
                 error!(target: "nolapse::event", event = "tick-failed", %lineage, words, "pass failed");

@@ -21,13 +21,14 @@ use std::sync::{Arc, OnceLock};
 use crate::agent::{Agent, Herald, Lookout, Parts, Scene, Woes, store_failure};
 use crate::config::{self, AgentSettings, MetricsListen};
 use crate::core::census::Census;
+use crate::core::event::Event;
 use crate::core::failure::{Failure, Fault};
 use crate::core::layout::{self, FileRights};
 use crate::core::name::LineageId;
 use crate::core::watched::Watched;
 use crate::ports::{Key, Shelf, Sink};
 use crate::probe::TlsProbe;
-use crate::store::DirStore;
+use crate::store::{DirStore, StoreReport};
 use crate::sys::clock::Clock;
 use crate::sys::disk::Disk;
 use crate::sys::keys::Keys;
@@ -136,9 +137,6 @@ impl Wired {
             DirStore::open(disk.clone(), clock.clone(), state_dir).await
         };
         let store = Arc::new(opened.map_err(|error| store_failure(&error))?);
-        for report in store.reports() {
-            tracing::warn!(?report, "found while opening the state");
-        }
         if role != Role::Reader {
             make_live_dir(&disk, &loaded.settings.live_dir).await?;
         }
@@ -147,12 +145,17 @@ impl Wired {
         let scene = scene::build(loaded, &store, &clock, role, &listeners).await?;
         let lookout = Arc::new(lookout(&clock));
         let woes = Arc::new(Woes::new(&clock));
+        let sink = Arc::new(alert::Sinks(telemetry.clone(), woes.clone())) as Arc<dyn Sink>;
+        {
+            let sink = sink.clone();
+            store.tell(move |report| tell_of_state(report, &*sink));
+        }
         let clock_of_eyes = clock.clone();
         let ways = alert::ways(&loaded.resolved.alerts, &clock);
         let parts = Parts {
             store: store.clone(),
             probe: Arc::new(TlsProbe::new(clock.clone(), Vec::new())),
-            sink: Arc::new(alert::Sinks(telemetry.clone(), woes.clone())) as Arc<dyn Sink>,
+            sink,
             clock,
             disk,
             keys: Keys::random(),
@@ -243,6 +246,21 @@ pub fn lookout(clock: &Clock) -> Lookout {
     let probe = Arc::new(TlsProbe::new(clock.clone(), Vec::new()));
     let files = Arc::new(crate::watch::Files::new(Disk::real(), clock.clone()));
     Lookout::new(probe, files, clock.clone())
+}
+
+/// What was found damaged, or open to others, is for people: nobody looks into `quarantine/` unasked.
+fn tell_of_state(report: &StoreReport, sink: &dyn Sink) {
+    match report {
+        StoreReport::Quarantined { key, moved_to, .. } => {
+            sink.take(&Event::Quarantined { key: key.clone(), moved_to: moved_to.clone() });
+        }
+        StoreReport::FellBack { key, moved_to, why } => {
+            tracing::warn!(key, moved_to, why, "damaged, moved aside; the value before it took its place");
+        }
+        StoreReport::RightsMended { path, mode } => {
+            tracing::warn!(path, mode = %format_args!("{mode:04o}"), "others could look into it; closed to them");
+        }
+    }
 }
 
 fn start_log(loaded: &Loaded, role: Role, now: &crate::telemetry::Now) -> Result<(), Failure> {

@@ -83,7 +83,9 @@ async fn a_ca_that_nobody_vouches_for_gets_nothing() {
     {
         let file = desk.write("ca.pem", text);
         desk.configure(&around(&format!("ca-file = \"{}\"\n", file.display())));
-        let told = desk.run(&["renew"]).ends(5).warns("ca-file");
+        let told =
+            desk.run(&["renew"]).ends(5).warns("ca-file").warns("put the CA's root certificates there");
+        assert!(!told.err.contains("[67,"), "{}", told.err);
         assert!(told.err.contains("ca.pem") || told.err.contains("issuer test"), "{why}: {}", told.err);
         desk.run(&["check"]).ends(1).warns("issuer test");
     }
@@ -117,6 +119,7 @@ async fn f12_on_a_full_disk_no_order_is_placed() {
     let script = "mount -t tmpfs -o size=128k,mode=755 none \"$1\" || exit 77
         \"$2\" status >/dev/null 2>&1
         dd if=/dev/zero of=\"$1/filler\" bs=1k >/dev/null 2>&1
+        \"$2\" check >/dev/null; echo \"check ended with $?\" >&2
         exec \"$2\" renew";
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", script, "sh"])
@@ -134,7 +137,31 @@ async fn f12_on_a_full_disk_no_order_is_placed() {
     let words = String::from_utf8_lossy(&output.stderr) + String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{words}");
     assert!(words.contains("No space left"), "{words}");
+    assert!(words.contains("check ended with 1") && words.contains("disk-full"), "{words}");
     assert_eq!(orders(&ca), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f14_a_damaged_entry_is_told_of_and_the_rest_goes_on() {
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    let textfile = format!("[agent]\ntextfile = \"{}\"\n", desk.show("run/nolapse.prom"));
+    desk.write("etc/conf.d/metrics.toml", &textfile);
+    desk.configure(&format!("{}{ENTRY}[certificate.\"b.example\"]\n", desk.around(&ca)));
+    desk.run(&["renew"]).ends(0);
+    desk.write("state/lineages/a.example", "junk");
+    let told = desk.run(&["renew"]).ends(0).says("a.example  kept").says("b.example  kept");
+    assert!(told.err.contains("lineages/a.example") && told.err.contains("quarantine/"), "{}", told.err);
+    for copy in ["state/lineages/a.example", "state/lineages/a.example~"] {
+        desk.write(copy, "junk");
+    }
+    let told = desk.run(&["renew"]).ends(0).says("a.example  kept").says("b.example  kept");
+    assert!(told.err.contains("lineages/a.example") && told.err.contains("quarantine/"), "{}", told.err);
+    assert!(desk.read("run/nolapse.prom").contains("code=\"state-damaged\""));
+    // Told once: what was put right is no news the next time.
+    let told = desk.run(&["renew"]).ends(0);
+    assert!(!told.err.contains("quarantine"), "{}", told.err);
+    assert_eq!(orders(&ca), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

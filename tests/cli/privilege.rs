@@ -1,6 +1,6 @@
 //! Root becomes the owner of the state before it writes any.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -48,6 +48,41 @@ async fn what_root_renews_belongs_to_the_owner_of_the_state() {
     assert!(!groups.split_whitespace().any(|group| group == "0"), "root's groups were kept: {who}");
     // The daemon's own user can go on from here.
     desk.run_as(NOBODY, &["renew"]).ends(0).says("kept until");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn root_is_shown_a_state_that_belongs_to_the_agent() {
+    if !is_root() {
+        println!("SKIPPED: reading another user's state: this is not root");
+        return;
+    }
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    desk.configure(&format!("{}[certificate.\"a.example\"]\n", desk.around(&ca)));
+    // A directory of its own, and one inside a volume that a group may write.
+    for (mode, inner) in [(0o711, ""), (0o2775, "/nolapse")] {
+        let state = desk.path("state");
+        std::fs::create_dir(&state).unwrap();
+        std::fs::set_permissions(&state, PermissionsExt::from_mode(mode)).unwrap();
+        for dir in ["state", "run"] {
+            given_to_nobody(&desk.path(dir));
+        }
+        desk.run(&["renew"]).ends(0);
+        assert!(desk.path(&format!("state{inner}/lineages/a.example")).exists(), "{mode:o}");
+        desk.run(&["pause", "a.example", "--until", "1h", "--reason", "moving house"]).ends(0);
+        // What was published before, or not at all, is no excuse.
+        std::fs::remove_file(desk.path("run/status.json")).unwrap();
+        desk.run(&["status"]).ends(1).says("moving house");
+        desk.run(&["explain", "a.example"]).ends(0).says("gen 1");
+        desk.run(&["forecast"]).ends(0);
+        desk.run(&["alert", "list"]).ends(0);
+        // Whoever is neither is told who may.
+        desk.run_as(12_345, &["explain", "a.example"]).ends(1).warns("run it as root");
+        for file in desk.files("state") {
+            assert_eq!(file.symlink_metadata().unwrap().uid(), NOBODY, "{}", file.display());
+        }
+        std::fs::remove_dir_all(&state).unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
