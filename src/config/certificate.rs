@@ -142,15 +142,16 @@ pub(super) fn resolve(
     } else {
         usual_terms(&section, known, common, problems)
     };
+    let rights = terms.as_ref().map(|agreed| agreed.terms.rights.clone()).unwrap_or_default();
+    let outputs = output::outputs(&id, &own, &section, &rights, agent, problems);
     let (names, Agreed { terms, observe }) = (names?, terms?);
-    let endpoints = expand(&observe, &names, &section, problems)?;
+    let endpoints = expand(&observe, &names, &section, problems);
     judge_names(&names, &terms, known, &entry.head, problems);
-    let outputs = output::outputs(&id, &own, &section, &terms.rights, agent, problems)?;
     Some(LineageSpec {
         id,
         names: names.into(),
-        endpoints: endpoints.into(),
-        outputs: outputs.into(),
+        endpoints: endpoints?.into(),
+        outputs: outputs?.into(),
         origin: entry.head.place(),
         terms,
     })
@@ -337,11 +338,11 @@ fn terms(
             }
             None
         }
-        words => Some(look_up(words, "solver", "unknown-solver", &[&known.solvers], problems)?),
+        words => look_up(words, "solver", "unknown-solver", &[&known.solvers], problems),
     };
     let observe = match section.find("observe") {
-        Some(_) => Some(observe::endpoints(section, "observe", problems)?),
-        None => None,
+        Some(_) => observe::endpoints(section, "observe", problems).map(Some),
+        None => Some(None),
     };
     let rights = output::rights(section, "key-mode", &Rights::default(), true, problems);
     let observe_timeout = section
@@ -352,14 +353,16 @@ fn terms(
     let key = KeyKind::ALL.into_iter().find(|kind| Some(kind.word()) == key).unwrap_or_default();
     let reuse_key = section.flag("reuse-key", problems).unwrap_or(false);
     let on_dead_name = section.choice("on-dead-name", OnDeadName::WORDS, problems);
+    let labels = section.labels("labels", problems);
 
+    // Only now: whoever mends one problem should not be met by the next.
     let (services, hooks, mut solvers) = (services?, hooks?, solvers?);
     let used: Vec<&Service<'_>> = services
         .iter()
         .map(|word| known.services.get(word.text).and_then(Option::as_ref))
         .collect::<Option<_>>()?;
     let observe =
-        observe.unwrap_or_else(|| used.iter().flat_map(|service| service.observe.clone()).collect());
+        observe?.unwrap_or_else(|| used.iter().flat_map(|service| service.observe.clone()).collect());
     if solvers.is_empty() {
         solvers = used
             .iter()
@@ -394,7 +397,7 @@ fn terms(
         reuse_key,
         on_dead_name: on_dead_name.and_then(OnDeadName::parse).unwrap_or_default(),
         rights: rights?.into(),
-        labels: section.labels("labels", problems),
+        labels,
     });
     Some(Agreed { terms, observe: observe.into() })
 }

@@ -28,12 +28,17 @@ pub(super) fn rights(
         None => Some(inherited.clone()),
     };
     let (owner, group) = (account("owner", &base.owner), account("group", &base.group));
+    let judge = if holds_key { value::key_mode } else { value::cert_mode };
+    let mode = match section.find(mode_key) {
+        Some(_) => section.mode(mode_key, judge, problems).map(Some),
+        None => Some(None),
+    };
     let mut rights = Rights { owner: owner?, group: group?, ..base.clone() };
-    if section.find(mode_key).is_some() {
+    if let Some(mode) = mode? {
         if holds_key {
-            rights.key_mode = section.mode(mode_key, value::key_mode, problems)?;
+            rights.key_mode = mode;
         } else {
-            rights.cert_mode = section.mode(mode_key, value::cert_mode, problems)?;
+            rights.cert_mode = mode;
         }
     }
     Some(rights)

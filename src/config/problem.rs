@@ -116,6 +116,11 @@ impl Problems {
         self.reason.take()
     }
 
+    /// Whether anything keeps the configuration as a whole from being used.
+    pub fn fatal(&self) -> bool {
+        self.fatal
+    }
+
     /// How often anything was said so far, repeats included.
     pub fn noted(&self) -> usize {
         self.noted

@@ -118,7 +118,9 @@ fn read(sources: &[Source], facts: &Facts, in_pieces: bool) -> Result<Resolved, 
     wanted.watches = watches.into_values().flatten().map(|watch| (watch.id.clone(), watch)).collect();
     let none = outline.certificates.is_empty()
         && outline.watches.is_empty()
-        && cuts.iter().all(|cut| cut.pieces.is_empty());
+        && cuts.iter().all(|cut| cut.pieces.is_empty())
+        // Who mistyped the table of the only one did configure it.
+        && !problems.fatal();
     if let (Some(file), true) = (files.first(), none && !sources.is_empty()) {
         problems.warning(
             &Spot::new(file, 0..0, ""),

@@ -259,6 +259,43 @@ fn all_problems_come_in_one_go() {
 }
 
 #[test]
+fn no_slip_in_an_entry_hides_another() {
+    // Each line is wrong by itself, and whoever mends one should not be met by the next.
+    let lines = [
+        "names = [\"not a name\", 3]",
+        "issuer = \"nobody\"",
+        "profile = 4",
+        "solver = \"nothing\"",
+        "service = \"ngnix\"",
+        "hooks = [\"h\"]",
+        "pre-hooks = [\"before\"]",
+        "observe = \"x\"",
+        "observe-timeout = \"9y\"",
+        "deploy-window = \"never\"",
+        "key = 5",
+        "reuse-key = \"yes\"",
+        "on-dead-name = \"hope\"",
+        "owner = 1",
+        "group = \"a:b\"",
+        "key-mode = 640",
+        "labels = { \"1\" = \"x\" }",
+        "combined = \"relative\"",
+        "outputs = [{ part = \"nothing\", path = \"/srv/x\" }]",
+        "colour = \"red\"",
+    ];
+    let resolved = read(&format!("[certificate.\"a.example\"]\n{}\n", lines.join("\n")));
+    for (number, line) in lines.iter().enumerate() {
+        let found = resolved.problems.iter().any(|problem| problem.line == number + 2);
+        assert!(found, "nothing is said of {line:?}:\n{}", shown(&resolved));
+    }
+    // And a certificate that is there, however mistaken, is not missed.
+    for text in ["[certificat.\"a.example\"]", "[certificate.\"a.example\""] {
+        let shown = shown(&read(text));
+        assert!(!shown.contains("no-certificates"), "{shown}");
+    }
+}
+
+#[test]
 fn a_wrong_default_is_one_problem_however_many_inherit_it() {
     let resolved = read(
         "[defaults]\nkey-mode = \"0644\"\n[certificate]\n\"a.example\" = [\"a.example\"]\n\"b.example\" = [\"b.example\"]",
