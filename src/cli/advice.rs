@@ -2,10 +2,11 @@
 
 use crate::agent::Survey;
 use crate::cli::report::{looked_at, overdue};
-use crate::core::decide::{Issuance, Placement};
+use crate::core::census::Standing;
+use crate::core::decide::{Issuance, Placement, Upkeep};
 use crate::core::diagnosis::Diagnosis;
 use crate::core::endpoint::Endpoint;
-use crate::core::failure::Class;
+use crate::core::failure::{Class, Fault};
 use crate::core::record::EndpointNote;
 
 pub struct Advice {
@@ -28,6 +29,10 @@ pub fn of(survey: &Survey) -> Option<Advice> {
     if matches!(survey.world.disk.live, Placement::Foreign(_)) {
         let step = format!("keep it and let the other tool go on, or  nolapse deploy --take-back {id}");
         return Some(Advice::new("foreign-pair", step));
+    }
+    if matches!(survey.plan.upkeep, Upkeep::Install { .. }) {
+        // The next pass does so too; by hand it says what is in the way.
+        return Some(Advice::new("not-installed", format!("nolapse deploy {id}")));
     }
     let owed = |endpoint: &Endpoint| {
         let name = endpoint.to_string();
@@ -71,12 +76,20 @@ pub fn of(survey: &Survey) -> Option<Advice> {
                 let step = format!("nothing: the CA asks to wait until {}", until.brief());
                 return Some(Advice::new(code, step));
             }
+            (_, Issuance::Suspend { until, .. }) if trouble.failure.fault == Fault::Host => {
+                let step = format!("mend it; tried again {}, or  nolapse renew {id}", until.brief());
+                return Some(Advice::new(code, step));
+            }
             (_, Issuance::Suspend { until, .. }) => {
                 let step = format!("nothing yet: tried again {}, or  nolapse renew {id}", until.brief());
                 return Some(Advice::new(code, step));
             }
             _ => {}
         }
+    }
+    if record.current.is_none() && record.trouble.is_none() && survey.spec().is_some() {
+        let code = if survey.row.standing == Standing::Placeholder { "placeholder" } else { "not-installed" };
+        return Some(Advice::new(code, format!("nolapse renew {id}, or start the agent")));
     }
     if let Some(woe) = record.persist.iter().find_map(|note| note.woe(survey.at)) {
         return Some(Advice::new(woe.code, format!("set the text that  nolapse dns-persist {id}  prints")));

@@ -64,6 +64,7 @@ fn verdict(report: &Report) -> String {
             let observed = report.lineages.iter().filter(|line| line.rungs.observed == Some(true)).count();
             format!("{total} {noun}, {observed} observed as installed")
         }
+        (1, _) => "1 of 1 certificate needs a look".into(),
         _ => format!("{bad} of {total} {noun} need a look"),
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::watched;
 use crate::core::ack::Ack;
 use crate::core::census::Standing;
 use crate::core::chain::Flaw;
-use crate::core::decide::{Issuance, Placement, Reason, renewal_point};
+use crate::core::decide::{Issuance, Placement, Reason, Upkeep, renewal_point};
 use crate::core::diagnosis::Diagnosis;
 use crate::core::endpoint::Endpoint;
 use crate::core::failure::Failure;
@@ -532,6 +532,7 @@ fn notes(survey: &Survey) -> Vec<String> {
             ));
         }
     }
+    notes.extend(unshown(survey));
     notes.extend(flaws(survey));
     for id in &survey.ladder.hooks_owed {
         if let Some(words) = installed.hooks.get(id).and_then(|note| note.words.as_ref()) {
@@ -542,6 +543,29 @@ fn notes(survey: &Survey) -> Vec<String> {
         notes.push(format!("paused until {}: {}", pause.until.brief(), pause.reason));
     }
     notes
+}
+
+/// Where it is not shown what should be, and could be at once.
+fn unshown(survey: &Survey) -> Vec<String> {
+    let Upkeep::Install { generation, .. } = survey.plan.upkeep else { return Vec::new() };
+    let disk = &survey.world.disk;
+    match &disk.live {
+        Placement::Drifted(what) => return vec![format!("what is installed was changed: {what}")],
+        Placement::Missing | Placement::Placeholder(_) => {
+            return vec![format!("gen {generation} is issued and not installed")];
+        }
+        Placement::Shows(shown) if *shown != generation => {
+            return vec![format!("gen {generation} is issued, and gen {shown} is still installed")];
+        }
+        Placement::Shows(_) | Placement::Foreign(_) => {}
+    }
+    let outputs = disk.outputs.iter().filter_map(|(path, placement)| match placement {
+        Placement::Shows(shown) if *shown == generation => None,
+        Placement::Drifted(what) => Some(format!("{}: {what}", path.display())),
+        Placement::Missing => Some(format!("{} is not there", path.display())),
+        _ => Some(format!("{} is not of gen {generation}", path.display())),
+    });
+    outputs.collect()
 }
 
 /// The endpoints that are configured and were looked at.

@@ -41,7 +41,8 @@ pub fn run(places: &Places, status: &Status) -> Result<Exit, Stop> {
         Ok(report) => report,
         Err(failure) => {
             // The public file is for those who may not look, not for a state that can't be read.
-            let closed = matches!(failure.code.as_str(), "state-permission" | "configuration-unreadable");
+            let code = failure.code.as_str();
+            let closed = matches!(code, "state-permission" | "configuration-unreadable" | "ca-file");
             let published = closed.then(|| publish::read(places, loaded.as_ref().ok())).flatten();
             let Some(report) = published else {
                 print::error(&failure.to_string());
@@ -111,7 +112,8 @@ fn show(report: &Report, all: bool) {
         print::line(&format!("{head} {total} {noun}, {observed} observed as installed"));
         outlook(report);
     } else {
-        print::line(&format!("{head} {bad} of {total} {noun} need a look"));
+        let verb = if total == 1 { "needs" } else { "need" };
+        print::line(&format!("{head} {bad} of {total} {noun} {verb} a look"));
     }
     let shown: Vec<_> =
         report.lineages.iter().filter(|line| all || line.severity > Severity::Ok || total <= FEW).collect();

@@ -117,7 +117,8 @@ impl Judge<'_> {
             return None;
         }
         self.note(Chain::Permit, "backing off?", || {
-            format!("until {} after {} failures: {}", until.brief(), trouble.count, trouble.failure.code)
+            let failures = if trouble.count == 1 { "failure" } else { "failures" };
+            format!("until {} after {} {failures}: {}", until.brief(), trouble.count, trouble.failure.code)
         });
         let probed_at = trouble.probed_at.filter(|at| *at <= s.now);
         let probe_at =
