@@ -26,8 +26,12 @@ impl Agent {
             return Ok(false);
         };
         let world = self.gather(&scene, id).await?;
-        if world.disk.live != Placement::Missing {
-            return Ok(false);
+        // What is damaged, and nothing of ours can replace, keeps a server from starting, too.
+        let hopeless = world.record.value.current.is_none();
+        match &world.disk.live {
+            Placement::Missing => {}
+            Placement::Drifted(_) if hopeless => {}
+            _ => return Ok(false),
         }
         let key = self.keys.make(spec.key).await?;
         let now = self.clock.now();
@@ -58,10 +62,15 @@ impl Agent {
         Ok(true)
     }
 
-    /// Whether a server could start with what lies there: a whole pair, placeholder or not.
-    pub async fn usable(&self, id: &LineageId) -> Result<bool, Failure> {
+    /// Whether a server could start with what lies there: a whole pair. A placeholder counts
+    /// where one will do.
+    pub async fn usable(&self, id: &LineageId, placeholder_will_do: bool) -> Result<bool, Failure> {
         let scene: &Scene = &self.scene();
         let world = self.gather(scene, id).await?;
-        Ok(!matches!(world.disk.live, Placement::Missing | Placement::Drifted(_)))
+        Ok(match world.disk.live {
+            Placement::Missing | Placement::Drifted(_) => false,
+            Placement::Placeholder(_) => placeholder_will_do,
+            Placement::Shows(_) | Placement::Foreign(_) => true,
+        })
     }
 }

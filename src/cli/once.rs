@@ -25,12 +25,16 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
         }
         let mut unusable = Vec::new();
         for id in &ids {
-            if wired.agent.usable(id).await? {
+            if wired.agent.usable(id, once.placeholder).await? {
                 continue;
             }
             // A moment past the deadline is allowed for a local file.
             let patience = deadline.since(clock.now()).max(LOCAL_WORK);
-            if !(once.placeholder && wired.agent.placeholder(id, patience).await?) {
+            if once.placeholder && wired.agent.placeholder(id, patience).await? {
+                print::note(&format!(
+                    "{id}  has a self-signed placeholder; its first certificate takes the place"
+                ));
+            } else {
                 unusable.push(id.to_string());
             }
         }

@@ -80,7 +80,9 @@ async fn a_bad_entry_is_a_failure_and_the_others_are_renewed() {
 fn once_starts_a_server_although_the_ca_is_down() {
     let desk = with_dead_ca();
     desk.run(&["once"]).ends(1).warns("no usable certificate: a.example");
-    desk.run(&["once", "--placeholder"]).ends(0);
+    desk.run(&["once", "--placeholder"]).ends(0).warns("a.example  has a self-signed placeholder");
+    // Who has not asked for one has no usable certificate.
+    desk.run(&["once"]).ends(1).warns("no usable certificate: a.example");
     let pem = desk.read("state/live/a.example/fullchain.pem");
     let leaf = nolapse::codec::pem::certificates(pem.as_bytes()).unwrap();
     let leaf = nolapse::codec::x509::leaf(&leaf[0]).unwrap();
@@ -88,6 +90,21 @@ fn once_starts_a_server_although_the_ca_is_down() {
     assert!(desk.read("state/live/a.example/privkey.pem").contains("PRIVATE KEY"));
     // It is told for what it is.
     desk.run(&["status"]).ends(2).says("placeholder");
+}
+
+#[test]
+fn a_placeholder_takes_the_place_of_what_nobody_could_start_with() {
+    // The state was lost, live/ was not, and what lies there is cut off.
+    let desk = with_dead_ca();
+    desk.run(&["once", "--placeholder"]).ends(0);
+    let live = desk.path("state/live/a.example");
+    std::fs::rename(live.join(".gen-0"), live.join(".gen-7")).unwrap();
+    std::fs::remove_file(live.join(".current")).unwrap();
+    std::os::unix::fs::symlink(".gen-7", live.join(".current")).unwrap();
+    desk.write("state/live/a.example/.gen-7/fullchain.pem", "-----BEGIN CERTIFICATE-----\nMIIB");
+    desk.run(&["once", "--placeholder"]).ends(0);
+    assert!(desk.read("state/live/a.example/fullchain.pem").contains("END CERTIFICATE"));
+    assert!(desk.path("state/live/a.example/.gen-7").exists(), "it is nobody's to remove");
 }
 
 #[tokio::test(flavor = "multi_thread")]
