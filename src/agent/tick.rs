@@ -32,6 +32,8 @@ pub struct Outcome {
     pub renewed: bool,
     /// What kept the pass from its end, if anything.
     pub failure: Option<Failure>,
+    /// It is of an earlier pass, and this one was not to try again.
+    pub stands: bool,
     /// Not even that could be noted.
     pub broke: bool,
     /// Another process holds the lineage; who.
@@ -409,6 +411,7 @@ impl Agent {
             && let Some(trouble) = &record.trouble
         {
             outcome.failure = Some(trouble.failure.clone());
+            outcome.stands = true;
         }
         if let Placement::Foreign(leaf) = &survey.world.disk.live {
             self.tell_once(outcome, "foreign", Said::Found(leaf.fingerprint), || Event::ForeignFound {
@@ -502,6 +505,7 @@ impl Outcome {
             id: id.clone(),
             renewed: false,
             failure: None,
+            stands: false,
             broke: false,
             busy: None,
             ladder: None,

@@ -108,6 +108,10 @@ pub fn exit(summary: &Summary, exit_code: bool, broken: bool) -> Exit {
 fn said(outcome: &Outcome) -> String {
     let state = if let Some(holder) = &outcome.busy {
         format!("busy: {holder}")
+    } else if let Some(failure) = outcome.failure.as_ref().filter(|_| outcome.stands) {
+        // Whoever has just mended what it names should not believe that it failed again.
+        let at_once = format!("nolapse renew {}", outcome.id);
+        format!("FAILED before: {failure}  (next try {}, or at once:  {at_once})", outcome.wake_at.brief())
     } else if let Some(failure) = &outcome.failure {
         format!("FAILED: {failure}  (next try {})", outcome.wake_at.brief())
     } else {
@@ -136,7 +140,7 @@ fn rungs(outcome: &Outcome) -> String {
         return format!("not shown: pinned to gen {pinned}");
     }
     if !ladder.installed {
-        return "NOT installed".into();
+        return format!("NOT installed, and  nolapse status {}  says why", outcome.id);
     }
     if !ladder.hooks_owed.is_empty() {
         let hooks: Vec<_> = ladder.hooks_owed.iter().map(ToString::to_string).collect();
