@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::core::failure::{Failure, Fault};
@@ -14,17 +14,29 @@ pub(super) fn read_roots(pem: &Content, spec: &IssuerSpec) -> Result<RootCertSto
     let mut store = RootCertStore::empty();
     let file = spec.ca_file.as_deref().unwrap_or("ca-file");
     let bad = |why: String| {
-        let words = format!("{file} of issuer {} can't be used as `ca-file`: {why}", spec.id);
+        let words = format!(
+            "{file} of issuer {} can't be used as `ca-file`: {why}; put the CA's root certificates there, whole and in PEM",
+            spec.id
+        );
         Failure::refused(Fault::Config, "ca-file", words)
     };
     for certificate in CertificateDer::pem_slice_iter(pem.bytes()) {
-        let certificate = certificate.map_err(|error| bad(error.to_string()))?;
+        let certificate = certificate.map_err(|error| bad(damage(&error)))?;
         store.add(certificate).map_err(|error| bad(error.to_string()))?;
     }
     if store.is_empty() {
         return Err(bad("it holds no PEM certificate".to_owned()));
     }
     Ok(store)
+}
+
+/// The crate tells which octets it missed, by number.
+fn damage(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a block in it has no end, so it was cut off".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a block in it begins with a broken line".to_owned(),
+        other => format!("a block in it is damaged: {other}"),
+    }
 }
 
 /// Trusts the given roots alone, else the system's, else (a container without any) those that

@@ -93,9 +93,12 @@ pub fn host(file: &Path, settings: &AgentSettings, wanted: &Wanted) -> Result<Te
     }
     if let Err(failure) = wire::read_sources(file) {
         found.push(
-            Finding::error("configuration-closed", format!("{owner} can't read the configuration"))
-                .seen(failure.words)
-                .fix("chmod 0644 the file: its secrets are elsewhere"),
+            Finding::error(
+                "configuration-closed",
+                format!("the agent's user, {owner}, can't read the configuration"),
+            )
+            .seen(failure.words)
+            .fix("chmod 0644 the file: its secrets are elsewhere"),
         );
     }
     found.extend(tested.as_owner());

@@ -22,6 +22,8 @@ use crate::wire::look;
 
 /// Less free space than this is a warning: records, and two generations of each certificate.
 const FREE_LEAST: u64 = 32 << 20;
+/// Less than this is none: one generation, and a record anew beside its copy.
+const FREE_NEEDED: u64 = 64 << 10;
 /// Fewer files than this that can still be made is a warning: a generation has six, with its directory.
 const FILES_LEAST: u64 = 256;
 /// Largest unit file and polkit rule that is read, in bytes.
@@ -264,7 +266,8 @@ impl Host<'_> {
         if own && access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
             return None;
         }
-        let mode = if own { "0711" } else { "0755" };
+        // Servers pass through the state to live/, and look into that.
+        let mode = if dir == self.settings.state_dir { "0711" } else { "0755" };
         Some(
             Finding::error("no-directory", format!("{what} {} does not exist", dir.display()))
                 .seen(format!("what is there: {}", looks(above)))
@@ -327,10 +330,14 @@ impl Host<'_> {
                 .fix("free some; on a full disk no order is placed")
             };
             // Where it can't be told, the tests of the directory say why.
-            if let Ok(free) = disk.free_space(above)
-                && free < FREE_LEAST
-            {
-                found.push(short(format!("{} KiB are free", free >> 10)));
+            match disk.free_space(above) {
+                Ok(free) if free < FREE_NEEDED => found.push(
+                    Finding::error("disk-full", format!("no room is left for {what} in {}", dir.display()))
+                        .seen(format!("{} KiB are free", free >> 10))
+                        .fix("free some; no order is placed until what it gives could be stored"),
+                ),
+                Ok(free) if free < FREE_LEAST => found.push(short(format!("{} KiB are free", free >> 10))),
+                _ => {}
             }
             if let Ok(Some(free)) = disk.free_files(above)
                 && free < FILES_LEAST

@@ -83,7 +83,8 @@ pub fn read_sources(file: &Path) -> Result<Vec<Source>, Failure> {
     let disk = Disk::real();
     let unreadable = |path: &Path, error: &std::io::Error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "; nolapse init writes a first one",
+            std::io::ErrorKind::NotFound if path == file => "; nolapse init writes a first one",
+            std::io::ErrorKind::NotFound => "; remove it, or mend the link",
             std::io::ErrorKind::PermissionDenied => "; run it as root or as the user that nolapse runs as",
             _ => "",
         };
