@@ -213,7 +213,7 @@ pub fn store_failure(error: &StoreError) -> Failure {
                 }
                 std::io::ErrorKind::PermissionDenied => (
                     "state-permission",
-                    "run it as root, or as the user that nolapse runs as and that owns this directory",
+                    "run it as root or as the agent's user, whom the state directory must belong to",
                 ),
                 _ => ("state-io", "look at the disk; no order is placed until it can be stored"),
             };

@@ -20,7 +20,8 @@ pub fn run(places: &Places, once: &Once) -> Result<Exit, Stop> {
             .agent
             .pass_over(ids.clone(), &request, once.deadline, |outcome| renew::told(outcome, once.json));
         let summary = clock.timeout(once.deadline, pass).await;
-        if summary.is_none() {
+        // A deadline of nothing asks for nothing.
+        if summary.is_none() && once.deadline > Span::ZERO {
             print::note("the deadline has come; what is under way is resumed by the next start");
         }
         let mut unusable = Vec::new();
