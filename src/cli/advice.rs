@@ -21,12 +21,17 @@ impl Advice {
     }
 }
 
+fn is_foreign(placement: &Placement) -> bool {
+    matches!(placement, Placement::Foreign(_))
+}
+
 /// For the gravest thing. `None`: nothing, or nothing that a person could do.
 pub fn of(survey: &Survey) -> Option<Advice> {
     let id = &survey.id;
     let record = &survey.world.record.value;
     let installed = &survey.world.installed.value;
-    if matches!(survey.world.disk.live, Placement::Foreign(_)) {
+    let disk = &survey.world.disk;
+    if disk.outputs.iter().map(|(_, placement)| placement).chain([&disk.live]).any(is_foreign) {
         let step = format!("keep it and let the other tool go on, or  nolapse deploy --take-back {id}");
         return Some(Advice::new("foreign-pair", step));
     }

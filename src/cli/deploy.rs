@@ -13,6 +13,9 @@ pub fn run(places: &Places, deploy: &Deploy) -> Result<Exit, Stop> {
     crate::wire::runtime()?.block_on(async {
         let wired = Wired::new(&loaded, Role::OneShot).await?;
         let ids = select::configured(&wired.agent.scene(), &deploy.names)?;
+        if let Some(hook) = &skip {
+            select::of_any(&wired.agent.scene().wanted, &ids, hook)?;
+        }
         let request = Request {
             upkeep_only: true,
             hurry: true,

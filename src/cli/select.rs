@@ -49,6 +49,19 @@ pub fn one(wanted: &Wanted, others: &BTreeSet<LineageId>, name: &str) -> Result<
     Err(Stop::Said(Exit::Usage))
 }
 
+/// A hook that none of these lineages has is a usage error, said with those they have.
+pub fn of_any(wanted: &Wanted, ids: &[LineageId], hook: &HookId) -> Result<(), Stop> {
+    let hooks = ids.iter().filter_map(|id| wanted.lineages.get(id)).flat_map(|spec| spec.hooks.iter());
+    let known: BTreeSet<_> = hooks.collect();
+    if known.contains(hook) {
+        return Ok(());
+    }
+    let there: Vec<_> = known.iter().take(NAMES_SHOWN).map(ToString::to_string).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    print::error(&format!("none of these certificates has a service or hook \"{hook}\"; there is {there}"));
+    Err(Stop::Said(Exit::Usage))
+}
+
 /// A hook by its name, where one was typed. Whether there is such a hook is asked elsewhere.
 pub fn hook(name: Option<&str>) -> Result<Option<HookId>, Stop> {
     let parsed = name.map(|name| {

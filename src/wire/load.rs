@@ -126,11 +126,15 @@ pub fn facts(places: &Places) -> config::Facts {
         let dirs = std::env::var(name).ok()?;
         dirs.split(':').next().filter(|dir| !dir.is_empty()).map(PathBuf::from)
     };
+    // A shell's paths begin where its user is.
+    let typed = |dir: &Option<PathBuf>| {
+        dir.as_ref().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone()))
+    };
     config::Facts {
         forced: config::Places {
-            state_dir: places.state_dir.clone(),
-            live_dir: places.live_dir.clone(),
-            run_dir: places.run_dir.clone(),
+            state_dir: typed(&places.state_dir),
+            live_dir: typed(&places.live_dir),
+            run_dir: typed(&places.run_dir),
         },
         fallback: config::Places {
             state_dir: given("STATE_DIRECTORY"),

@@ -123,11 +123,13 @@ impl Wired {
         if role == Role::Reader {
             // A reader must not make the state it looks for.
             disk.stat(&loaded.settings.state_dir).map_err(|error| {
-                Failure::refused(
-                    Fault::Host,
-                    "state-unreadable",
-                    format!("{}: {error}", loaded.settings.state_dir.display()),
-                )
+                let dir = loaded.settings.state_dir.display();
+                let words = if error.kind() == std::io::ErrorKind::NotFound {
+                    format!("there is no state in {dir} yet; the agent makes it, or  nolapse renew")
+                } else {
+                    format!("{dir}: {error}")
+                };
+                Failure::refused(Fault::Host, "state-unreadable", words)
             })?;
         }
         let state_dir = &loaded.settings.state_dir;

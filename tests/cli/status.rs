@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::desk::{Desk, is_root};
+use crate::desk::{Desk, Told, is_root};
 
 const PAGE: &str = include_str!("../../docs/guide/status.md");
 
@@ -57,6 +57,54 @@ async fn codes_are_those_of_monitoring_plugins_and_every_key_is_described() {
     let one = desk.run(&["status", "--json", "a.example"]).ends(0).json();
     assert_eq!(one["lineages"].as_array().unwrap().len(), 1);
     desk.run(&["status", "c.example"]).ends(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_installed_says_why_and_has_a_step() {
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    let output = format!("combined = \"{}\"\n", desk.show("out/a.pem"));
+    desk.configure(&(desk.around(&ca) + "[certificate.\"a.example\"]\n" + &output));
+    desk.run(&["status"]).ends(3).warns("nolapse renew");
+    std::fs::create_dir(desk.path("state")).unwrap();
+    desk.run(&["status"]).ends(2).says("do: nolapse renew a.example").says("[not-installed]");
+    std::fs::create_dir(desk.path("out")).unwrap();
+    desk.run(&["renew"]).ends(0);
+    let live = desk.path("state/live/a.example");
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let rows: [(&str, &str, &dyn Fn()); 6] = [
+        ("the chain was cut off", "fullchain.pem was edited", &|| {
+            std::fs::write(live.join("fullchain.pem"), "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
+        }),
+        ("the key is another one", "privkey.pem was edited", &|| {
+            let key = rcgen::KeyPair::generate().unwrap();
+            std::fs::write(live.join("privkey.pem"), key.serialize_pem()).unwrap();
+        }),
+        ("others may read the key", "has mode 0644", &|| mode(&live.join("privkey.pem"), 0o644)),
+        ("the directory is gone", "gen 1 is issued and not installed", &|| {
+            std::fs::remove_dir_all(&live).unwrap();
+        }),
+        ("an output is gone", "out/a.pem is not there", &|| {
+            std::fs::remove_file(desk.path("out/a.pem")).unwrap();
+        }),
+        ("an output holds something else", "out/a.pem: holds something else", &|| {
+            std::fs::write(desk.path("out/a.pem"), "something else").unwrap();
+        }),
+    ];
+    for (what, why, damage) in rows {
+        damage();
+        let told = Told { code: None, ..desk.run(&["status"]) };
+        assert!(
+            told.out.contains(why) && told.out.contains("do: nolapse deploy a.example"),
+            "{what}: {}",
+            told.out
+        );
+        desk.run(&["deploy"]).ends(0);
+        desk.run(&["status"]).ends(0);
+    }
+    assert_eq!(crate::desk::orders(&ca), 1, "a repair is no renewal");
 }
 
 #[tokio::test(flavor = "multi_thread")]

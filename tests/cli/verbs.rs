@@ -41,6 +41,7 @@ async fn renew_ends_as_the_table_of_exit_codes_says() {
     desk.configure(&format!("{config}hooks = [\"app\"]\n"));
     desk.run(&["renew", "--force"]).ends(3).says("NOT reloaded (app)").warns("--force");
     desk.run(&["deploy"]).ends(3);
+    desk.run(&["deploy", "--skip", "ap"]).ends(2).warns("there is app");
     desk.run(&["deploy", "--skip", "app"]).ends(0);
     // 1: the CA refuses.
     ca.reject_identifier("b.example");
@@ -90,6 +91,14 @@ fn once_starts_a_server_although_the_ca_is_down() {
     assert!(desk.read("state/live/a.example/privkey.pem").contains("PRIVATE KEY"));
     // It is told for what it is.
     desk.run(&["status"]).ends(2).says("placeholder");
+}
+
+#[test]
+fn what_failed_before_is_not_told_as_a_new_failure() {
+    let desk = with_dead_ca();
+    desk.run(&["renew"]).ends(1).says("a.example  FAILED: ");
+    desk.run(&["renew"]).ends(1).says("a.example  FAILED before: ").says("nolapse renew a.example");
+    desk.run(&["renew", "a.example"]).ends(1).says("a.example  FAILED: ");
 }
 
 #[test]
