@@ -39,8 +39,8 @@ impl Plot {
         plot
     }
 
-    /// How often clocks are set, where nothing but time goes wrong and nobody races: then there is an order
-    /// for each renewal, and one more for each of these at most.
+    /// How often clocks are set, where nothing but time goes wrong for one certificate and nobody races: then
+    /// there is an order for each renewal, and one more for each of these at most.
     pub fn jumps(&self) -> Option<i64> {
         let jumps = |fault: &Fault| match fault.what {
             // Set, and put right.
@@ -48,6 +48,10 @@ impl Plot {
             What::Suspend(_) | What::Freeze { .. } => Some(0),
             _ => None,
         };
-        if (self.nodes, self.agents) == (1, 1) { self.faults.iter().map(jumps).sum() } else { None }
+        if (self.sites(), self.nodes, self.agents) == (1, 1, 1) {
+            self.faults.iter().map(jumps).sum()
+        } else {
+            None
+        }
     }
 }

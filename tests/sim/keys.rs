@@ -1,5 +1,6 @@
 //! Leaf keys that are the same in every run.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::agreement::{ECDH_P256, PrivateKey};
@@ -49,7 +50,9 @@ pub struct Canaries {
     texts: Vec<String>,
     /// A text that holds one of them has one of its windows at one of each so many places.
     stride: usize,
-    /// Whether there may be such a window, by what is left of it.
+    /// These windows.
+    windows: BTreeSet<u64>,
+    /// Whether there may be one, by what is left of it: most have not to be looked for.
     marked: Vec<bool>,
 }
 
@@ -62,27 +65,32 @@ impl Canaries {
     fn of(texts: Vec<String>) -> Self {
         let shortest = texts.iter().map(String::len).min().unwrap();
         let stride = shortest - WINDOW + 1;
+        let all = texts.iter().flat_map(|text| text.as_bytes()[..shortest].windows(WINDOW));
+        let windows: BTreeSet<u64> = all.map(word).collect();
         let mut marked = vec![false; 1 << 16];
-        for window in texts.iter().flat_map(|text| text.as_bytes()[..shortest].windows(WINDOW)) {
-            marked[left_of(window)] = true;
+        for window in &windows {
+            marked[left_of(*window)] = true;
         }
-        Self { texts, stride, marked }
+        Self { texts, stride, windows, marked }
     }
 
     /// Whether any of them is in a text: few looks, for dozens of them and each event.
     pub fn sing_in(&self, text: &[u8]) -> bool {
-        let suspicious = (0..text.len()).step_by(self.stride).any(|at| {
-            let window = text.get(at..at + WINDOW);
-            window.is_some_and(|window| self.marked[left_of(window)])
-        });
-        suspicious
-            && self.texts.iter().any(|piece| text.windows(piece.len()).any(|here| here == piece.as_bytes()))
+        let is_known = |at: usize| {
+            let window = text.get(at..at + WINDOW).map(word);
+            window.is_some_and(|window| self.marked[left_of(window)] && self.windows.contains(&window))
+        };
+        let whole = |piece: &String| text.windows(piece.len()).any(|here| here == piece.as_bytes());
+        (0..text.len()).step_by(self.stride).any(is_known) && self.texts.iter().any(whole)
     }
 }
 
-fn left_of(window: &[u8]) -> usize {
-    let word = u64::from_le_bytes(window.try_into().unwrap());
-    usize::try_from(word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48).unwrap()
+fn word(window: &[u8]) -> u64 {
+    u64::from_le_bytes(window.try_into().unwrap())
+}
+
+fn left_of(window: u64) -> usize {
+    usize::try_from(window.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48).unwrap()
 }
 
 fn pieces() -> Vec<String> {

@@ -14,7 +14,7 @@ use crate::shrink::shrink;
 /// Seeds that every run lives.
 const FIXED: u64 = 40;
 /// Of those in which only time goes wrong.
-const CLOCKS: u64 = 100;
+const CLOCKS: u64 = 40;
 /// And how many of these a whole search has.
 const HISTORIES: u64 = 10_000;
 /// How long random seeds are begun, in seconds, where `NOLAPSE_SIM_BOX_SECS` says nothing.
