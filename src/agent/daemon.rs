@@ -1,6 +1,6 @@
 //! The loop that sleeps until the earliest date on the agenda.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -136,7 +136,7 @@ impl Agent {
         }
         ids.sort_unstable();
         desk.agenda.keep_only(&ids);
-        desk.broken.retain(|id| ids.binary_search(id).is_ok());
+        desk.broken.retain(|id, _| ids.binary_search(id).is_ok());
         let belief = self.believe();
         // Put down when the marks are let go: what lives long would lie above what was theirs.
         let mut dates = Vec::with_capacity(ids.len());
@@ -195,7 +195,7 @@ impl Agent {
                 continue;
             }
             let agent = self.clone();
-            let wary = desk.broken.contains(&id);
+            let wary = desk.broken.contains_key(&id);
             let request = Request { foresight: Foresight::Heeded, wary, ..Request::default() };
             ticks.spawn(async move { agent.tick(&id, request, Span::ZERO).await });
         }
@@ -206,11 +206,12 @@ impl Agent {
         match done {
             Ok(outcome) => {
                 desk.running.remove(&outcome.id);
-                if outcome.broke {
-                    desk.broken.insert(outcome.id.clone());
-                } else {
-                    desk.broken.remove(&outcome.id);
+                let broken = desk.broken.remove(&outcome.id).unwrap_or(0);
+                let broken = if outcome.broke { broken.saturating_add(1) } else { 0 };
+                if broken > 0 {
+                    desk.broken.insert(outcome.id.clone(), broken);
                 }
+                let wake_at = outcome.wake_after(broken, now);
                 if let Some(row) = outcome.row {
                     let same = desk.counted.row(&outcome.id) == Some(&row);
                     // What was counted keeps its date for a while, though all is as it was.
@@ -218,7 +219,7 @@ impl Agent {
                         desk.count(row, now);
                     }
                 }
-                let at = if desk.again.remove(&outcome.id) { now } else { outcome.wake_at };
+                let at = if desk.again.remove(&outcome.id) { now } else { wake_at };
                 desk.agenda.put(outcome.id, at.max(now + LOOK_LEAST));
             }
             // One lineage's panic is contained; it is looked at again with all that ran.
@@ -238,8 +239,8 @@ struct Desk {
     running: BTreeSet<LineageId>,
     /// Judged by what no longer holds while it was running: looked at once more.
     again: BTreeSet<LineageId>,
-    /// Their last tick could not read or write its state.
-    broken: BTreeSet<LineageId>,
+    /// Their last ticks could not read or write their state; how many of them.
+    broken: BTreeMap<LineageId, u32>,
     /// Made anew only when something moved: a wake for one lineage is no work for all.
     counted: Arc<Census>,
     /// By how much the wall clock is ahead of the time since the start.
@@ -252,7 +253,7 @@ impl Desk {
             agenda: Agenda::new(),
             running: BTreeSet::new(),
             again: BTreeSet::new(),
-            broken: BTreeSet::new(),
+            broken: BTreeMap::new(),
             counted: Arc::new(Census::of(Timestamp::EPOCH, Vec::new())),
             ahead: None,
         }

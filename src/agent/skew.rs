@@ -8,6 +8,9 @@ use crate::ports::{Ca, Greeting};
 
 /// Most that the two clocks may differ, for lifetimes of a day and more: half of the shortest.
 const APART_MOST: Span = Span::hours(12);
+/// Most that this host may be behind: a CA that dates nothing back issues what is not valid here for that
+/// long, and only the tries of the first two hours meet the end of that with the same order.
+const BEHIND_MOST: Span = Span::minutes(90);
 /// A difference that is never worth stopping for.
 const APART_LEAST: Span = Span::MINUTE;
 
@@ -33,8 +36,8 @@ impl Agent {
 }
 
 fn judge(now: Timestamp, date: Timestamp, scale: Backoff) -> Result<(), Failure> {
-    let apart = now.since(date).max(date.since(now));
-    if apart <= scale.scaled(APART_MOST).max(APART_LEAST) {
+    let least = |most: Span| scale.scaled(most).max(APART_LEAST);
+    if now.since(date) <= least(APART_MOST) && date.since(now) <= least(BEHIND_MOST) {
         Ok(())
     } else {
         Err(Failure::transient(

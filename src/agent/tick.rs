@@ -34,7 +34,7 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// It is of an earlier pass, and this one was not to try again.
     pub stands: bool,
-    /// Not even that could be noted.
+    /// Not even that could be noted, so the next pass would begin where this one did.
     pub broke: bool,
     /// Another process holds the lineage; who.
     pub busy: Option<String>,
@@ -70,6 +70,10 @@ const ROUNDS_MAX: u32 = 64;
 const CONFLICTS_MAX: u32 = 2;
 /// When to look again after a pass that could not even read or write its state.
 const AFTER_BREAKAGE: Span = Span::MINUTE;
+/// Such passes, one after another, after which nobody seems to be freeing space right now.
+const BROKEN_SOON: u32 = 10;
+/// And when to look again then: no look can end such trouble, and it may last for weeks.
+const AFTER_LONG_BREAKAGE: Span = Span::minutes(5);
 /// When to look again after meeting another process's claim.
 const AFTER_BUSY: Span = Span::secs(10);
 
@@ -171,6 +175,8 @@ impl Agent {
             let spent = tried && plan.upkeep == Upkeep::Hold;
             let stale = is_stale(world.record.value.trouble.as_ref(), &plan, self.clock.now());
             if (at_rest(&plan) || spent) && !hurry && !stale {
+                // What failed is due again at once: that it failed could not be noted.
+                outcome.broke = !at_rest(&plan);
                 self.conclude(scene, world, plan, outcome);
                 self.speak_for_others(outcome, course.first.take());
                 return match &outcome.view {
@@ -521,6 +527,11 @@ impl Outcome {
     fn decided(&mut self, plan: &Plan) {
         (self.verdict, self.reason) = words(plan);
         self.wake_at = plan.wake_at;
+    }
+
+    /// When to look again, where this is the last of so many passes in a row that could note nothing.
+    pub(super) fn wake_after(&self, broken: u32, now: Timestamp) -> Timestamp {
+        if broken < BROKEN_SOON { self.wake_at } else { now + AFTER_LONG_BREAKAGE }
     }
 
     /// Nothing went wrong and nothing is owed.

@@ -22,6 +22,8 @@ const TELL_EVERY: Duration = Duration::from_secs(300);
 
 /// Which seeds, and when it is enough.
 pub struct Campaign {
+    /// What becomes of a seed.
+    pub draw: fn(u64) -> Plot,
     pub from: u64,
     pub seeds: u64,
     /// No seed is begun after this.
@@ -71,7 +73,7 @@ impl Campaign {
             if late || seed >= self.from.saturating_add(self.seeds) || desk.full.load(Ordering::SeqCst) {
                 return;
             }
-            let plot = Plot::random(seed);
+            let plot = (self.draw)(seed);
             let before = worked();
             let lived = live(&plot, None, false);
             let took = worked().saturating_sub(before);
@@ -114,7 +116,7 @@ fn said(sum: &Tally, took: Duration) -> String {
     let worked = sum.worked.as_secs_f64().max(0.001);
     format!(
         "{} plots of {} certificates, {:.1} certificate-years ({:.1} for each of {worked:.0} s of processor time, {:.1} % awake), {} events, {} faults injected, \
-         {} plots with clocks set, {} certificates by {} orders; where nothing costs an order {} by {}; {} times somebody had to be told; \
+         {} plots with clocks set, {} certificates by {} orders; where nothing costs an order {} by {}; {} ended while served, {} times somebody had to be told; \
          {secs:.0} s",
         sum.plots,
         sum.sites,
@@ -128,6 +130,7 @@ fn said(sum: &Tally, took: Duration) -> String {
         sum.orders,
         sum.modest_certificates,
         sum.modest_orders,
+        sum.lapses,
         sum.told,
     )
 }

@@ -36,7 +36,7 @@ impl Dice {
         self.draw(sides) == 0
     }
 
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::try_from(self.draw(from.len() as u64)).unwrap()]
     }
 
@@ -153,7 +153,7 @@ impl Plot {
     }
 
     /// Often near where a renewal is due if all went well before.
-    fn date(&self, dice: &mut Dice) -> Span {
+    pub fn date(&self, dice: &mut Dice) -> Span {
         let life = self.lifetime;
         let minutes = |dice: &mut Dice, span: Span| {
             Span::minutes(

@@ -11,7 +11,7 @@ use nolapse::codec::digest::sha256;
 use nolapse::core::event::Event;
 use nolapse::core::layout::{CURRENT, Content, PLACEHOLDER, generation_of};
 use nolapse::core::leaf::{Fingerprint, Leaf};
-use nolapse::core::record::{GenerationNumber, LineageRecord};
+use nolapse::core::record::{GenerationNumber, Installed, LineageRecord};
 use nolapse::core::time::{Interval, Timestamp};
 use nolapse::sys::disk::Model;
 
@@ -60,7 +60,9 @@ struct State {
     seen: Option<[Option<(u64, u64)>; PARTS.len()]>,
     /// Which entries were judged last, record and note.
     entries: Option<[Mark; 2]>,
+    /// What they said.
     known: Option<LineageRecord>,
+    note: Option<Installed>,
     /// The instant to renew, by leaf and window.
     points: BTreeMap<(Fingerprint, Timestamp, Timestamp), Timestamp>,
     steps: Option<u64>,
@@ -237,15 +239,26 @@ impl Laws {
     /// Hooks follow installs and are never lost: a hook noted as done was told, or the new leaf
     /// was seen served. And no record holds a secret.
     fn records_are_true_and_hold_no_secret(&self) {
-        let marks = Some(self.shelves.marks(&self.model));
-        let before = std::mem::replace(&mut self.state.lock().unwrap().entries, marks);
-        if before == marks {
+        let marks = self.shelves.marks(&self.model);
+        let before = self.state.lock().unwrap().entries.replace(marks);
+        let [other_record, other_note] =
+            [0, 1].map(|place| before.is_none_or(|it| it[place] != marks[place]));
+        if !other_record && !other_note {
             return;
         }
-        let (record, note) = self.shelves.raw();
-        self.no_secret("a record", &String::from_utf8_lossy(&record));
-        self.no_secret("a note", &String::from_utf8_lossy(&note));
-        let Some((record, installed)) = self.shelves.records() else { return };
+        if other_record {
+            self.no_secret("a record", &self.shelves.raw_record());
+            let Some(record) = self.shelves.record() else { return self.forget_entries() };
+            self.drawn_once(&record);
+            self.state.lock().unwrap().known = Some(record);
+        }
+        if other_note {
+            self.no_secret("a note", &self.shelves.raw_note());
+            let Some(note) = self.shelves.note() else { return self.forget_entries() };
+            self.state.lock().unwrap().note = Some(note);
+        }
+        let state = self.state.lock().unwrap();
+        let (Some(record), Some(installed)) = (&state.known, &state.note) else { return };
         for (hook, note) in &installed.hooks {
             let seen = record.issued(note.done).is_none_or(|issued| {
                 self.reload.server.loaded(&issued.leaf.fingerprint)
@@ -256,8 +269,11 @@ impl Laws {
                 self.breach(Law::Hooks, &words);
             }
         }
-        self.drawn_once(&record);
-        self.state.lock().unwrap().known = Some(record);
+    }
+
+    /// What can't be read now is read at the next look.
+    fn forget_entries(&self) {
+        self.state.lock().unwrap().entries = None;
     }
 
     /// The instant to renew is the same whenever it is chosen for one leaf and one window.
@@ -271,8 +287,9 @@ impl Laws {
         }
     }
 
-    fn no_secret(&self, place: &str, text: &str) {
-        if self.canaries.sing_in(text) {
+    fn no_secret(&self, place: &str, bytes: &[u8]) {
+        if self.canaries.sing_in(bytes) {
+            let text = String::from_utf8_lossy(bytes);
             self.breach(Law::Secret, &format!("{place} holds a secret: {text}"));
         }
     }

@@ -20,6 +20,10 @@ const RESTLESS: Span = Span::hours(4);
 const CALM_AFTER: Span = Span::minutes(40);
 /// How often that is asked.
 const CALM_LOOK: Span = Span::minutes(30);
+/// They wake as well when this part of life is left and the certificate is still served, whatever its agent
+/// makes of that, and stay for so long: an hour in which it could be renewed.
+const VIGIL_LEFT: i64 = 6;
+const VIGIL: Span = Span::minutes(100);
 /// Hosts wake so long before something begins.
 const EARLY: Span = Span::minutes(15);
 /// Shorter sleeps are not worth it.
@@ -60,6 +64,8 @@ pub struct Tally {
     /// The same of plots in which nothing costs an order.
     pub modest_certificates: u64,
     pub modest_orders: u64,
+    /// Certificates that ended while they were served: no host had a good hour to renew them in.
+    pub lapses: u64,
     /// How often something was amiss for so long that somebody had to be told.
     pub told: u64,
     /// Processor time that it took.
@@ -81,6 +87,7 @@ impl Tally {
         self.orders += other.orders;
         self.modest_certificates += other.modest_certificates;
         self.modest_orders += other.modest_orders;
+        self.lapses += other.lapses;
         self.told += other.told;
         self.worked += other.worked;
         self.clocks += other.clocks;
@@ -236,7 +243,7 @@ impl Life {
             }
             let owing = self.world.owing().is_some();
             let mut wake = end.min(now + DOZE_MOST);
-            let mut due = None;
+            let (mut due, mut vigil) = (None, None);
             for laws in self.world.nodes.iter().flat_map(|node| &node.witness.laws) {
                 if let Some((_, at)) = laws.point() {
                     if at - EARLY <= now && now < at + CALM_AFTER {
@@ -248,6 +255,20 @@ impl Life {
             }
             if let Some(at) = due {
                 self.restless_from(at);
+                continue;
+            }
+            for site in 0..self.world.sites.len() {
+                for leaf in self.world.nodes.iter().filter_map(|node| node.server.serves_at(site)) {
+                    let at = leaf.not_after - leaf.lifetime().over(VIGIL_LEFT);
+                    if at - EARLY <= now && now < at + VIGIL {
+                        vigil = vigil.max(Some(at + VIGIL));
+                    } else if at > now {
+                        wake = wake.min(at);
+                    }
+                }
+            }
+            if let Some(until) = vigil {
+                (self.restless_until, self.calm_at) = (until, until);
                 continue;
             }
             let awake = if owing {
@@ -328,10 +349,26 @@ impl Life {
                 self.world.journal.breach(Law::Orders, &words);
             }
         }
+        if let Some(jumps) = plot.jumps() {
+            self.count_orders(plot.lifetime, jumps);
+        }
         if plot.modest() && self.world.ca.limits_reached() > 0 {
             self.world
                 .journal
                 .breach(Law::Limits, "a limit of the CA was reached although no order was lost");
+        }
+    }
+
+    /// One order for each renewal, and one more at most for each time that a clock was set (S14).
+    fn count_orders(&self, life: Span, jumps: i64) {
+        // When renewal information lets it be renewed, counted from when the CA issued it.
+        let used = if life < Span::days(10) { life.times(47) } else { life.times(63) }.over(100);
+        let lasted = self.world.now().since(self.begun);
+        let most = 1 + lasted.millis() / used.millis() + jumps;
+        let orders = self.world.orders().len();
+        if i64::try_from(orders).unwrap() > most {
+            let words = format!("{orders} orders in {lasted}, and clocks were set {jumps} times");
+            self.world.journal.breach(Law::Orders, &words);
         }
     }
 
@@ -358,6 +395,12 @@ impl Life {
                 orders,
                 modest_certificates: modest * certificates,
                 modest_orders: modest * orders,
+                lapses: world
+                    .nodes
+                    .iter()
+                    .flat_map(|node| &node.witness.laws)
+                    .map(|laws| laws.sky.lapses())
+                    .sum(),
                 told: world.nodes.iter().map(|node| node.witness.heard()).sum(),
                 worked: Duration::ZERO,
                 clocks: u64::from(struck.contains_key("ClockSet")),

@@ -7,6 +7,7 @@ mod board;
 mod bug;
 mod ca;
 mod campaign;
+mod chaos;
 mod crash;
 mod desk;
 mod generator;

@@ -44,7 +44,8 @@ use crate::witness::Witness;
 
 /// Largest file read, in bytes.
 const FILE_MAX: usize = 1 << 20;
-pub const STATE: &str = "/var/lib/nolapse";
+/// Few directories down: a simulation walks there more than it does anything else.
+pub const STATE: &str = "/state";
 pub const LIVE: &str = "/live";
 /// The first lineage of a node, and the first of its names.
 pub const SHOP: &str = "shop.example.com";

@@ -42,11 +42,17 @@ impl Shelves {
 
     /// What the store says of the lineage, and the node of itself.
     pub fn records(&self) -> Option<(LineageRecord, Installed)> {
+        Some((self.record()?, self.note()?))
+    }
+
+    pub fn record(&self) -> Option<LineageRecord> {
         let peek = self.peek()?;
-        let book = Book::new(&peek);
-        let record = at_once(book.record(&self.id)).ok()?.value;
-        let installed = at_once(book.installed(&self.id)).ok()?.value;
-        Some((*record, *installed))
+        Some(*at_once(Book::new(&peek).record(&self.id)).ok()?.value)
+    }
+
+    pub fn note(&self) -> Option<Installed> {
+        let peek = self.peek()?;
+        Some(*at_once(Book::new(&peek).installed(&self.id)).ok()?.value)
     }
 
     /// Which values both have now.
@@ -59,17 +65,24 @@ impl Shelves {
         [record, file("installed")]
     }
 
-    /// The bytes of both, empty where there are none.
-    pub fn raw(&self) -> (Vec<u8>, Vec<u8>) {
-        let file = |shelf: &str| -> Option<Content> {
-            self.disk.read(&self.state_dir.join(shelf).join(self.id.as_str()), RECORD_MAX).ok()
-        };
-        let record = match &self.shared {
-            Some(shared) => shared.peek(&Key::Lineage(self.id.clone())),
-            None => file("lineages"),
-        };
-        let bytes = |content: Option<Content>| content.map(Content::into_bytes).unwrap_or_default();
-        (bytes(record), bytes(file("installed")))
+    /// The bytes of the record, none where it is not there.
+    pub fn raw_record(&self) -> Vec<u8> {
+        match &self.shared {
+            Some(shared) => {
+                shared.peek(&Key::Lineage(self.id.clone())).map(Content::into_bytes).unwrap_or_default()
+            }
+            None => self.raw("lineages"),
+        }
+    }
+
+    /// The same of the note.
+    pub fn raw_note(&self) -> Vec<u8> {
+        self.raw("installed")
+    }
+
+    fn raw(&self, shelf: &str) -> Vec<u8> {
+        let file = self.state_dir.join(shelf).join(self.id.as_str());
+        self.disk.read(&file, RECORD_MAX).map(Content::into_bytes).unwrap_or_default()
     }
 }
 

@@ -97,6 +97,20 @@ impl Trouble {
         }
     }
 
+    /// What is written may not last, or not be taken, or not be read.
+    const fn is_of_storage(&self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull
+                | Self::DiskReadOnly
+                | Self::StoreDown
+                | Self::StoreConflict
+                | Self::StoreUnheard
+                | Self::StoreReplyLost
+                | Self::StoreStale
+        )
+    }
+
     /// Orders may be lost to it, or asked for because of it.
     pub const fn costs_orders(&self) -> bool {
         matches!(
@@ -185,26 +199,17 @@ impl Script {
         self.find(|active| (active == trouble).then_some(())).is_some()
     }
 
-    /// Whether this strikes at present, as a state of things and not an occasion.
     /// Something keeps agents from noting what they see, or from reading it.
     pub fn deafens(&self) -> bool {
         let now = self.truth.now();
-        self.state.lock().unwrap().beats.iter().any(|beat| {
-            let of_state = matches!(
-                beat.trouble,
-                Trouble::DiskFull
-                    | Trouble::DiskReadOnly
-                    | Trouble::StoreDown
-                    | Trouble::StoreConflict
-                    | Trouble::StoreUnheard
-                    | Trouble::StoreReplyLost
-                    | Trouble::StoreStale
-                    | Trouble::ClaimsIgnored
-            );
-            of_state && beat.during.contains(now)
-        })
+        let deafens = |beat: &Beat| {
+            beat.during.contains(now)
+                && (beat.trouble.is_of_storage() || beat.trouble == Trouble::ClaimsIgnored)
+        };
+        self.state.lock().unwrap().beats.iter().any(deafens)
     }
 
+    /// Whether this strikes at present, as a state of things and not an occasion.
     pub fn holds(&self, trouble: &Trouble) -> bool {
         let now = self.truth.now();
         let state = self.state.lock().unwrap();
@@ -260,10 +265,7 @@ impl Script {
     /// What an agent is told now may not reach its store.
     pub fn forgets(&self) -> bool {
         let now = self.truth.now();
-        let forgets = |beat: &Beat| {
-            let trouble = format!("{:?}", beat.trouble);
-            beat.during.contains(now) && (trouble.starts_with("Store") || trouble.starts_with("Disk"))
-        };
+        let forgets = |beat: &Beat| beat.during.contains(now) && beat.trouble.is_of_storage();
         self.state.lock().unwrap().beats.iter().any(forgets)
     }
 

@@ -1,7 +1,7 @@
 //! The program that serves the certificates: it knows what it read at its last successful reload,
 //! and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -27,27 +27,40 @@ struct State {
     serves: Vec<Option<Arc<Leaf>>>,
     /// What was ever loaded.
     loaded: BTreeSet<Fingerprint>,
+    /// The pair of each site that was read last, and its leaf.
+    read: BTreeMap<usize, (Pair, Arc<Leaf>)>,
 }
+
+/// Chain and key as they lie on disk.
+type Pair = (Content, Content);
 
 impl Server {
     pub fn new(disk: Disk, sites: Vec<(SubjectName, PathBuf)>) -> Self {
-        let state = State { serves: vec![None; sites.len()], loaded: BTreeSet::new() };
+        let state = State { serves: vec![None; sites.len()], ..State::default() };
         Self { disk, sites, state: Mutex::new(state) }
     }
 
     /// The pair that a reload would load for the first site.
     pub fn pair(&self) -> Result<Leaf, String> {
-        self.pair_of(0)
+        self.pair_of(0).map(|leaf| Leaf::clone(&leaf))
     }
 
     /// Read as servers do: two files, one after the other.
-    fn pair_of(&self, site: usize) -> Result<Leaf, String> {
+    fn pair_of(&self, site: usize) -> Result<Arc<Leaf>, String> {
         let read = |name: &str| -> Result<Content, String> {
             let path = self.sites[site].1.join(name);
             self.disk.read(&path, FILE_MAX).map_err(|error| format!("{}: {error}", path.display()))
         };
-        let (chain, key) = (read("fullchain.pem")?, read("privkey.pem")?);
-        bundle::pair_of(chain.bytes(), key.bytes()).map_err(|error| error.to_string())
+        let pair = (read("fullchain.pem")?, read("privkey.pem")?);
+        if let Some((_, leaf)) =
+            self.state.lock().unwrap().read.get(&site).filter(|(known, _)| *known == pair)
+        {
+            return Ok(leaf.clone());
+        }
+        let leaf = bundle::pair_of(pair.0.bytes(), pair.1.bytes()).map_err(|error| error.to_string())?;
+        let leaf = Arc::new(leaf);
+        self.state.lock().unwrap().read.insert(site, (pair, leaf.clone()));
+        Ok(leaf)
     }
 
     /// What a reload would load. One site that can't be read keeps all from being loaded, save one
@@ -57,13 +70,7 @@ impl Server {
         let had = |site: usize| serves[site].is_some();
         let exists = |site: usize| self.disk.stat(&self.sites[site].1.join("fullchain.pem")).is_ok();
         let all = (0..self.sites.len())
-            .map(|site| {
-                if had(site) || exists(site) {
-                    self.pair_of(site).map(|leaf| Some(Arc::new(leaf)))
-                } else {
-                    Ok(None)
-                }
-            })
+            .map(|site| if had(site) || exists(site) { self.pair_of(site).map(Some) } else { Ok(None) })
             .collect::<Result<Vec<_>, _>>()?;
         if all.iter().all(Option::is_none) {
             return self.pair().map(|_| all);
@@ -91,7 +98,7 @@ impl Server {
 
     /// After a power cut: what is on disk, or nothing.
     pub fn boot(&self) {
-        let pairs = (0..self.sites.len()).map(|site| self.pair_of(site).ok().map(Arc::new)).collect();
+        let pairs = (0..self.sites.len()).map(|site| self.pair_of(site).ok()).collect();
         self.state.lock().unwrap().serves = pairs;
     }
 

@@ -1,6 +1,6 @@
 //! Law P: whether there was a good hour to renew in, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use nolapse::core::leaf::{Fingerprint, Leaf};
@@ -26,6 +26,8 @@ struct State {
     /// For each leaf served: whether there was a good hour to renew it in.
     good: BTreeMap<Fingerprint, bool>,
     quiet_since: Option<Timestamp>,
+    /// Certificates that ended while they were served.
+    lapsed: BTreeSet<Fingerprint>,
 }
 
 /// What surrounds one look at the world.
@@ -44,6 +46,11 @@ impl Sky {
     /// The host slept: what was good before it is over.
     pub fn slept(&self) {
         self.0.lock().unwrap().quiet_since = None;
+    }
+
+    /// How many certificates ended while they were served, by whatever excuse.
+    pub fn lapses(&self) -> u64 {
+        self.0.lock().unwrap().lapsed.len() as u64
     }
 
     /// Law P as far as one CA goes: with one good hour between renewal point and two hours before
@@ -66,8 +73,12 @@ impl Sky {
         let from = chosen.map_or(validity.end - kept, |at| at.max(validity.end - kept));
         let good = state.good.entry(leaf.fingerprint).or_default();
         *good |= now.since(since.max(from)) >= GOOD && now < validity.end - BEFORE_THE_END;
-        if *good && now >= validity.end {
-            journal.breach(Law::Served, "the served certificate lapsed although there was a good hour");
+        if now >= validity.end {
+            let good = *good;
+            state.lapsed.insert(leaf.fingerprint);
+            if good {
+                journal.breach(Law::Served, "the served certificate lapsed although there was a good hour");
+            }
         }
         if let Some(revoked) = authority.revoked(&leaf.fingerprint) {
             let good_for = now.since(since.max(revoked));

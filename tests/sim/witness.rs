@@ -92,7 +92,7 @@ impl Sink for Witness {
     fn take(&self, event: &Event) {
         let json = serde_json::to_string(event).unwrap();
         self.note(&json);
-        if self.canaries.sing_in(&json) {
+        if self.canaries.sing_in(json.as_bytes()) {
             self.breach(Law::Secret, &format!("an event holds a secret: {json}"));
         }
         if let Event::Decided { wake_at, .. } = event

@@ -122,5 +122,5 @@ async fn f12_what_cannot_be_noted_is_not_done_again_each_minute() {
     world.run_for(Span::days(2)).await;
     let looks = looked(&world) - before;
     world.expect((1..=4).contains(&looks), &format!("{looks} looks at an endpoint in two days"));
-    world.settle(Span::minutes(2)).await;
+    world.settle(Span::minutes(6)).await;
 }
