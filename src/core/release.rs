@@ -225,4 +225,20 @@ mod tests {
         let archived = |op: &FsOp| matches!(op, FsOp::Discard { path } if path.starts_with("/l/archive"));
         assert!(!ops.iter().any(archived), "the archive is certbot's");
     }
+
+    #[test]
+    fn a_file_of_certbots_is_replaced_whole_in_a_directory_of_its_own() {
+        let ops = file(Path::new("/l/renewal/a.conf"), Content::new(b"x".to_vec()), 0o644);
+        let made = FsOp::MakeDir { path: "/l/renewal".into(), rights: FileRights::mode(0o700) };
+        assert_eq!(ops.first(), Some(&made));
+        let created = ops.iter().find_map(|op| match op {
+            FsOp::Create { rights, .. } => Some(rights.mode),
+            _ => None,
+        });
+        assert_eq!(created, Some(0o644));
+        assert!(
+            ops.iter()
+                .any(|op| matches!(op, FsOp::Rename { to, .. } if to == Path::new("/l/renewal/a.conf")))
+        );
+    }
 }
