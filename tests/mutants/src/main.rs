@@ -44,18 +44,21 @@ struct Wishes {
     sample: Option<usize>,
     /// Only faults whose words contain this.
     only: Option<String>,
+    /// Only faults that lived in the last campaign, which is gone on with.
+    living: bool,
     list: bool,
 }
 
 impl Wishes {
     fn new(arguments: Vec<String>) -> Result<Self, String> {
-        let mut wishes = Self { areas: Vec::new(), sample: None, only: None, list: false };
+        let mut wishes = Self { areas: Vec::new(), sample: None, only: None, living: false, list: false };
         let mut arguments = arguments.into_iter();
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} wants a value"));
             match argument.as_str() {
                 "--sample" => wishes.sample = Some(value()?.parse().map_err(|_| "--sample wants a number")?),
                 "--only" => wishes.only = Some(value()?),
+                "--living" => wishes.living = true,
                 "--list" => wishes.list = true,
                 area if area.starts_with("src/") => wishes.areas.push(area.to_owned()),
                 other => return Err(format!("{other}: not understood; see tests/mutants/run")),
@@ -147,6 +150,7 @@ fn try_all(
 ) -> Result<(), String> {
     let equivalent = equivalents(project)?;
     let drawn = wishes.drawn(tree, refused);
+    let before = if wishes.living { outcomes(scratch) } else { BTreeMap::new() };
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     let mut table = String::new();
     for (count, number) in drawn.iter().enumerate() {
@@ -154,7 +158,11 @@ fn try_all(
         let area = wishes.areas.iter().find(|area| planted.file.starts_with(area.as_str()));
         let tally = tallies.entry(area.map_or("", String::as_str)).or_default();
         tally.drawn += 1;
-        let outcome = bench.outcome(*number)?;
+        let outcome = match before.get(&planted.key()).map(String::as_str) {
+            Some("killed") => Outcome::Killed,
+            Some("endless") => Outcome::Endless,
+            _ => bench.outcome(*number)?,
+        };
         let known = equivalent.contains(&planted.key());
         let word = match outcome {
             Outcome::Killed => {
@@ -178,14 +186,14 @@ fn try_all(
                 "UNREACHED"
             }
         };
-        let line = format!("{word}\t{}:{} {}", planted.file, planted.mutant.line, planted.mutant.what);
         if word == word.to_uppercase() {
-            println!("{line} ({} tests come by)", bench.reaching(*number));
+            let place = format!("{}:{}", planted.file, planted.mutant.line);
+            println!("{word} {place} {} ({} tests come by)", planted.mutant.what, bench.reaching(*number));
         }
         if known && matches!(outcome, Outcome::Killed | Outcome::Endless) {
             println!("not equivalent, a test notices it: {}", planted.key());
         }
-        let _ = writeln!(table, "{line}");
+        let _ = writeln!(table, "{word}\t{}", planted.key());
         if (count + 1) % TOLD_EACH == 0 {
             println!("{} of {}", count + 1, drawn.len());
             fs::write(scratch.join("outcomes"), &table).map_err(|e| e.to_string())?;
@@ -196,6 +204,13 @@ fn try_all(
         println!("{}", tally.line(area));
     }
     Ok(())
+}
+
+/// What became of each fault in the last campaign, by its words.
+fn outcomes(scratch: &Path) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(scratch.join("outcomes")).unwrap_or_default();
+    let of = |line: &str| line.split_once('\t').map(|(word, key)| (key.to_owned(), word.to_owned()));
+    text.lines().filter_map(of).collect()
 }
 
 /// Faults that change nothing anybody can see, by their words: what stands before ` -- ` in each line.
