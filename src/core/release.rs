@@ -248,8 +248,8 @@ mod tests {
         handover(&spec, &wanted)
     }
 
-    fn listening(at: &str) -> Option<SolverKind> {
-        Some(SolverKind::Http { listen: Listen::Address(at.parse().unwrap()) })
+    fn listening(at: &str) -> SolverKind {
+        SolverKind::Http { listen: Listen::Address(at.parse().unwrap()) }
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
             (
                 "a listener of its own",
                 KeyKind::EcdsaP384,
-                listening("0.0.0.0:80"),
+                Some(listening("0.0.0.0:80")),
                 true,
                 "authenticator=standalone elliptic_curve=secp384r1 key_type=ecdsa reuse_key=True",
                 0,
@@ -276,7 +276,7 @@ mod tests {
             (
                 "behind another server",
                 KeyKind::Rsa3072,
-                listening("127.0.0.1:8089"),
+                Some(listening("127.0.0.1:8089")),
                 false,
                 "authenticator=standalone http01_address=127.0.0.1 http01_port=8089 key_type=rsa rsa_key_size=3072",
                 0,

@@ -27,7 +27,7 @@ pub fn compile(tree: &mut Tree, target: &Path, refused: &mut BTreeSet<u32>) -> R
         Command::new("cargo")
             .args(arguments)
             .args(["--locked", "--offline", "--message-format=json"])
-            .current_dir(&tree_root(target))
+            .current_dir(tree_root(target))
             .env("CARGO_TARGET_DIR", target)
             .env("RUSTC_WORKSPACE_WRAPPER", &wrapper)
             .output()

@@ -108,9 +108,10 @@ impl Tally {
     fn line(&self, area: &str) -> String {
         let dead = self.killed + self.endless;
         let live = self.drawn - self.equivalent;
-        let share = if live == 0 { 100.0 } else { 100.0 * dead as f64 / live as f64 };
+        let tenths = (1000 * dead).checked_div(live).unwrap_or(1000);
+        let (share, tenth) = (tenths / 10, tenths % 10);
         format!(
-            "{area}: {} drawn, {} killed, {} endless, {} equivalent, {} survived, {} reached by no test: {share:.1} %",
+            "{area}: {} drawn, {} killed, {} endless, {} equivalent, {} survived, {} reached by no test: {share}.{tenth} %",
             self.drawn, self.killed, self.endless, self.equivalent, self.survived, self.unreached
         )
     }

@@ -54,7 +54,7 @@ impl Tree {
         let files: Vec<&str> = listed.split('\0').filter(|f| project.join(f).is_file()).collect();
         for file in &files {
             let (from, to) = (project.join(file), root.join(file));
-            if !(file.ends_with(".rs") && areas.iter().any(|area| file.starts_with(area.as_str()))) {
+            if !of_areas(file, areas) {
                 let mut bytes = fs::read(&from).map_err(|e| format!("{file}: {e}"))?;
                 if *file == "src/lib.rs" {
                     bytes = [LIBRARY_HEAD.as_bytes(), &bytes, b"\npub mod mutant;\n"].concat();
@@ -72,9 +72,7 @@ impl Tree {
     fn read(&mut self, project: &Path, files: &[&str], areas: &[String]) -> Result<(), String> {
         let mut read = Vec::new();
         let mut test_files = BTreeSet::new();
-        for file in
-            files.iter().filter(|f| f.ends_with(".rs") && areas.iter().any(|a| f.starts_with(a.as_str())))
-        {
+        for file in files.iter().filter(|file| of_areas(file, areas)) {
             let text = fs::read_to_string(project.join(file)).map_err(|e| format!("{file}: {e}"))?;
             let found = find(&text).map_err(|e| format!("{file}: {e}"))?;
             let folder = file.strip_suffix("/mod.rs").or_else(|| file.strip_suffix(".rs")).unwrap_or(file);
@@ -142,6 +140,12 @@ impl Tree {
         let around = source.woven.around.iter().filter(|(faults, range)| !faults.is_empty() && meets(&range));
         around.min_by_key(|(_, range)| range.len()).map(|(faults, _)| faults.clone()).unwrap_or_default()
     }
+}
+
+/// Whether a file is a source below one of the areas.
+fn of_areas(file: &str, areas: &[String]) -> bool {
+    Path::new(file).extension().is_some_and(|ending| ending == "rs")
+        && areas.iter().any(|area| file.starts_with(area.as_str()))
 }
 
 /// Writes a file where it differs, so that what is built from it stays valid.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::mutant::{Kind, Site};
 
 /// A file with its switches.
+#[derive(Default)]
 pub struct Woven {
     pub text: String,
     /// Number of each fault, and the octets of the new text that are its own.
@@ -27,12 +28,6 @@ pub fn weave(source: &str, sites: &[(Site, Vec<Option<u32>>)]) -> Woven {
     loom.until(source.len());
     loom.copy(source.len());
     loom.woven
-}
-
-impl Default for Woven {
-    fn default() -> Self {
-        Self { text: String::new(), own: Vec::new(), around: Vec::new() }
-    }
 }
 
 struct Loom<'a> {

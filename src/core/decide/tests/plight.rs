@@ -61,7 +61,7 @@ fn each_fact_is_told_by_itself() {
         })
     };
     let now = day(10);
-    for (row, world, due_at, expected) in [
+    for (row, world, due_at, expected) in vec![
         ("all is well", settled(), None, "nothing"),
         ("due later", settled(), Some(now + Span::from_millis(1)), "nothing"),
         ("due at this instant", settled(), Some(now), "due"),
