@@ -30,7 +30,7 @@ pub const FIGURES: [Figure; 23] = [
     figure("S14", "clock chaos", "10,000 histories", "drawn with the rest of the search: clocks off by up to ten years, sleeps of more than a life; three stories by name"),
     figure("S15", "fuzzing", "12 targets", "fifteen targets with seeds and laws; guided by coverage (libFuzzer on stable Rust) four minutes each: 9.8 million inputs, one law broken and mended"),
     figure("S16", "hostile CA cases", "500, peak 64 MiB", "1,467 cases to the adapter and 31 to the program; peak 55.6 MiB with the CA in the same process"),
-    figure("S17", "test strength", "95 % of lines, 90 % of mutants", "not measured"),
+    figure("S17", "test strength", "95 % of lines, 90 % of mutants", "unit tests alone: of 200 drawn faults in the core 75 % noticed at first, 99 % (196 of 198 that change anything) after the tests they asked for; of 100 in the store 75 %, not gone through yet; 51 % of all lines (core 89 %, codec 89 %, store 83 %), whole programs not counted yet"),
     figure("S18", "leaks over 10,000 renewals and 10^6 idle ticks", "memory 1 MiB at most, descriptors, files, zombies 0", "10,000 renewals with 10,000 hook processes: +44 KiB, descriptors, files and zombies +0; 6,000 in each CI run +104 KiB, the rest +0; 10^6 idle ticks of ten certificates +0 KiB, the rest +0"),
     figure("S19", "secrets found in logs, arguments, environment, temporary files", "0", "0: every test of `tests/servers` searches what the program said and published; cores are not searched"),
     figure("S20", "sandbox", "exposure at most 1.0, no capability, all tests green in it", "exposure at most 1.5 is checked by `t16_exposure_is_low_and_printed`; issue, renew, reload and observe pass under the unit's restrictions, read from the unit"),
