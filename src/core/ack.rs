@@ -84,4 +84,20 @@ mod tests {
         assert!(acks.put(ack("shop.example.com", Span::ZERO), NOW));
         assert!(acks.of("shop.example.com", NOW).is_none(), "taken back");
     }
+
+    #[test]
+    fn acks_lie_in_order_one_a_subject_and_no_more_than_fit() {
+        let mut acks = Acks::default();
+        for subject in ["b", "c", "a", "b"] {
+            assert!(acks.put(ack(subject, Span::DAY), NOW));
+        }
+        let subjects: Vec<_> = acks.acks.iter().map(|ack| ack.subject.as_str()).collect();
+        assert_eq!(subjects, ["a", "b", "c"]);
+        for n in 0..Acks::MOST - 3 {
+            assert!(acks.put(ack(&format!("d{n}"), Span::HOUR), NOW), "{n}");
+        }
+        assert!(!acks.put(ack("one too many", Span::DAY), NOW));
+        assert!(acks.put(ack("one too many", Span::DAY), NOW + Span::HOUR), "the others have ended");
+        assert_eq!(acks.acks.len(), 4);
+    }
 }

@@ -216,6 +216,7 @@ mod tests {
             ("a malformed value is nobody", &["0 issue %%%%%"], false, nobody.clone()),
             ("a parameter without a value", &["0 issue ca.example; policy"], false, nobody.clone()),
             ("nobody and ours", &["0 issue ;", "0 issue ca.example"], false, Permission::Given),
+            ("nobody and somebody else", &["0 issue ;", "0 issue x.example"], false, others(&["x.example"])),
             ("stars ask issue where there is no issuewild", &["0 issue ca.example"], true, Permission::Given),
             ("stars ask issuewild alone", &["0 issue ca.example", "0 issuewild ;"], true, nobody.clone()),
             (

@@ -252,4 +252,39 @@ mod tests {
         assert_eq!(census.unusable(NOW).count(), 0);
         assert_eq!(census.unusable(NOW + Span::days(31)).count(), 1);
     }
+
+    #[test]
+    fn debts_are_counted_in_words() {
+        let said = |owed, mismatched| -> Vec<String> {
+            Row { owed, mismatched, ..row() }.wrongs(NOW).into_iter().map(|wrong| wrong.words).collect()
+        };
+        assert_eq!(said(1, 0), ["1 hook still to be told about the installed pair"]);
+        assert_eq!(said(2, 0), ["2 hooks still to be told about the installed pair"]);
+        assert_eq!(said(0, 1), ["1 endpoint without the installed certificate"]);
+        assert_eq!(said(0, 12), ["12 endpoints without the installed certificate"]);
+    }
+
+    #[test]
+    fn each_instant_is_on_one_side() {
+        let at_its_end = NOW + Span::days(30);
+        assert!(row().usable(at_its_end - Span::from_millis(1)) && !row().usable(at_its_end));
+        assert!(!Row { standing: Standing::Absent, ..row() }.usable(NOW));
+        let codes = |row: Row| row.wrongs(at_its_end).into_iter().map(|wrong| wrong.code).collect::<Vec<_>>();
+        assert_eq!(codes(row()), ["expired", "served-expired"]);
+        assert_eq!(codes(Row { not_after: Some(at_its_end + Span::DAY), ..row() }), ["served-expired"]);
+    }
+
+    #[test]
+    fn a_row_is_found_by_its_lineage_and_put_in_its_place() {
+        let of = |name: &str, owed| Row { lineage: LineageId::parse(name).unwrap(), owed, ..row() };
+        let mut census = Census::of(NOW, Vec::new());
+        for (name, owed) in [("b.example", 1), ("c.example", 1), ("a.example", 1), ("b.example", 2)] {
+            census.put(of(name, owed));
+        }
+        let rows: Vec<_> = census.rows.iter().map(|row| (row.lineage.to_string(), row.owed)).collect();
+        assert_eq!(rows, [("a.example".into(), 1), ("b.example".into(), 2), ("c.example".to_owned(), 1)]);
+        let found = |name: &str| census.row(&LineageId::parse(name).unwrap()).map(|row| row.owed);
+        assert_eq!((found("b.example"), found("x.example")), (Some(2), None));
+        assert_eq!(census.wrongs(NOW).count(), 3);
+    }
 }

@@ -306,4 +306,13 @@ mod tests {
             let _ = flaws(&leaf(), &sent, &UNROOTED);
         }
     }
+
+    #[test]
+    fn strangers_in_a_chain_are_counted() {
+        let (leaf_member, e1) = (member("a.example", 60, Some(1)), member("E1", 400, None));
+        let strange = |n: i64| member("X", 400 + n, None);
+        let sent = [leaf_member, e1, strange(1), strange(2), strange(3)];
+        let told: Vec<_> = flaws(&leaf(), &sent, &ROOTED).iter().map(|flaw| flaw.words.clone()).collect();
+        assert_eq!(told, ["3 of the 5 certificates sent do not belong to its chain"]);
+    }
 }

@@ -189,3 +189,20 @@ impl Message {
         self.ended_at.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_called_by_its_type() {
+        for (kind, word) in [
+            (ChannelKind::Exec { argv: Vec::new() }, "exec"),
+            (ChannelKind::Webhook(Webhook::default()), "webhook"),
+            (ChannelKind::Syslog { socket: "/dev/log".into() }, "syslog"),
+            (ChannelKind::Journal { socket: "/run/x".into() }, "journal"),
+        ] {
+            assert_eq!(kind.word(), word);
+        }
+    }
+}

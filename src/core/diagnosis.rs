@@ -243,4 +243,12 @@ mod tests {
             Silence::ALL.iter().map(|silence| Diagnosis::of_silence(&endpoint, *silence).step).collect();
         assert_eq!(steps.len(), Silence::ALL.len());
     }
+
+    #[test]
+    fn without_a_name_to_ask_for_no_name_is_missed() {
+        let endpoint = Endpoint::parse("127.0.0.1:443").unwrap();
+        let ended = Leaf { not_after: NOW, ..leaf("a.example") };
+        let note = EndpointNote { leaf: Some(ended), ..note(Sight::Wrong) };
+        assert_eq!(Diagnosis::of(&endpoint, &note, NOW).map(|found| found.code), Some("served-expired"));
+    }
 }

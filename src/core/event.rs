@@ -207,3 +207,17 @@ pub struct Deployed {
     pub fingerprint: String,
     pub serial: String,
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_happened_to_a_certificate_says_to_which() {
+        let lineage = LineageId::parse("a.example").unwrap();
+        assert_eq!(Event::Retired { lineage: lineage.clone() }.lineage(), Some(&lineage));
+        let moved = Event::Quarantined { key: "lineages/x".into(), moved_to: "y".into() };
+        assert_eq!(moved.lineage(), None);
+    }
+}

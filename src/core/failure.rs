@@ -268,4 +268,12 @@ mod tests {
             proptest::prop_assert!(wait <= Span::DAY);
         }
     }
+
+    #[test]
+    fn waits_are_spread_by_a_tenth_at_most_the_same_for_the_same_seed() {
+        let backoff = Backoff { lifetime: Span::days(90) };
+        for (seed, wait) in [(0, 60_000), (500_000, 63_000), (1_000_000, 60_000), (7_500_000, 63_000)] {
+            assert_eq!(backoff.after(1, Span::days(30), false, seed).millis(), wait, "{seed}");
+        }
+    }
 }

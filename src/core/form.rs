@@ -51,3 +51,24 @@ impl From<Part> for Form {
         Self::Text(part)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_the_mode_of_keys_where_a_key_is_in_it() {
+        for (form, key) in [
+            (Form::CertDer, false),
+            (Form::KeyDer, true),
+            (Form::KeyFirst, true),
+            (Form::Tree, true),
+            (Form::Text(Part::Cert), false),
+            (Form::Text(Part::Fullchain), false),
+            (Form::Text(Part::Privkey), true),
+            (Form::Text(Part::Combined), true),
+        ] {
+            assert_eq!(form.holds_key(), key, "{}", form.word());
+        }
+    }
+}

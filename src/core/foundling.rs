@@ -260,4 +260,19 @@ mod tests {
         }
         assert_eq!(Tool::parse("Certbot"), None);
     }
+
+    #[test]
+    fn a_hook_is_known_again_by_what_it_does() {
+        let call = |words: &[&str]| Call::Run(words.iter().map(|word| (*word).to_owned()).collect());
+        let parts = |dir: &str| Call::Parts(dir.to_owned());
+        for (found, ours, same) in [
+            (FoundCall::shell("reload"), call(&["/bin/sh", "-c", "reload"]), true),
+            (FoundCall::shell("reload"), call(&["/bin/sh", "-c", "restart"]), false),
+            (FoundCall::Parts("/etc/hooks".into()), parts("/etc/hooks"), true),
+            (FoundCall::Parts("/etc/hooks".into()), parts("/etc/other"), false),
+            (FoundCall::Parts("/etc/hooks".into()), call(&["/etc/hooks"]), false),
+        ] {
+            assert_eq!(found.is(&ours), same, "{found:?} {ours:?}");
+        }
+    }
 }

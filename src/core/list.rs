@@ -77,4 +77,12 @@ mod tests {
         let [one, other] = [List::<String>::from(Vec::new()), List::default()];
         assert!(Arc::ptr_eq(&one.0, &other.0));
     }
+
+    #[test]
+    fn it_is_compared_as_what_it_holds() {
+        let list: List<_> = [1, 2].into_iter().collect();
+        assert!(list == &[1, 2][..] && list != &[1, 3][..] && list != &[1][..]);
+        assert_eq!(format!("{list:?}"), "[1, 2]");
+        assert_eq!((&list).into_iter().copied().max(), Some(2));
+    }
 }

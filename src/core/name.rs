@@ -383,4 +383,10 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn why_a_name_is_none_can_be_read() {
+        let why = super::SubjectName::parse("*.com").map_err(|bad| bad.to_string());
+        assert_eq!(why, Err("a wildcard needs at least two labels after the star".to_owned()));
+    }
 }

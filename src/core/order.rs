@@ -154,3 +154,27 @@ impl Offer {
         self.names.is_empty() || self.names.iter().any(|pattern| pattern.fits(name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_offer_is_for_what_fits_any_of_its_names_and_for_all_without_any() {
+        let name = |text: &str| SubjectName::parse(text).unwrap();
+        let offer = |names: &[&str]| Offer {
+            solver: SolverId::parse("web").unwrap(),
+            kinds: vec![ChallengeKind::Http01],
+            names: names.iter().map(|text| NamePattern::of(name(text))).collect(),
+        };
+        for (names, asked, fits) in [
+            (&[][..], "a.example", true),
+            (&["b.example", "a.example"], "a.example", true),
+            (&["b.example", "*.c.example"], "x.c.example", true),
+            (&["b.example", "*.c.example"], "a.example", false),
+        ] {
+            assert_eq!(offer(names).is_for(&name(asked)), fits, "{names:?} {asked}");
+        }
+    }
+}

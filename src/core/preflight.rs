@@ -416,5 +416,13 @@ mod tests {
         assert_eq!(alone.iter().map(|f| f.weight).collect::<Vec<_>>(), [Weight::Error]);
         let with_another = judge(&facts(vec![web(Vec::new()), sound]), &[]);
         assert_eq!(with_another.iter().map(|f| f.weight).collect::<Vec<_>>(), [Weight::Warning]);
+        let address = "192.0.2.1".parse().unwrap();
+        let mut doubtful = web(vec![address]);
+        if let Seen::Web(reach) = &mut doubtful.seen {
+            reach.visits = vec![Visit { address, here: false, met: Met::Silent }];
+        }
+        let with_a_doubtful_one = judge(&facts(vec![web(Vec::new()), doubtful]), &[]);
+        let weights: Vec<_> = with_a_doubtful_one.iter().map(|f| f.weight).collect();
+        assert_eq!(weights, [Weight::Warning; 2], "{with_a_doubtful_one:?}");
     }
 }

@@ -189,7 +189,137 @@ pub fn file(path: &Path, content: Content, mode: u32) -> Vec<FsOp> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
+    use crate::core::name::{HookId, LineageId, SolverId, SubjectName};
+    use crate::core::spec::{Around, OnDeadName, Origin, Terms};
+    use crate::core::time::Span;
+
+    fn hook(id: &str, call: Call) -> HookSpec {
+        let (check, user, after) = (None, None, Vec::new());
+        let id = HookId::parse(id).unwrap();
+        HookSpec { id, check, call, user, after, timeout: Span::MINUTE, origin: Origin::default() }
+    }
+
+    fn run(words: &[&str]) -> Call {
+        Call::Run(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    /// An entry for one name with this key, by this solver, that names these hooks.
+    fn asked(key: KeyKind, kind: Option<SolverKind>, reuse_key: bool, hooks: Vec<HookSpec>) -> Handover {
+        let web = SolverId::parse("web").unwrap();
+        let names = vec![SubjectName::parse("a.example").unwrap()];
+        let terms = Terms {
+            issuers: Vec::new(),
+            profile: None,
+            key,
+            reuse_key,
+            solvers: vec![web.clone()],
+            on_dead_name: OnDeadName::default(),
+            hooks: hooks.iter().map(|hook| hook.id.clone()).collect(),
+            after: Vec::new(),
+            around: Around::default(),
+            observe_timeout: Span::MINUTE,
+            deploy_window: None,
+            rights: Arc::default(),
+            labels: crate::core::labels::Labels::default(),
+        };
+        let spec = LineageSpec {
+            id: LineageId::parse("a.example").unwrap(),
+            names: names.into(),
+            endpoints: Vec::new().into(),
+            outputs: Vec::new().into(),
+            origin: Origin::default(),
+            terms: Arc::new(terms),
+        };
+        let solver = |kind| {
+            let id = web.clone();
+            let solver =
+                SolverSpec { id, kind, names: Vec::new(), check_port: None, origin: Origin::default() };
+            (web.clone(), solver)
+        };
+        let wanted = Wanted {
+            solvers: kind.into_iter().map(solver).collect(),
+            hooks: hooks.into_iter().map(|hook| (hook.id.clone(), hook)).collect(),
+            ..Wanted::default()
+        };
+        handover(&spec, &wanted)
+    }
+
+    fn listening(at: &str) -> SolverKind {
+        SolverKind::Http { listen: Listen::Address(at.parse().unwrap()) }
+    }
+
+    #[test]
+    fn certbot_is_told_key_and_proof_in_its_own_words() {
+        let webroot = Some(SolverKind::Webroot { root: "/srv/www".into() });
+        let systemd = Some(SolverKind::Http { listen: Listen::Systemd("http".into()) });
+        for (what, key, kind, reuse, told, untold) in [
+            (
+                "a directory that a web server shows",
+                KeyKind::EcdsaP256,
+                webroot,
+                false,
+                "authenticator=webroot key_type=ecdsa webroot_path=/srv/www",
+                0,
+            ),
+            (
+                "a listener of its own",
+                KeyKind::EcdsaP384,
+                Some(listening("0.0.0.0:80")),
+                true,
+                "authenticator=standalone elliptic_curve=secp384r1 key_type=ecdsa reuse_key=True",
+                0,
+            ),
+            (
+                "behind another server",
+                KeyKind::Rsa3072,
+                Some(listening("127.0.0.1:8089")),
+                false,
+                "authenticator=standalone http01_address=127.0.0.1 http01_port=8089 key_type=rsa rsa_key_size=3072",
+                0,
+            ),
+            (
+                "a socket of systemd",
+                KeyKind::EcdsaP256,
+                systemd,
+                false,
+                "authenticator=standalone key_type=ecdsa",
+                1,
+            ),
+            ("a way that certbot must be told", KeyKind::EcdsaP256, None, false, "key_type=ecdsa", 1),
+        ] {
+            let found = asked(key, kind, reuse, Vec::new());
+            let params: Vec<_> = found.params.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            assert_eq!(params.join(" "), told, "{what}");
+            assert_eq!(found.untranslated.len(), untold, "{what}");
+        }
+    }
+
+    #[test]
+    fn hooks_that_are_programs_become_one_line_and_others_are_told() {
+        let found = asked(
+            KeyKind::EcdsaP256,
+            None,
+            false,
+            vec![
+                hook("nginx", run(&["systemctl", "reload", "nginx"])),
+                hook("said", run(&["/bin/sh", "-c", "echo new | mail root"])),
+                hook("parts", Call::Parts("/etc/my hooks".into())),
+                hook("own", Call::Parts("/etc/letsencrypt/renewal-hooks/deploy".into())),
+                hook("haproxy", Call::Haproxy("/run/haproxy.sock".into())),
+            ],
+        );
+        assert_eq!(
+            found.params.get("renew_hook").map(String::as_str),
+            Some("systemctl reload nginx && echo new | mail root && run-parts '/etc/my hooks'")
+        );
+        assert_eq!((found.params.get("pre_hook"), found.params.get("post_hook")), (None, None));
+        let untold: Vec<_> = found.untranslated.iter().skip(1).map(|words| &words[..4]).collect();
+        assert_eq!(untold, ["own:", "hapr"], "{:?}", found.untranslated);
+    }
 
     #[test]
     fn words_reach_a_shell_as_they_are() {
@@ -224,5 +354,21 @@ mod tests {
         assert!(ops.iter().any(gone));
         let archived = |op: &FsOp| matches!(op, FsOp::Discard { path } if path.starts_with("/l/archive"));
         assert!(!ops.iter().any(archived), "the archive is certbot's");
+    }
+
+    #[test]
+    fn a_file_of_certbots_is_replaced_whole_in_a_directory_of_its_own() {
+        let ops = file(Path::new("/l/renewal/a.conf"), Content::new(b"x".to_vec()), 0o644);
+        let made = FsOp::MakeDir { path: "/l/renewal".into(), rights: FileRights::mode(0o700) };
+        assert_eq!(ops.first(), Some(&made));
+        let created = ops.iter().find_map(|op| match op {
+            FsOp::Create { rights, .. } => Some(rights.mode),
+            _ => None,
+        });
+        assert_eq!(created, Some(0o644));
+        assert!(
+            ops.iter()
+                .any(|op| matches!(op, FsOp::Rename { to, .. } if to == Path::new("/l/renewal/a.conf")))
+        );
     }
 }

@@ -115,4 +115,27 @@ mod tests {
         }
         assert!(record.failed_validations.len() <= LineageRecord::VALIDATIONS_MAX);
     }
+
+    #[test]
+    fn failures_in_a_row_are_those_of_one_wish() {
+        let names = |list: &[&str]| list.iter().map(|n| SubjectName::parse(n).unwrap()).collect::<Vec<_>>();
+        let now = Timestamp::from_secs(1_800_000_000);
+        let failure = Failure::transient(Fault::Ca, "ca-down", "503");
+        let counted = |record: &mut LineageRecord, asked: &[&str], wanted: &[&str], later: i64| {
+            let tried = Tried {
+                names: names(asked),
+                wanted: names(wanted),
+                issuer: Some(IssuerId::parse("letsencrypt").unwrap()),
+            };
+            record.note_failure(tried, &failure, now + Span::minutes(later)).0
+        };
+        let mut record = LineageRecord::new(LineageId::parse("a.example").unwrap());
+        record.names = names(&["a.example", "b.example"]);
+        let (all, some, other) = (&["a.example", "b.example"], &["a.example"], &["c.example"]);
+        assert_eq!(counted(&mut record, all, all, 0), 1);
+        assert_eq!(counted(&mut record, all, all, 1), 2);
+        assert_eq!(counted(&mut record, some, all, 2), 3, "some of the same entry");
+        assert_eq!(counted(&mut record, other, other, 3), 1, "another wish begins anew");
+        assert_eq!(record.trouble.as_ref().map(|trouble| trouble.since), Some(now + Span::minutes(3)));
+    }
 }

@@ -259,4 +259,11 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_vendor_is_itself_and_nobody_else() {
+        assert_eq!(Vendor::of("cloudflare"), Vendor::of("cloudflare"));
+        assert_ne!(Vendor::of("cloudflare"), Vendor::of("route53"));
+        assert_eq!(Vendor::of("clouds"), None);
+    }
 }

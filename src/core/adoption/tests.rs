@@ -243,3 +243,20 @@ fn a_ca_of_which_only_the_host_is_known_must_be_ours() {
     let new = adopted(&by(FoundCa::Directory("https://new.example:14000/dir".into())));
     assert!(matches!(&new.tables[0], NewTable::Issuer { id, .. } if id.as_str() == "new-example-14000"));
 }
+
+#[test]
+fn parts_are_known_by_their_usual_names() {
+    for (name, part) in [
+        ("fullchain.pem", Some(Part::Fullchain)),
+        ("fullchain", Some(Part::Fullchain)),
+        ("privkey.pem", Some(Part::Privkey)),
+        ("cert", Some(Part::Cert)),
+        ("chain", Some(Part::Chain)),
+        ("combined", Some(Part::Combined)),
+        ("fullchain.pem.bak", None),
+        ("full", None),
+        ("", None),
+    ] {
+        assert_eq!(part_of(name), part, "{name}");
+    }
+}

@@ -323,3 +323,58 @@ proptest! {
         prop_assert_eq!(ledger, before);
     }
 }
+
+#[test]
+fn what_was_sent_together_lists_the_first_and_counts_the_rest() {
+    let listed = |causes: usize| {
+        let mut ledger = Ledger::default();
+        let concerns =
+            (0..causes).map(|n| concern(&format!("c{n:04}.example"), &format!("x{n:04}"), Gravity::Page));
+        ledger.take(&all(concerns.collect()), &Acks::default(), NOW, Patience::Watching);
+        let mut due = ledger.due(&channel("mail", Gravity::Notice), HOST, NOW);
+        let digest = due.pop().unwrap().message;
+        assert_eq!(digest.occasion, Occasion::Digest);
+        (digest.count, digest.text)
+    };
+    let few = listed(Note::PAGES_A_DAY + 2);
+    let line = |n: usize| format!("raised page: c{n:04}.example: x{n:04} fails");
+    assert_eq!(few, (2, format!("{}\n{}", line(Note::PAGES_A_DAY), line(Note::PAGES_A_DAY + 1))));
+    let (count, text) = listed(Note::PAGES_A_DAY + 21);
+    assert_eq!((count, text.lines().count()), (21, 21));
+    assert_eq!(text.lines().next_back(), Some("and 1 more: nolapse alert list"));
+}
+
+#[test]
+fn a_channel_is_reminded_of_what_weighs_just_enough_for_it() {
+    let mut ledger = Ledger::default();
+    let mail = channel("mail", Gravity::Ticket);
+    let stands = || vec![concern("a.example", "served/x", Gravity::Ticket)];
+    assert_eq!(look(&mut ledger, &mail, stands(), NOW), ["raised ticket"]);
+    assert_eq!(look(&mut ledger, &mail, stands(), NOW + TICKET_AGAIN - Span::MINUTE), [""; 0]);
+    assert_eq!(look(&mut ledger, &mail, stands(), NOW + TICKET_AGAIN), ["reminder ticket"]);
+    let light = vec![concern("b.example", "served/y", Gravity::Notice)];
+    assert_eq!(look(&mut Ledger::default(), &mail, light, NOW), [""; 0], "lighter than it wants");
+}
+
+#[test]
+fn only_an_end_that_nobody_heard_the_beginning_of_says_so() {
+    const UNTOLD: &str = "It could not be told before.";
+    let mail = channel("mail", Gravity::Notice);
+    let texts = |heard: bool| {
+        let mut ledger = Ledger::default();
+        let stands = all(vec![concern("a.example", "served/x", Gravity::Ticket)]);
+        ledger.take(&stands, &Acks::default(), NOW, Patience::Watching);
+        let raised = ledger.due(&mail, HOST, NOW);
+        if heard {
+            ledger.told(&mail.id, &raised[0], NOW);
+        }
+        for minutes in [1, 10] {
+            ledger.take(&all(Vec::new()), &Acks::default(), NOW + Span::minutes(minutes), Patience::Watching);
+        }
+        let over = ledger.due(&mail, HOST, NOW + Span::minutes(10));
+        [&raised, &over].map(|due| due[0].message.text.clone())
+    };
+    for (heard, says) in [(true, [false, false]), (false, [false, true])] {
+        assert_eq!(texts(heard).map(|text| text.contains(UNTOLD)), says, "heard: {heard}");
+    }
+}

@@ -790,4 +790,23 @@ fn a_name_that_is_refused_in_words_alone_is_blamed_all_the_same() {
         let found: Vec<_> = blaming_by_words(failure, &ordered).names().cloned().collect();
         assert_eq!(found, names(blamed), "{words}");
     }
+    let known =
+        Failure::refused(Fault::Config, "rejected-name", "not b.example").blaming(Some(name("*.c.example")));
+    for (what, failure) in [
+        ("the CA said which, whatever its words", known),
+        ("it is of something else", Failure::refused(Fault::Config, "rate-limited", "not b.example")),
+    ] {
+        assert_eq!(blaming_by_words(failure.clone(), &ordered), failure, "{what}");
+    }
+}
+
+#[test]
+fn what_no_solver_can_prove_is_told_with_what_the_ca_offers() {
+    use ChallengeKind::{Dns01, Http01};
+    let offered = |kinds: &[ChallengeKind]| {
+        let challenges = kinds.iter().map(|kind| challenge(Some(*kind), ChallengeStatus::Pending)).collect();
+        unprovable(&authorization("a.example", AuthorizationStatus::Pending, challenges)).words
+    };
+    assert!(offered(&[]).contains("offers nothing that this release knows;"), "{}", offered(&[]));
+    assert!(offered(&[Http01, Dns01]).contains("offers http-01, dns-01;"), "{}", offered(&[Http01, Dns01]));
 }

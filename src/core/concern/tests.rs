@@ -306,3 +306,11 @@ fn labels_are_those_of_the_certificate() {
     assert_eq!(concerns.all[0].labels.value("owner"), Some("web"));
     assert!(concerns.all[0].words.contains("fault: CA, 1 try"), "{}", concerns.all[0].words);
 }
+
+#[test]
+fn what_ends_at_this_instant_has_ended() {
+    let well = || row(with_left(Span::days(40), Span::days(45), None));
+    let served = |until| told(Row { served_until: Some(until), plight: None, ..well() });
+    assert_eq!(served(NOW), ["page served-expired"]);
+    assert_eq!(served(NOW + Span::from_millis(1)), [""; 0]);
+}

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod laws;
+mod memo;
 mod need;
 mod permit;
+mod plight;
 mod upkeep;
 
 use std::collections::BTreeMap;

@@ -304,4 +304,13 @@ mod tests {
         let silent = Err(Doubt::Silent("nobody".into()));
         assert_eq!(codes(&told(&reach(silent))), [("dns-silent", Weight::Note)]);
     }
+
+    #[test]
+    fn where_a_redirect_leads_stands_for_an_answer_that_was_not_asked_for() {
+        let elsewhere = Page { elsewhere: Some("https://www.example/".into()), ..Page::default() };
+        let found = found(vec![visit(FOUR, false, Met::Answered(elsewhere))], false, false);
+        assert_eq!(found[0].evidence, "A 192.0.2.1 → https://www.example/");
+        let found = self::found(vec![visit(FOUR, false, page(401))], false, false);
+        assert_eq!(found[0].evidence, "A 192.0.2.1 answers 401 by nginx");
+    }
 }

@@ -188,6 +188,16 @@ fn the_point_is_chosen_once_and_survives_polls_and_restarts() {
 fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
     let settled = World::settled;
     let open = |w: World| w.attempting(Phase::Presented, |_| {});
+    let demanded = |name: &str| Some(Profile { name: name.into(), required: true });
+    // For `asked` out of two names, of which dead ones may be left out; `known` is what was wanted then.
+    let sparing = |asked: &[&str], known: &[&str]| {
+        let changed = settled().with(|w| {
+            w.spec().names = names(&["a.example", "b.example"]).into();
+            w.terms().on_dead_name = OnDeadName::RenewWithout;
+            w.record.names = names(known);
+        });
+        changed.attempting(Phase::Presented, |attempt| attempt.names = names(asked))
+    };
     let rows: Vec<(&str, World, &str, bool)> = vec![
         ("started a minute ago", open(settled().at(day(60))), "resume", false),
         ("started before anything was due", open(settled()), "resume", false),
@@ -254,6 +264,70 @@ fn an_open_attempt_goes_on_only_while_it_leads_where_the_entry_wants() {
                 .attempting(Phase::Presented, |_| {}),
             "resume",
             false,
+        ),
+        (
+            "… at the very instant that last resort begins",
+            settled()
+                .at(day(85) + Span::hours(12))
+                .with(|w| {
+                    w.spec().names = names(&["b.example"]).into();
+                })
+                .attempting(Phase::Presented, |_| {}),
+            "resume",
+            false,
+        ),
+        (
+            "… and a minute before",
+            settled()
+                .at(day(85) + Span::hours(12) - Span::MINUTE)
+                .with(|w| {
+                    w.spec().names = names(&["b.example"]).into();
+                })
+                .attempting(Phase::Presented, |_| {}),
+            "renew names-changed",
+            true,
+        ),
+        (
+            "never issued, and for names that nobody wants",
+            settled()
+                .with(|w| w.record.current = None)
+                .attempting(Phase::Presented, |a| a.names = names(&["b.example"])),
+            "issue never-issued",
+            true,
+        ),
+        (
+            "the profile that the entry demands was asked for",
+            open(settled().with(|w| w.terms().profile = demanded("shortlived")))
+                .with(|w| w.record.attempt.as_mut().unwrap().profile = demanded("shortlived")),
+            "resume",
+            false,
+        ),
+        (
+            "another profile was asked for",
+            open(settled().with(|w| w.terms().profile = demanded("shortlived")))
+                .with(|w| w.record.attempt.as_mut().unwrap().profile = demanded("classic")),
+            "renew profile-changed",
+            true,
+        ),
+        ("dead names were left out", sparing(&["a.example"], &["a.example", "b.example"]), "resume", false),
+        (
+            "… and a name was added to the entry since",
+            sparing(&["a.example"], &["a.example"]),
+            "renew names-changed",
+            true,
+        ),
+        (
+            "… but it has one that the entry does not",
+            sparing(&["a.example", "x.example"], &["a.example", "b.example"]),
+            "renew names-changed",
+            true,
+        ),
+        (
+            "… but the entry allows that no more",
+            sparing(&["a.example"], &["a.example", "b.example"])
+                .with(|w| w.terms().on_dead_name = OnDeadName::default()),
+            "renew names-changed",
+            true,
         ),
         (
             "left the configuration: kept until its deadline, an entry may just be broken",

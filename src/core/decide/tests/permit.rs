@@ -56,6 +56,14 @@ fn our_own_backoff_is_kept_unless_asked_by_hand() {
             "renew names-changed",
         ),
         (
+            "never issued, and the names that failed are wanted no more",
+            waiting().with(|w| {
+                w.record.current = None;
+                w.record.trouble.as_mut().unwrap().names = names(&["x.example"]);
+            }),
+            "issue never-issued",
+        ),
+        (
             "the CA was changed since it failed",
             waiting().with(|w| w.terms().issuers = vec![ca("zerossl")]),
             "renew issuer-changed",
@@ -277,6 +285,14 @@ fn ten_failed_validations_of_one_name_are_enough_for_a_day() {
         (
             "ten, by hand",
             failures("a.example", 10, Span::hours(20)).with(|w| w.request.by_hand = true),
+            "suspend validation-cap",
+        ),
+        (
+            "ten at this very instant",
+            due().with(|w| {
+                let name = names(&["a.example"]).remove(0);
+                w.record.failed_validations = vec![FailedValidation { name, at: now }; 10];
+            }),
             "suspend validation-cap",
         ),
         (
