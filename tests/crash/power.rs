@@ -123,7 +123,9 @@ fn turn_about(told: &[&Story]) -> Vec<FsOp> {
 
 /// Everything below a directory, into one number.
 fn look(disk: &Disk, dir: &Path, state: &mut DefaultHasher) {
-    for name in disk.list(dir).unwrap_or_default() {
+    let names = disk.list(dir).unwrap_or_default();
+    names.len().hash(state);
+    for name in names {
         let path = dir.join(&name);
         name.hash(state);
         match disk.stat(&path).unwrap().kind {

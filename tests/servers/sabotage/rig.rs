@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 
-use super::lie::{Lie, Moment};
-use super::server::{Files, Kind, Server, Shape};
+use super::kind::Kind;
+use super::lie::{Lie, Moment, Reach};
+use super::server::Server;
+use super::shape::{Door, Files, Shape};
 use crate::stage::pebble;
 use crate::support::agent::{Ran, Site};
 use crate::support::pebble::{Options, Pebble};
@@ -16,11 +18,15 @@ use crate::support::ports::{self, wait_for};
 use crate::support::served;
 
 pub const NAME: &str = "lie.example";
+/// What one listener of several is asked for.
+const SECOND_NAME: &str = "www.lie.example";
 /// The host of servers with two addresses; known to the program alone.
 const BACKENDS: &str = "backends.example";
 /// Independent looks that must agree with a claimed success.
 const LOOKS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// After a reload that comes late has said yes, in seconds: longer than the program looks.
+const LATE: u32 = 8;
 
 pub struct Rig {
     pub kind: Kind,
@@ -30,8 +36,18 @@ pub struct Rig {
     pebble: Pebble,
     pub site: Site,
     port: u16,
+    /// Of the second listener, or of the one that moves away.
+    spare: u16,
+    reach: Reach,
     key: &'static str,
     made: Made,
+}
+
+/// What was installed before the renewal.
+struct Earlier {
+    copies: Files,
+    /// Where the links led to.
+    pinned: Files,
 }
 
 /// Pairs that are not the program's.
@@ -40,12 +56,13 @@ struct Made {
     self_signed: Files,
     other_valid: Files,
     expired: Files,
+    not_yet_valid: Files,
     clients: PathBuf,
 }
 
 impl Rig {
     /// A certificate that is installed and observed; `None` with a `SKIPPED:` line.
-    pub fn new(kind: Kind) -> Option<Self> {
+    pub fn new(kind: Kind, reach: Reach) -> Option<Self> {
         if !kind.runs_here() {
             return None;
         }
@@ -63,7 +80,8 @@ impl Rig {
             .enumerate()
             .map(|(at, ip)| Server::new(kind, site.path(&format!("server-{at}")), *ip, port))
             .collect();
-        let rig = Self { kind, backends, second: None, pebble, site, port, key: "ecdsa-p256", made };
+        let (second, spare, key) = (None, ports::free(), "ecdsa-p256");
+        let rig = Self { kind, backends, second, pebble, site, port, spare, reach, key, made };
         rig.configure();
         rig.reload_with("exit 0");
         rig.honest_shape();
@@ -87,29 +105,46 @@ impl Rig {
     }
 
     fn configure(&self) {
-        let place = match self.kind {
-            Kind::Nginx | Kind::Haproxy => format!("https://{NAME}@127.0.0.1:{}?samples=24", self.port),
-            kind => {
-                format!("{}://{NAME}@{BACKENDS}:{}?addresses=all&samples=2", kind.protocol(), self.port)
-            }
-        };
+        let places: Vec<_> = self
+            .doors()
+            .map(|(name, port)| match self.kind {
+                kind if kind.shares_its_port() => format!("https://{name}@127.0.0.1:{port}?samples=24"),
+                kind => format!("{}://{name}@{BACKENDS}:{port}?addresses=all&samples=2", kind.protocol()),
+            })
+            .collect();
         let check = self.backends[0].check();
+        // Its program takes its time to begin.
+        let timeout = if self.kind == Kind::Caddy { "8s" } else { "3s" };
         let service = format!(
-            "[service.it]\ncheck = {check:?}\nreload = [{:?}]\ntimeout = \"3s\"\nobserve = [{place:?}]\n",
+            "[service.it]\ncheck = {check:?}\nreload = [{:?}]\ntimeout = {timeout:?}\nobserve = {places:?}\n",
             self.reload_script()
         );
         // A new process for each connection takes its time on a busy host.
         let patience = if self.kind == Kind::Postfix { "5s" } else { "2s" };
         let config = self.site.config().pebble(&self.pebble, &self.site.root());
+        let names: &[&str] = if self.reach == Reach::OneName { &[NAME, SECOND_NAME] } else { &[NAME] };
+        // It refuses a key that only root's own group may read.
+        let group = if self.kind == Kind::Postgres { "group = \"postgres\"" } else { "" };
         let config = config.listener(self.pebble.http_port()).text(&service).certificate(
             NAME,
             &format!(
-                "service = \"it\"\nkey = {:?}\nobserve-timeout = {patience:?}\ncombined = {:?}",
+                "names = {names:?}\nservice = \"it\"\nkey = {:?}\nobserve-timeout = {patience:?}\n\
+                 combined = {:?}\n{group}",
                 self.key,
                 self.live().combined
             ),
         );
         self.site.write(&config);
+    }
+
+    /// Name and port of every listener, the first one first.
+    fn doors(&self) -> impl Iterator<Item = (&'static str, u16)> + use<> {
+        let second = match self.reach {
+            Reach::All => None,
+            Reach::OneName => Some((SECOND_NAME, self.port)),
+            Reach::OnePort => Some((NAME, self.spare)),
+        };
+        [(NAME, self.port)].into_iter().chain(second)
     }
 
     fn reload_script(&self) -> String {
@@ -136,17 +171,54 @@ impl Rig {
     }
 
     fn honest(&self) -> Shape {
-        Shape { files: self.live(), default: None, plain: false, proxy: false, clients: None, broken: false }
+        Shape {
+            files: self.live(),
+            default: None,
+            rejects: false,
+            plain: false,
+            proxy: false,
+            clients: None,
+            broken: false,
+        }
     }
 
     fn honest_shape(&self) {
         self.shape(&self.honest());
     }
 
+    /// What the listeners within reach do from now on, after a reload.
     fn shape(&self, shape: &Shape) {
-        for server in &self.backends {
-            server.shape(shape);
+        let (port, honest) = (self.port, self.honest());
+        let first = Door { port, name: None, shape: &honest };
+        let doors = match self.reach {
+            Reach::All => vec![Door { port, name: None, shape }],
+            Reach::OneName => vec![first, Door { port, name: Some(SECOND_NAME), shape }],
+            Reach::OnePort => vec![first, Door { port: self.spare, name: None, shape }],
+        };
+        self.open(&doors);
+    }
+
+    /// The listener within reach goes to another port.
+    fn move_away(&self) {
+        let (honest, elsewhere) = (self.honest(), ports::free());
+        let door = |port| Door { port, name: None, shape: &honest };
+        match self.reach {
+            Reach::OnePort => self.open(&[door(self.port), door(elsewhere)]),
+            _ => self.open(&[door(elsewhere)]),
         }
+    }
+
+    fn open(&self, doors: &[Door<'_>]) {
+        for server in &self.backends {
+            server.shape(doors);
+        }
+    }
+
+    fn earlier(&self) -> Earlier {
+        let real = |file: &str| self.site.live(NAME, file).canonicalize().unwrap();
+        let pinned =
+            Files { chain: real("fullchain.pem"), key: real("privkey.pem"), combined: real("combined.pem") };
+        Earlier { copies: self.copy(), pinned }
     }
 
     /// A copy of what is installed now.
@@ -167,29 +239,29 @@ impl Rig {
         copies
     }
 
-    /// Renews under a lie, and says what is wrong with what came of it.
-    pub fn play(&mut self, lie: Lie, moment: Moment) -> Result<(), String> {
+    /// Renews under a lie, and says what it was called, or what is wrong with what came of it.
+    pub fn play(&mut self, lie: Lie, moment: Moment) -> Result<String, String> {
         let outcome = lie.outcome(self.kind, moment).expect("a lie that can be told");
-        let copies = self.copy();
+        let earlier = self.earlier();
         let ran = match moment {
             Moment::Before => {
-                self.tell(lie, &copies);
+                self.tell(lie, &earlier);
                 self.site.run(&["renew", "--force"])
             }
-            Moment::AtReload => self.renew_and(|rig| rig.tell(lie, &copies)),
+            Moment::AtReload => self.renew_and(|rig| rig.tell(lie, &earlier)),
             Moment::After => {
                 let ran = self.site.run(&["renew", "--force"]);
                 if ran.code != Some(0) {
                     return Err(format!("the honest renewal ended with {ran:?}"));
                 }
-                self.tell(lie, &copies);
+                self.tell(lie, &earlier);
                 self.kick(lie);
                 self.site.run(&["deploy"])
             }
         };
         let judged = self.judge(&ran, outcome.codes, outcome.may_succeed);
         self.mend(lie);
-        judged.and_then(|()| {
+        judged.and_then(|called| {
             let mut again = self.site.run(&["deploy"]);
             // A server that reloads may reset a connection that a worker of before had taken.
             wait_for(PATIENCE, || {
@@ -201,12 +273,12 @@ impl Rig {
             });
             let line = self.site.status(NAME);
             let well = again.code == Some(0) && line["standing"] == "observed" && self.truth();
-            if well { Ok(()) } else { Err(format!("not mended: {again:?}\n{line}")) }
+            if well { Ok(called) } else { Err(format!("not mended: {again:?}\n{line}")) }
         })
     }
 
     /// No success that an independent look denies, no failure without a name of its own.
-    fn judge(&self, ran: &Ran, codes: &[&str], may_succeed: bool) -> Result<(), String> {
+    fn judge(&self, ran: &Ran, codes: &[&str], may_succeed: bool) -> Result<String, String> {
         let line = self.site.status(NAME);
         let claimed = line["standing"] == "observed";
         let truth = claimed && self.truth();
@@ -230,7 +302,8 @@ impl Rig {
             }
             _ => None,
         };
-        wrong.map_or(Ok(()), |words| Err(format!("{words}: {}", told())))
+        let called = format!("{} {code}", if claimed { "observed" } else { "owed" });
+        wrong.map_or(Ok(called), |words| Err(format!("{words}: {}", told())))
     }
 
     fn renew_and(&mut self, meanwhile: impl FnOnce(&mut Self)) -> Ran {
@@ -253,8 +326,8 @@ impl Rig {
         running.finish()
     }
 
-    fn tell(&mut self, lie: Lie, copies: &Files) {
-        let honest = self.honest();
+    fn tell(&mut self, lie: Lie, earlier: &Earlier) {
+        let (honest, copies) = (self.honest(), &earlier.copies);
         match lie {
             Lie::StrangersFiles => self.shape(&Shape { files: self.made.strangers.clone(), ..honest }),
             Lie::OtherVhost => self.shape(&Shape { default: Some(self.made.strangers.clone()), ..honest }),
@@ -262,6 +335,26 @@ impl Rig {
             Lie::Copied => self.shape(&Shape { files: copies.clone(), ..honest }),
             Lie::OtherValid => self.shape(&Shape { files: self.made.other_valid.clone(), ..honest }),
             Lie::Expired => self.shape(&Shape { files: self.made.expired.clone(), ..honest }),
+            Lie::NotYetValid => self.shape(&Shape { files: self.made.not_yet_valid.clone(), ..honest }),
+            Lie::Pinned => self.shape(&Shape { files: earlier.pinned.clone(), ..honest }),
+            Lie::HalfCopied => {
+                let files = self.half_copied(copies);
+                self.shape(&Shape { files, ..honest });
+            }
+            Lie::Missing => {
+                let nowhere = self.site.path("nowhere.pem");
+                let files = Files { chain: nowhere.clone(), key: nowhere.clone(), combined: nowhere };
+                self.shape(&Shape { files, ..honest });
+            }
+            Lie::Rejects => self.shape(&Shape { rejects: true, ..honest }),
+            Lie::Moved => self.move_away(),
+            Lie::LateReload => {
+                let lines: Vec<_> = self.backends.iter().map(Server::reload_line).collect();
+                let late = self.late();
+                let _ = std::fs::remove_file(&late);
+                let script = format!("sleep {LATE}; {}; touch {}", lines.join("; "), late.display());
+                self.reload_with(&format!("setsid sh -c '{script}' </dev/null >/dev/null 2>&1 &"));
+            }
             Lie::Plain => self.shape(&Shape { plain: true, ..honest }),
             Lie::ExpectsProxy => self.shape(&Shape { proxy: true, ..honest }),
             Lie::SpoiltKey => {
@@ -284,7 +377,8 @@ impl Rig {
             Lie::SecondInstance => {
                 let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
                 let mut second = Server::new(self.kind, self.site.path("second"), ip, self.port);
-                second.shape(&Shape { files: copies.clone(), ..honest });
+                let shape = Shape { files: copies.clone(), ..honest };
+                second.shape(&[Door { port: self.port, name: None, shape: &shape }]);
                 second.start();
                 self.second = Some(second);
                 // The port answered before; it is there once it is met.
@@ -295,7 +389,7 @@ impl Rig {
             Lie::ForgottenBackend => self.reload_with(&self.backends[0].reload_line()),
             Lie::OldSessions => {
                 let session = self.site.path("session");
-                self.openssl(&["-sess_out", session.to_str().unwrap()]);
+                self.openssl(NAME, self.port, &["-sess_out", session.to_str().unwrap()]);
             }
         }
     }
@@ -310,6 +404,19 @@ impl Rig {
         let chain = std::fs::read_to_string(self.live().chain).unwrap();
         std::fs::write(&combined, chain + &std::fs::read_to_string(&key).unwrap()).unwrap();
         Files { key, combined, ..self.live() }
+    }
+
+    /// The new chain beside the key of before.
+    fn half_copied(&self, copies: &Files) -> Files {
+        let combined = self.site.path("half.pem");
+        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
+        std::fs::write(&combined, text(&self.live().chain) + &text(&copies.key)).unwrap();
+        Files { chain: self.live().chain, key: copies.key.clone(), combined }
+    }
+
+    /// Is there once a late reload was made.
+    fn late(&self) -> PathBuf {
+        self.site.path("late")
     }
 
     /// The pair without its intermediate; a link where a link will do, so that renewals show.
@@ -339,8 +446,9 @@ impl Rig {
             // A reload takes its time; what it shows then differs from lie to lie.
             let before = std::fs::read(self.live().chain).unwrap();
             let leaf = served::leaf_in(&before);
+            let (name, port) = self.doors().last().unwrap_or((NAME, self.port));
             wait_for(Duration::from_secs(3), || {
-                (0..LOOKS).all(|_| self.shown().is_none_or(|shown| shown != leaf))
+                (0..LOOKS).all(|_| self.shown(name, port).is_none_or(|shown| shown != leaf))
                     || lie == Lie::LeafOnly
                     || lie == Lie::WantsClients
             });
@@ -349,6 +457,10 @@ impl Rig {
 
     /// All is as it should be again.
     fn mend(&mut self, lie: Lie) {
+        if lie == Lie::LateReload {
+            // What comes late is not to meet the next lie.
+            assert!(wait_for(PATIENCE, || self.late().exists()), "the late reload never came");
+        }
         self.second = None;
         self.honest_shape();
         self.honest_reload();
@@ -358,43 +470,44 @@ impl Rig {
             | Lie::Starved
             | Lie::Gone
             | Lie::Broken
-            | Lie::SpoiltKey => {
+            | Lie::SpoiltKey
+            | Lie::HalfCopied
+            | Lie::Missing
+            | Lie::Moved => {
                 self.backends.iter_mut().for_each(Server::restart);
             }
             _ => self.backends.iter().for_each(Server::reload),
         }
-        let leaf = served::leaf_of(&self.live().chain);
         // Workers from before may take a connection for a moment longer.
-        wait_for(PATIENCE, || (0..LOOKS).all(|_| self.shown().as_ref() == Some(&leaf)));
+        wait_for(PATIENCE, || self.truth());
     }
 
     /// The installed leaf is served, at every address, as far as others than the program can see.
     fn truth(&self) -> bool {
         let leaf = served::leaf_of(&self.live().chain);
-        (0..LOOKS).all(|_| self.shown().as_ref() == Some(&leaf))
+        let shown = |(name, port)| (0..LOOKS).all(|_| self.shown(name, port).as_ref() == Some(&leaf));
+        self.doors().all(shown)
     }
 
     /// What a look by other means shows; of two backends the second.
-    fn shown(&self) -> Option<Vec<u8>> {
+    fn shown(&self, name: &str, port: u16) -> Option<Vec<u8>> {
         if self.kind.shares_its_port() {
-            return served::leaf(self.port, NAME);
+            return served::leaf(port, name);
         }
-        let out = self.openssl(&[]);
+        let out = self.openssl(name, port, &[]);
         let text = String::from_utf8_lossy(&out);
         let begin = text.find("-----BEGIN CERTIFICATE-----")?;
         Some(served::leaf_in(&text.as_bytes()[begin..]))
     }
 
-    fn openssl(&self, more: &[&str]) -> Vec<u8> {
+    fn openssl(&self, name: &str, port: u16, more: &[&str]) -> Vec<u8> {
         let ip = if self.kind.shares_its_port() { "127.0.0.1" } else { "127.0.0.2" };
         let mut command = Command::new("timeout");
-        command.args(["5", "openssl", "s_client", "-servername", NAME, "-connect"]);
-        command.arg(format!("{ip}:{}", self.port)).args(more);
-        match self.kind {
-            Kind::Postfix => command.args(["-starttls", "smtp"]),
-            Kind::Dovecot => command.args(["-starttls", "imap"]),
-            _ => &mut command,
-        };
+        command.args(["5", "openssl", "s_client", "-servername", name, "-connect"]);
+        command.arg(format!("{ip}:{port}")).args(more);
+        if let Some(protocol) = self.kind.starttls() {
+            command.args(["-starttls", protocol]);
+        }
         command.stdin(Stdio::null()).stderr(Stdio::null()).output().unwrap().stdout
     }
 }
@@ -424,10 +537,11 @@ impl Made {
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
         let clients = dir.join("clients.pem");
         std::fs::write(&clients, ca.pem()).unwrap();
-        let pair = |stem: &str, name: &str, expired: bool, own: bool| {
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-            params.not_after = rcgen::date_time_ymd(if expired { 2021 } else { 2090 }, 1, 1);
+        let pair = |stem: &str, name: &str, years: (i32, i32), own: bool| {
+            // For the first name and the second.
+            let mut params = CertificateParams::new(vec![name.to_owned(), format!("www.{name}")]).unwrap();
+            params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
+            params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
             let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
             let chain = if own {
                 params.self_signed(&key).unwrap().pem()
@@ -442,10 +556,11 @@ impl Made {
             Files { chain: at_chain, key: at_key, combined: at_both }
         };
         Self {
-            strangers: pair("stranger", "stranger.example", false, false),
-            self_signed: pair("self-signed", NAME, false, true),
-            other_valid: pair("other-valid", NAME, false, false),
-            expired: pair("expired", NAME, true, false),
+            strangers: pair("stranger", "stranger.example", (2020, 2090), false),
+            self_signed: pair("self-signed", NAME, (2020, 2090), true),
+            other_valid: pair("other-valid", NAME, (2020, 2090), false),
+            expired: pair("expired", NAME, (2020, 2021), false),
+            not_yet_valid: pair("not-yet-valid", NAME, (2080, 2090), false),
             clients,
         }
     }
