@@ -24,7 +24,7 @@ mod shape;
 
 use kind::Kind;
 use lie::{Lie, Moment, Reach};
-use rig::Rig;
+use rig::{Pace, Rig};
 
 const KEYS: [&str; 2] = ["ecdsa-p256", "rsa-2048"];
 
@@ -52,8 +52,8 @@ fn cases(kind: Kind, reach: Reach) -> Vec<Case> {
 }
 
 /// Plays the cases and says what went wrong with which; how many were played.
-fn play(kind: Kind, reach: Reach, cases: &[Case]) -> (usize, Vec<String>) {
-    let Some(mut rig) = Rig::new(kind, reach) else { return (0, Vec::new()) };
+fn play(kind: Kind, reach: Reach, pace: Pace, cases: &[Case]) -> (usize, Vec<String>) {
+    let Some(mut rig) = Rig::new(kind, reach, pace) else { return (0, Vec::new()) };
     let mut wrong = Vec::new();
     for (lie, moment, key) in cases {
         rig.use_key(key);
@@ -64,10 +64,10 @@ fn play(kind: Kind, reach: Reach, cases: &[Case]) -> (usize, Vec<String>) {
                 println!("sabotage: {case}: {called}, {:.1} s", begun.elapsed().as_secs_f32());
             }
             Err(words) => {
-                println!("sabotage: {case}: WRONG: {}", words.lines().next().unwrap_or_default());
+                println!("sabotage: {case}: WRONG: {words}");
                 wrong.push(format!("{case}: {words}"));
                 // A case that went wrong may leave anything behind.
-                match Rig::new(kind, reach) {
+                match Rig::new(kind, reach, pace) {
                     Some(fresh) => rig = fresh,
                     None => break,
                 }
@@ -80,7 +80,7 @@ fn play(kind: Kind, reach: Reach, cases: &[Case]) -> (usize, Vec<String>) {
 fn sample(kind: Kind, reach: Reach, cases: &[(Lie, Moment)]) {
     let keys = KEYS.iter().cycle();
     let cases: Vec<_> = cases.iter().zip(keys).map(|((lie, moment), key)| (*lie, *moment, *key)).collect();
-    let (_, wrong) = play(kind, reach, &cases);
+    let (_, wrong) = play(kind, reach, Pace::QUICK, &cases);
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
@@ -168,7 +168,7 @@ fn campaign() {
         if cases.is_empty() {
             continue;
         }
-        let (number, failures) = play(kind, reach, &cases);
+        let (number, failures) = play(kind, reach, Pace::CALM, &cases);
         println!("sabotage: {kind:?} {reach:?}: {number} lies, {} not told rightly", failures.len());
         played += number;
         wrong.extend(failures);

@@ -296,10 +296,11 @@ impl Server {
             let (shape, port) = (door.shape, door.port);
             let tls = if shape.plain { "off" } else { "on" };
             let words = format!(
-                "Port {port}\nTLSEngine {tls}\nTLSLog {dir}/tls.log\nTLSECCertificateFile {}\n\
-                 TLSECCertificateKeyFile {}\nAuthUserFile {dir}/users\nAuthOrder mod_auth_file.c\n",
-                shape.files.chain.display(),
-                shape.files.key.display()
+                "Port {port}\nTLSEngine {tls}\nTLSLog {dir}/tls.log\nTLSECCertificateFile {chain}\n\
+                 TLSECCertificateKeyFile {}\nTLSCertificateChainFile {chain}\nAuthUserFile {dir}/users\n\
+                 AuthOrder mod_auth_file.c\n",
+                shape.files.key.display(),
+                chain = shape.files.chain.display(),
             );
             if hosts.is_empty() {
                 let _ = writeln!(hosts, "{words}");

@@ -1,6 +1,9 @@
 //! Which servers lie, and how each is met.
 
+use std::path::PathBuf;
+
 use crate::support::nginx::installed;
+use crate::support::server::with_postgres;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -14,8 +17,10 @@ pub enum Kind {
     Postgres,
 }
 
-/// Where Debian keeps the programs of its `PostgreSQL`.
-pub const POSTGRES: &str = "/usr/lib/postgresql/15/bin";
+/// A program of the newest PostgreSQL here.
+pub fn postgres(program: &str) -> PathBuf {
+    PathBuf::from(with_postgres("@PG@")).join(program)
+}
 
 impl Kind {
     pub const ALL: [Self; 8] = [
@@ -73,10 +78,10 @@ impl Kind {
             Self::Postfix => ("postfix", "postfix"),
             Self::Dovecot => ("dovecot", "dovecot-imapd"),
             Self::Proftpd => ("proftpd", "proftpd-core proftpd-mod-crypto"),
-            Self::Postgres => ("postgres", "postgresql-15"),
+            Self::Postgres => ("postgres", "postgresql"),
         };
         let there = match self {
-            Self::Postgres => std::path::Path::new(POSTGRES).join(program).is_file(),
+            Self::Postgres => postgres(program).is_file(),
             _ => installed(program),
         };
         if !there {

@@ -91,14 +91,21 @@ pub struct Outcome {
     pub codes: &'static [&'static str],
     /// The renewal may also be observed, where an independent look agrees.
     pub may_succeed: bool,
+    /// The earlier generation may be shown again, as its service refused the new one: the check went well
+    /// before the renewal, and not after a reload that failed. Which mistake that was nobody can tell.
+    pub may_return: bool,
 }
 
 const fn lies(codes: &'static [&'static str]) -> Outcome {
-    Outcome { codes, may_succeed: false }
+    Outcome { codes, may_succeed: false, may_return: false }
 }
 
 const fn or_succeeds(codes: &'static [&'static str]) -> Outcome {
-    Outcome { codes, may_succeed: true }
+    Outcome { codes, may_succeed: true, may_return: false }
+}
+
+const fn or_returns(codes: &'static [&'static str]) -> Outcome {
+    Outcome { codes, may_succeed: false, may_return: true }
 }
 
 impl Lie {
@@ -166,7 +173,7 @@ impl Lie {
         use Moment::{After, AtReload, Before};
         let is = |wanted: bool| wanted.then_some(());
         // Each connection has a process that reads the files, whatever was reloaded.
-        let reads_anew = matches!(kind, Postfix | Dovecot);
+        let reads_anew = matches!(kind, Postfix | Dovecot | Proftpd);
         Some(match self {
             Self::StrangersFiles => lies(&["served-other-name"]),
             Self::OtherVhost => {
@@ -180,7 +187,8 @@ impl Lie {
             Self::NotYetValid => lies(&["served-wrong"]),
             Self::Rejects => {
                 is(matches!(kind, Nginx | Haproxy))?;
-                lies(&["handshake-refused"])
+                // A worker of before may let the first ones in.
+                lies(&["handshake-refused", "some-silent"])
             }
             Self::Moved => {
                 // Its port is not a thing that it reads again.
@@ -197,12 +205,15 @@ impl Lie {
             // Who waits for a header hangs up or goes on waiting.
             Self::ExpectsProxy => {
                 is(matches!(kind, Nginx | Haproxy | Postfix | Dovecot))?;
-                lies(&["handshake-broken-off", "endpoint-silent", "endpoint-no-tls"])
+                // Postfix takes the greeting for a bad header, and says so.
+                lies(&["handshake-broken-off", "endpoint-silent", "endpoint-no-tls", "starttls-refused"])
             }
             // A server that reads its key at a reload keeps the old one, and its check finds it.
             Self::SpoiltKey => match (kind, moment) {
                 (Postfix, _) => lies(&["starttls-refused"]),
                 (Dovecot, _) => lies(&["starttls-refused", "handshake-broken-off"]),
+                // Its reload is a request, and says no.
+                (Caddy, AtReload) => or_returns(&["hook-failed"]),
                 // Its check does not read keys, and its reload ends it.
                 (Apache, Before) => lies(&["endpoint-closed", "check-failed"]),
                 (Postgres, Before) => lies(&["served-old"]),
@@ -215,13 +226,16 @@ impl Lie {
                 is(moment == AtReload)?;
                 match kind {
                     Postfix | Dovecot => lies(&["starttls-refused", "handshake-broken-off"]),
+                    Caddy => or_returns(&["hook-failed"]),
                     _ => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
                 }
             }
             Self::Missing => match (kind, moment) {
                 (Postfix, _) => lies(&["starttls-refused", "starttls-missing"]),
-                (Postgres, Before) => lies(&["served-old"]),
+                // The check of the one prints names of files and leaves it at that; the other has none.
+                (Dovecot | Postgres, Before) => lies(&["served-old"]),
                 (_, Before) => lies(&["check-failed"]),
+                (Caddy, AtReload) => or_returns(&["hook-failed"]),
                 (Dovecot, AtReload) => {
                     or_succeeds(&["served-old", "endpoint-silent", "handshake-broken-off"])
                 }
@@ -248,6 +262,7 @@ impl Lie {
                     }
                     // Each login process reads the files anew, whatever the reload says.
                     Dovecot | Postgres => or_succeeds(&["served-old"]),
+                    Caddy => or_returns(&["hook-failed"]),
                     _ => lies(&["served-old", "hook-failed"]),
                 },
                 After => return None,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
 
 use super::kind::Kind;
-use super::lie::{Lie, Moment, Reach};
+use super::lie::{Lie, Moment, Outcome, Reach};
 use super::server::Server;
 use super::shape::{Door, Files, Shape};
 use crate::stage::pebble;
@@ -22,11 +22,16 @@ pub const NAME: &str = "lie.example";
 const SECOND_NAME: &str = "www.lie.example";
 /// The host of servers with two addresses; known to the program alone.
 const BACKENDS: &str = "backends.example";
-/// Independent looks that must agree with a claimed success.
-const LOOKS: usize = 6;
 const PATIENCE: Duration = Duration::from_secs(30);
-/// After a reload that comes late has said yes, in seconds: longer than the program looks.
-const LATE: u32 = 8;
+
+/// How long the program waits before it calls something by a name, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// For the end of a check and of a reload.
+    call: u32,
+    /// For an answer, and for a stale one to turn new.
+    look: u32,
+}
 
 pub struct Rig {
     pub kind: Kind,
@@ -35,6 +40,7 @@ pub struct Rig {
     second: Option<Server>,
     pebble: Pebble,
     pub site: Site,
+    pace: Pace,
     port: u16,
     /// Of the second listener, or of the one that moves away.
     spare: u16,
@@ -62,7 +68,7 @@ struct Made {
 
 impl Rig {
     /// A certificate that is installed and observed; `None` with a `SKIPPED:` line.
-    pub fn new(kind: Kind, reach: Reach) -> Option<Self> {
+    pub fn new(kind: Kind, reach: Reach, pace: Pace) -> Option<Self> {
         if !kind.runs_here() {
             return None;
         }
@@ -81,7 +87,7 @@ impl Rig {
             .map(|(at, ip)| Server::new(kind, site.path(&format!("server-{at}")), *ip, port))
             .collect();
         let (second, spare, key) = (None, ports::free(), "ecdsa-p256");
-        let rig = Self { kind, backends, second, pebble, site, port, spare, reach, key, made };
+        let rig = Self { kind, backends, second, pebble, site, pace, port, spare, reach, key, made };
         rig.configure();
         rig.reload_with("exit 0");
         rig.honest_shape();
@@ -91,8 +97,8 @@ impl Rig {
             server.start();
         }
         rig.honest_reload();
-        let ran = rig.site.expect(0, &["deploy"]);
-        assert!(ran.out.contains("observed"), "{kind:?}: {ran:?}");
+        let ran = rig.settled(rig.site.run(&["deploy"]));
+        assert!(ran.code == Some(0) && ran.out.contains("observed"), "{kind:?}: {ran:?}");
         Some(rig)
     }
 
@@ -113,14 +119,14 @@ impl Rig {
             })
             .collect();
         let check = self.backends[0].check();
-        // Its program takes its time to begin.
-        let timeout = if self.kind == Kind::Caddy { "8s" } else { "3s" };
+        // A new process for each connection takes its time on a busy host, and a program to begin.
+        let Pace { call, look } = self.pace;
+        let look = if self.kind == Kind::Postfix { look.max(5) } else { look };
+        let call = if self.kind == Kind::Caddy { call.max(8) } else { call };
         let service = format!(
-            "[service.it]\ncheck = {check:?}\nreload = [{:?}]\ntimeout = {timeout:?}\nobserve = {places:?}\n",
+            "[service.it]\ncheck = {check:?}\nreload = [{:?}]\ntimeout = \"{call}s\"\nobserve = {places:?}\n",
             self.reload_script()
         );
-        // A new process for each connection takes its time on a busy host.
-        let patience = if self.kind == Kind::Postfix { "5s" } else { "2s" };
         let config = self.site.config().pebble(&self.pebble, &self.site.root());
         let names: &[&str] = if self.reach == Reach::OneName { &[NAME, SECOND_NAME] } else { &[NAME] };
         // It refuses a key that only root's own group may read.
@@ -128,7 +134,7 @@ impl Rig {
         let config = config.listener(self.pebble.http_port()).text(&service).certificate(
             NAME,
             &format!(
-                "names = {names:?}\nservice = \"it\"\nkey = {:?}\nobserve-timeout = {patience:?}\n\
+                "names = {names:?}\nservice = \"it\"\nkey = {:?}\nobserve-timeout = \"{look}s\"\n\
                  combined = {:?}\n{group}",
                 self.key,
                 self.live().combined
@@ -250,7 +256,7 @@ impl Rig {
             }
             Moment::AtReload => self.renew_and(|rig| rig.tell(lie, &earlier)),
             Moment::After => {
-                let ran = self.site.run(&["renew", "--force"]);
+                let ran = self.settled(self.site.run(&["renew", "--force"]));
                 if ran.code != Some(0) {
                     return Err(format!("the honest renewal ended with {ran:?}"));
                 }
@@ -259,31 +265,42 @@ impl Rig {
                 self.site.run(&["deploy"])
             }
         };
-        let judged = self.judge(&ran, outcome.codes, outcome.may_succeed);
+        let judged = self.judge(&ran, &outcome);
         self.mend(lie);
         judged.and_then(|called| {
-            let mut again = self.site.run(&["deploy"]);
-            // A server that reloads may reset a connection that a worker of before had taken.
-            wait_for(PATIENCE, || {
-                let paid = again.code == Some(0);
-                if !paid {
-                    again = self.site.run(&["deploy"]);
-                }
-                paid
-            });
+            let again = self.settled(self.site.run(&["deploy"]));
             let line = self.site.status(NAME);
             let well = again.code == Some(0) && line["standing"] == "observed" && self.truth();
             if well { Ok(called) } else { Err(format!("not mended: {again:?}\n{line}")) }
         })
     }
 
+    /// Of an honest server: asked for again until all is well. One that reloads may reset a connection
+    /// that a worker of before had taken.
+    fn settled(&self, mut ran: Ran) -> Ran {
+        wait_for(PATIENCE, || {
+            let well = ran.code == Some(0);
+            if !well {
+                ran = self.site.run(&["deploy"]);
+            }
+            well
+        });
+        ran
+    }
+
     /// No success that an independent look denies, no failure without a name of its own.
-    fn judge(&self, ran: &Ran, codes: &[&str], may_succeed: bool) -> Result<String, String> {
+    fn judge(&self, ran: &Ran, outcome: &Outcome) -> Result<String, String> {
+        let Outcome { codes, may_succeed, may_return } = *outcome;
         let line = self.site.status(NAME);
         let claimed = line["standing"] == "observed";
         let truth = claimed && self.truth();
         let code = line["advice-code"].as_str().unwrap_or_default();
         let told = || format!("{ran:?}\n{line}\n{}", self.backends[0].log());
+        let returned = line["notes"].to_string().contains("was refused by a service");
+        if returned && may_return && ran.code == Some(3) {
+            // What is shown is the earlier generation, and it is served as it is shown.
+            return if truth { Ok("returned".into()) } else { Err(format!("FALSE SUCCESS: {}", told())) };
+        }
         if claimed != (ran.code == Some(0)) {
             return Err(format!("exit code and status differ: {}", told()));
         }
@@ -352,7 +369,9 @@ impl Rig {
                 let lines: Vec<_> = self.backends.iter().map(Server::reload_line).collect();
                 let late = self.late();
                 let _ = std::fs::remove_file(&late);
-                let script = format!("sleep {LATE}; {}; touch {}", lines.join("; "), late.display());
+                // Longer than the program looks.
+                let seconds = self.pace.look.max(5) + 4;
+                let script = format!("sleep {seconds}; {}; touch {}", lines.join("; "), late.display());
                 self.reload_with(&format!("setsid sh -c '{script}' </dev/null >/dev/null 2>&1 &"));
             }
             Lie::Plain => self.shape(&Shape { plain: true, ..honest }),
@@ -448,7 +467,7 @@ impl Rig {
             let leaf = served::leaf_in(&before);
             let (name, port) = self.doors().last().unwrap_or((NAME, self.port));
             wait_for(Duration::from_secs(3), || {
-                (0..LOOKS).all(|_| self.shown(name, port).is_none_or(|shown| shown != leaf))
+                (0..self.looks()).all(|_| self.shown(name, port).is_none_or(|shown| shown != leaf))
                     || lie == Lie::LeafOnly
                     || lie == Lie::WantsClients
             });
@@ -482,10 +501,15 @@ impl Rig {
         wait_for(PATIENCE, || self.truth());
     }
 
+    /// Independent looks that must agree with a claimed success: more where several processes share a port.
+    fn looks(&self) -> usize {
+        if self.kind.shares_its_port() { 6 } else { 3 }
+    }
+
     /// The installed leaf is served, at every address, as far as others than the program can see.
     fn truth(&self) -> bool {
         let leaf = served::leaf_of(&self.live().chain);
-        let shown = |(name, port)| (0..LOOKS).all(|_| self.shown(name, port).as_ref() == Some(&leaf));
+        let shown = |(name, port)| (0..self.looks()).all(|_| self.shown(name, port).as_ref() == Some(&leaf));
         self.doors().all(shown)
     }
 
@@ -527,6 +551,13 @@ fn with_backends(site: &Site) -> Option<Vec<String>> {
         return None;
     }
     Some(wrapper.to_vec())
+}
+
+impl Pace {
+    /// For a sample on a host with time to spare.
+    pub const QUICK: Self = Self { call: 3, look: 2 };
+    /// For a campaign on a host with much else to do.
+    pub const CALM: Self = Self { call: 20, look: 8 };
 }
 
 impl Made {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::kind::{Kind, POSTGRES};
+use super::kind::{Kind, postgres};
 use crate::support::ports::wait_for;
 
 /// A running server. Ends when dropped.
@@ -54,7 +54,7 @@ impl Server {
     /// A program of its own, as its own user.
     pub fn as_postgres(&self, program: &str, words: &[&str]) -> Command {
         let mut command = argv("setpriv", &["--reuid=postgres", "--regid=postgres", "--init-groups"]);
-        command.arg(Path::new(POSTGRES).join(program)).args(words).current_dir(&self.dir);
+        command.arg(postgres(program)).args(words).current_dir(&self.dir);
         command
     }
 
