@@ -15,6 +15,8 @@ mod configuration;
 mod kind;
 #[path = "sabotage/lie.rs"]
 mod lie;
+#[path = "sabotage/made.rs"]
+mod made;
 #[path = "sabotage/rig.rs"]
 mod rig;
 #[path = "sabotage/server.rs"]

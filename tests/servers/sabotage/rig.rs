@@ -1,14 +1,12 @@
 //! One kind of server, a CA, the program, and everything that a lie needs.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, PKCS_ECDSA_P256_SHA256};
-
 use super::kind::Kind;
 use super::lie::{Lie, Moment, Outcome, Reach};
+use super::made::Made;
 use super::server::Server;
 use super::shape::{Door, Files, Shape};
 use crate::stage::pebble;
@@ -16,6 +14,9 @@ use crate::support::agent::{Ran, Site};
 use crate::support::pebble::{Options, Pebble};
 use crate::support::ports::{self, wait_for};
 use crate::support::served;
+
+#[path = "tell.rs"]
+mod tell;
 
 pub const NAME: &str = "lie.example";
 /// What one listener of several is asked for.
@@ -54,16 +55,6 @@ struct Earlier {
     copies: Files,
     /// Where the links led to.
     pinned: Files,
-}
-
-/// Pairs that are not the program's.
-struct Made {
-    strangers: Files,
-    self_signed: Files,
-    other_valid: Files,
-    expired: Files,
-    not_yet_valid: Files,
-    clients: PathBuf,
 }
 
 impl Rig {
@@ -343,164 +334,6 @@ impl Rig {
         running.finish()
     }
 
-    fn tell(&mut self, lie: Lie, earlier: &Earlier) {
-        let (honest, copies) = (self.honest(), &earlier.copies);
-        match lie {
-            Lie::StrangersFiles => self.shape(&Shape { files: self.made.strangers.clone(), ..honest }),
-            Lie::OtherVhost => self.shape(&Shape { default: Some(self.made.strangers.clone()), ..honest }),
-            Lie::SelfSigned => self.shape(&Shape { files: self.made.self_signed.clone(), ..honest }),
-            Lie::Copied => self.shape(&Shape { files: copies.clone(), ..honest }),
-            Lie::OtherValid => self.shape(&Shape { files: self.made.other_valid.clone(), ..honest }),
-            Lie::Expired => self.shape(&Shape { files: self.made.expired.clone(), ..honest }),
-            Lie::NotYetValid => self.shape(&Shape { files: self.made.not_yet_valid.clone(), ..honest }),
-            Lie::Pinned => self.shape(&Shape { files: earlier.pinned.clone(), ..honest }),
-            Lie::HalfCopied => {
-                let files = self.half_copied(copies);
-                self.shape(&Shape { files, ..honest });
-            }
-            Lie::Missing => {
-                let nowhere = self.site.path("nowhere.pem");
-                let files = Files { chain: nowhere.clone(), key: nowhere.clone(), combined: nowhere };
-                self.shape(&Shape { files, ..honest });
-            }
-            Lie::Rejects => self.shape(&Shape { rejects: true, ..honest }),
-            Lie::Moved => self.move_away(),
-            Lie::LateReload => {
-                let lines: Vec<_> = self.backends.iter().map(Server::reload_line).collect();
-                let late = self.late();
-                let _ = std::fs::remove_file(&late);
-                // Longer than the program looks.
-                let seconds = self.pace.look.max(5) + 4;
-                let script = format!("sleep {seconds}; {}; touch {}", lines.join("; "), late.display());
-                self.reload_with(&format!("setsid sh -c '{script}' </dev/null >/dev/null 2>&1 &"));
-            }
-            Lie::Plain => self.shape(&Shape { plain: true, ..honest }),
-            Lie::ExpectsProxy => self.shape(&Shape { proxy: true, ..honest }),
-            Lie::SpoiltKey => {
-                let files = self.spoilt();
-                self.shape(&Shape { files, ..honest });
-            }
-            Lie::LeafOnly => {
-                let files = self.leaf_only();
-                self.shape(&Shape { files, ..honest });
-            }
-            Lie::Broken => self.shape(&Shape { broken: true, ..honest }),
-            Lie::WantsClients => self.shape(&Shape { clients: Some(self.made.clients.clone()), ..honest }),
-            Lie::DeafReload => self.reload_with("exit 0"),
-            Lie::FailingReload => self.reload_with("echo no such service >&2; exit 1"),
-            Lie::HangingReload => self.reload_with("sleep 600"),
-            Lie::FrozenMain => self.backends.iter().for_each(Server::freeze_main),
-            Lie::FrozenWorkers => self.backends.iter().for_each(Server::freeze_workers),
-            Lie::Starved => self.backends.iter().for_each(Server::starve),
-            Lie::Gone => self.backends.iter_mut().for_each(Server::stop),
-            Lie::SecondInstance => {
-                let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
-                let mut second = Server::new(self.kind, self.site.path("second"), ip, self.port);
-                let shape = Shape { files: copies.clone(), ..honest };
-                second.shape(&[Door { port: self.port, name: None, shape: &shape }]);
-                second.start();
-                self.second = Some(second);
-                // The port answered before; it is there once it is met.
-                let old = served::leaf_of(&copies.chain);
-                let met = wait_for(PATIENCE, || served::leaf(self.port, NAME).as_ref() == Some(&old));
-                assert!(met, "the second instance is never met");
-            }
-            Lie::ForgottenBackend => self.reload_with(&self.backends[0].reload_line()),
-            Lie::OldSessions => {
-                let session = self.site.path("session");
-                self.openssl(NAME, self.port, &["-sess_out", session.to_str().unwrap()]);
-            }
-        }
-    }
-
-    /// The pair as it is, with a key that is none.
-    fn spoilt(&self) -> Files {
-        let dir = self.site.path("spoilt");
-        std::fs::create_dir_all(&dir).unwrap();
-        let key = dir.join("privkey.pem");
-        std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").unwrap();
-        let combined = dir.join("combined.pem");
-        let chain = std::fs::read_to_string(self.live().chain).unwrap();
-        std::fs::write(&combined, chain + &std::fs::read_to_string(&key).unwrap()).unwrap();
-        Files { key, combined, ..self.live() }
-    }
-
-    /// The new chain beside the key of before.
-    fn half_copied(&self, copies: &Files) -> Files {
-        let combined = self.site.path("half.pem");
-        let text = |path: &Path| std::fs::read_to_string(path).unwrap();
-        std::fs::write(&combined, text(&self.live().chain) + &text(&copies.key)).unwrap();
-        Files { chain: self.live().chain, key: copies.key.clone(), combined }
-    }
-
-    /// Is there once a late reload was made.
-    fn late(&self) -> PathBuf {
-        self.site.path("late")
-    }
-
-    /// The pair without its intermediate; a link where a link will do, so that renewals show.
-    fn leaf_only(&self) -> Files {
-        let combined = self.site.path("leaf-only.pem");
-        let script = format!(
-            "cat {} {} > {}",
-            self.site.live(NAME, "cert.pem").display(),
-            self.live().key.display(),
-            combined.display()
-        );
-        assert!(Command::new("sh").args(["-c", &script]).status().unwrap().success());
-        if self.kind == Kind::Haproxy {
-            // Its file holds the key too, so it is made anew by each reload.
-            let reload = std::fs::read_to_string(self.site.path("reload")).unwrap();
-            let rest = reload.split_once('\n').unwrap().1;
-            self.reload_with(&format!("{script}\n{rest}"));
-        }
-        Files { chain: self.site.live(NAME, "cert.pem"), combined, ..self.live() }
-    }
-
-    /// Somebody else reloads the server, where the lie stands in its configuration.
-    fn kick(&self, lie: Lie) {
-        let by_shape = !matches!(lie, Lie::FrozenWorkers | Lie::Gone | Lie::SecondInstance);
-        if by_shape {
-            self.backends.iter().for_each(Server::reload);
-            // A reload takes its time; what it shows then differs from lie to lie.
-            let before = std::fs::read(self.live().chain).unwrap();
-            let leaf = served::leaf_in(&before);
-            let (name, port) = self.doors().last().unwrap_or((NAME, self.port));
-            wait_for(Duration::from_secs(3), || {
-                (0..self.looks()).all(|_| self.shown(name, port).is_none_or(|shown| shown != leaf))
-                    || lie == Lie::LeafOnly
-                    || lie == Lie::WantsClients
-            });
-        }
-    }
-
-    /// All is as it should be again.
-    fn mend(&mut self, lie: Lie) {
-        if lie == Lie::LateReload {
-            // What comes late is not to meet the next lie.
-            assert!(wait_for(PATIENCE, || self.late().exists()), "the late reload never came");
-        }
-        self.second = None;
-        self.honest_shape();
-        self.honest_reload();
-        match lie {
-            Lie::FrozenMain
-            | Lie::FrozenWorkers
-            | Lie::Starved
-            | Lie::Gone
-            | Lie::Broken
-            | Lie::SpoiltKey
-            | Lie::HalfCopied
-            | Lie::Missing
-            | Lie::Moved => {
-                self.backends.iter_mut().for_each(Server::restart);
-            }
-            _ => self.backends.iter().for_each(Server::reload),
-        }
-        // Workers from before may take a connection for a moment longer.
-        wait_for(PATIENCE, || self.truth());
-    }
-
     /// Independent looks that must agree with a claimed success: more where several processes share a port.
     fn looks(&self) -> usize {
         if self.kind.shares_its_port() { 6 } else { 3 }
@@ -558,41 +391,4 @@ impl Pace {
     pub const QUICK: Self = Self { call: 3, look: 2 };
     /// For a campaign on a host with much else to do.
     pub const CALM: Self = Self { call: 20, look: 8 };
-}
-
-impl Made {
-    fn below(dir: &Path) -> Self {
-        std::fs::create_dir_all(dir).unwrap();
-        let mut ca = CertificateParams::new(Vec::new()).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
-        let clients = dir.join("clients.pem");
-        std::fs::write(&clients, ca.pem()).unwrap();
-        let pair = |stem: &str, name: &str, years: (i32, i32), own: bool| {
-            // For the first name and the second.
-            let mut params = CertificateParams::new(vec![name.to_owned(), format!("www.{name}")]).unwrap();
-            params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
-            params.not_after = rcgen::date_time_ymd(years.1, 1, 1);
-            let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-            let chain = if own {
-                params.self_signed(&key).unwrap().pem()
-            } else {
-                params.signed_by(&key, &ca).unwrap().pem() + &ca.pem()
-            };
-            let [at_chain, at_key, at_both] =
-                ["crt", "key", "pem"].map(|kind| dir.join(format!("{stem}.{kind}")));
-            std::fs::write(&at_chain, &chain).unwrap();
-            std::fs::write(&at_key, key.serialize_pem()).unwrap();
-            std::fs::write(&at_both, chain + &key.serialize_pem()).unwrap();
-            Files { chain: at_chain, key: at_key, combined: at_both }
-        };
-        Self {
-            strangers: pair("stranger", "stranger.example", (2020, 2090), false),
-            self_signed: pair("self-signed", NAME, (2020, 2090), true),
-            other_valid: pair("other-valid", NAME, (2020, 2090), false),
-            expired: pair("expired", NAME, (2020, 2021), false),
-            not_yet_valid: pair("not-yet-valid", NAME, (2080, 2090), false),
-            clients,
-        }
-    }
 }
