@@ -46,6 +46,21 @@ pub trait Store: Send + Sync {
     /// All keys of one kind, in order.
     fn list(&self, shelf: Shelf) -> Reply<'_, Result<Vec<Key>, StoreError>>;
 
+    /// Numbers of one lineage's generations, least first. A store that knows them without a look at those
+    /// of all others says so in its own way: a first certificate among many asks for them.
+    fn generations<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Vec<GenerationNumber>, StoreError>> {
+        Box::pin(async move {
+            let keys = self.list(Shelf::Generations).await?;
+            Ok(keys
+                .into_iter()
+                .filter_map(|key| match key {
+                    Key::Generation(of, number) if of == *id => Some(number),
+                    _ => None,
+                })
+                .collect())
+        })
+    }
+
     /// No error when it is gone already.
     fn remove<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<(), StoreError>>;
 

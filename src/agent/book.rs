@@ -8,7 +8,7 @@ use crate::core::layout::Content;
 use crate::core::name::LineageId;
 use crate::core::record::{GenerationNumber, Installed, Issued, LineageRecord};
 use crate::core::time::Timestamp;
-use crate::ports::{Expect, Key, Revision, Shelf, Store, StoreError};
+use crate::ports::{Expect, Key, Revision, Store, StoreError};
 
 /// A typed face over the [`Store`].
 pub struct Book<'a> {
@@ -142,17 +142,9 @@ impl<'a> Book<'a> {
     /// A record from artefacts alone: the newest whole generation is the current one.
     async fn retell(&self, id: &LineageId) -> Result<LineageRecord, Failure> {
         let mut record = LineageRecord::new(id.clone());
-        let keys = self.store.list(Shelf::Generations).await.map_err(|error| store_failure(&error))?;
-        let mut numbers: Vec<_> = keys
-            .into_iter()
-            .filter_map(|key| match key {
-                Key::Generation(of, number) if of == *id => Some(number),
-                _ => None,
-            })
-            .collect();
-        numbers.sort_unstable_by(|a, b| b.cmp(a));
-        record.last_number = numbers.first().copied().unwrap_or(0);
-        for number in numbers {
+        let numbers = self.store.generations(id).await.map_err(|error| store_failure(&error))?;
+        record.last_number = numbers.last().copied().unwrap_or(0);
+        for number in numbers.into_iter().rev() {
             let Some(bundle) = self.generation(id, number).await? else { continue };
             let Some(issued) = retold(number, &bundle) else { continue };
             record.names.clone_from(&issued.names);

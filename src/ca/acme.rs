@@ -5,17 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use instant_acme::{
-    Account, AuthorizationHandle, AuthorizationStatus as TheirAuthorization, Authorizations,
-    CertificateIdentifier, ChallengeStatus as TheirChallenge, NewOrder, Order, OrderState,
-    OrderStatus as TheirOrder,
-};
+use instant_acme::{Account, CertificateIdentifier, NewOrder, OrderState, OrderStatus as TheirOrder};
 use reqwest::Method;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::Value;
 
 use super::account::{self, NONCE_TRIES, Registrar};
-use super::courier::{Courier, Exchange, last_challenges, last_status, recorded};
+use super::courier::{Courier, Exchange, recorded};
 use super::directory::Directory;
 use super::http::Transport;
 use super::jws::{AccountKey, BadKey};
@@ -23,7 +19,7 @@ use super::orders::{Handle, Orders};
 use super::persist::Applicant;
 use super::problem::{Call, of};
 use super::shared::Shared;
-use super::view::{authorization_view, challenge_type, identifier, order_view, window};
+use super::view::{identifier, order_view, window};
 use crate::core::failure::{Failure, Fault, plain};
 use crate::core::layout::Content;
 use crate::core::order::{AuthorizationView, ChallengeTask, OrderRequest, OrderView, PersistTerms};
@@ -67,8 +63,6 @@ impl Session {
 
 /// Rounds of one call against `badNonce`; `instant-acme` makes three tries in each.
 const NONCE_ROUNDS: usize = NONCE_TRIES / 3;
-/// Authorizations of one order that are read: as many as a certificate may have names.
-const AUTHORIZATIONS_MOST: usize = 100;
 /// Longest that one call of the port may take, whatever number of requests it needs; waiting for
 /// a turn included.
 const CALL_MOST: Duration = Duration::from_secs(600);
@@ -91,6 +85,8 @@ macro_rules! ask {
         }
     }};
 }
+
+mod authorizations;
 
 impl AcmeCa {
     /// `roots` is what `ca-file` holds: with it nothing else vouches for the CA. Fails where the
@@ -329,109 +325,6 @@ impl AcmeCa {
         seen
     }
 
-    async fn read_authorizations(&self, url: &str) -> Result<Vec<AuthorizationView>, Failure> {
-        let session = self.session().await?;
-        let (handle, _, _) = self.handle(&session, url).await?;
-        let mut order = handle.lock().await;
-        places(&mut order)?;
-        let known: Vec<_> = order.state().authorizations.iter().map(|a| a.state.is_some()).collect();
-        let mut views = Vec::with_capacity(known.len());
-        for (place, known) in known.into_iter().enumerate() {
-            let seen = ask!(self, &session, Call::Authorization, {
-                let mut stream = order.authorizations();
-                let handle = nth(&mut stream, place).await;
-                let view = |handle: &AuthorizationHandle<'_>| {
-                    authorization_view(handle, &session.applicant(&last_challenges()))
-                };
-                match handle {
-                    None => Ok(None),
-                    Some(Err(error)) => Err(error),
-                    Some(Ok(mut handle)) if known => match handle.refresh().await {
-                        Ok(_) => Ok(Some(view(&handle))),
-                        Err(error) => Err(error),
-                    },
-                    Some(Ok(handle)) => Ok(Some(view(&handle))),
-                }
-            });
-            if let (Some(view), _) = self.kept(url, seen)? {
-                views.push(view?);
-            }
-        }
-        Ok(views)
-    }
-
-    async fn tell(&self, url: &str, task: &ChallengeTask) -> Result<(), Failure> {
-        let session = self.session().await?;
-        let (handle, _, _) = self.handle(&session, url).await?;
-        let mut order = handle.lock().await;
-        let Some(place) = self.find_challenge(&session, &mut order, &task.url).await? else {
-            let words = format!("the order has no such challenge for {} any more", task.name);
-            return Err(Failure::transient(Fault::Ca, "challenge-gone", words));
-        };
-        let told = ask!(self, &session, Call::Challenge, {
-            let mut stream = order.authorizations();
-            match nth(&mut stream, place).await {
-                Some(Ok(mut handle)) => match handle.challenge(challenge_type(task.kind)) {
-                    Some(mut challenge) => match challenge.set_ready().await {
-                        // Erratum 5732: a challenge may carry an error and still be tried again by
-                        // the CA. Whether it failed is for the authorization to say.
-                        Err(instant_acme::Error::Api(_)) if last_status() < 300 => Ok(()),
-                        told => told,
-                    },
-                    None => Ok(()),
-                },
-                Some(Err(error)) => Err(error),
-                None => Ok(()),
-            }
-        });
-        let Err(failure) = told.map(|_| ()) else { return Ok(()) };
-        if matches!(failure.code.as_str(), "ca-down" | "rate-limited" | "bad-nonce" | "account-missing") {
-            return self.kept(url, Err(failure));
-        }
-        // Telling twice is refused by some CAs. If the challenge moved, the CA was told.
-        let moved = ask!(self, &session, Call::Authorization, {
-            let mut stream = order.authorizations();
-            match nth(&mut stream, place).await {
-                Some(Ok(mut handle)) => handle.refresh().await.map(|state| {
-                    state.status != TheirAuthorization::Pending
-                        || state
-                            .challenges
-                            .iter()
-                            .any(|c| c.url == task.url && c.status != TheirChallenge::Pending)
-                }),
-                Some(Err(error)) => Err(error),
-                None => Ok(false),
-            }
-        });
-        match self.kept(url, moved)? {
-            (true, _) => Ok(()),
-            (false, _) => Err(failure),
-        }
-    }
-
-    /// Which authorization of the order holds the challenge.
-    async fn find_challenge(
-        &self,
-        session: &Session,
-        order: &mut Order,
-        challenge: &str,
-    ) -> Result<Option<usize>, Failure> {
-        for place in 0..places(order)? {
-            let (here, _) = ask!(self, session, Call::Authorization, {
-                let mut stream = order.authorizations();
-                match nth(&mut stream, place).await {
-                    Some(Ok(handle)) => Ok(handle.challenges.iter().any(|c| c.url == challenge)),
-                    Some(Err(error)) => Err(error),
-                    None => Ok(false),
-                }
-            })?;
-            if here {
-                return Ok(Some(place));
-            }
-        }
-        Ok(None)
-    }
-
     async fn send_csr(&self, url: &str, csr: &[u8]) -> Result<OrderView, Failure> {
         let session = self.session().await?;
         let (handle, _, _) = self.handle(&session, url).await?;
@@ -484,40 +377,6 @@ impl AcmeCa {
         let retry_after = answer.retry_after.unwrap_or(RENEWAL_INFO_USUAL);
         let retry_after = retry_after.between(RENEWAL_INFO_LEAST, RENEWAL_INFO_MOST);
         Ok(Some(RenewalInfo { window, explanation, retry_after }))
-    }
-
-    async fn give_up(&self, url: &str) -> Result<(), Failure> {
-        let session = self.session().await?;
-        let handle = match self.handle(&session, url).await {
-            Ok((handle, _, _)) => handle,
-            Err(gone) if gone.code == "order-gone" => return Ok(()),
-            Err(failure) => return Err(failure),
-        };
-        let mut order = handle.lock().await;
-        // Nothing is open in an order that got past its challenges.
-        if !matches!(order.state().status, TheirOrder::Pending | TheirOrder::Invalid) {
-            return Ok(());
-        }
-        let mut first = Ok(());
-        for place in 0..places(&mut order)? {
-            let done = ask!(self, &session, Call::Authorization, {
-                let mut stream = order.authorizations();
-                match nth(&mut stream, place).await {
-                    Some(Ok(mut handle)) if handle.status == TheirAuthorization::Pending => {
-                        handle.deactivate().await.map(|_| ())
-                    }
-                    Some(Err(error)) => Err(error),
-                    _ => Ok(()),
-                }
-            });
-            first = first.and(done.map(|_| ()));
-        }
-        drop(order);
-        self.forget(url);
-        match first {
-            Err(gone) if gone.code == "order-gone" => Ok(()),
-            other => other,
-        }
     }
 }
 
@@ -603,34 +462,10 @@ impl Ca for AcmeCa {
     }
 }
 
-/// How many authorizations the order has, if they are not too many to ask for.
-fn places(order: &mut Order) -> Result<usize, Failure> {
-    let count = order.state().authorizations.len();
-    if count <= AUTHORIZATIONS_MOST {
-        return Ok(count);
-    }
-    let words =
-        format!("the CA's order has {count} authorizations; more than {AUTHORIZATIONS_MOST} are not read");
-    Err(Failure::transient(Fault::Ca, "ca-answer", words))
-}
-
 /// The call's end, or its deadline's: a CA may answer each of many requests just in time.
 async fn in_time<T>(call: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::time::timeout(CALL_MOST, call).await.unwrap_or_else(|_| {
         let words = format!("the CA takes more than {} min to answer", CALL_MOST.as_secs() / 60);
         Err(Failure::transient(Fault::Ca, "ca-down", words))
     })
-}
-
-/// The authorization at `place`; those before it must have been read, else they are now.
-async fn nth<'a>(
-    stream: &'a mut Authorizations<'_>,
-    place: usize,
-) -> Option<Result<AuthorizationHandle<'a>, instant_acme::Error>> {
-    for _ in 0..place {
-        if let Some(Err(error)) = stream.next().await {
-            return Some(Err(error));
-        }
-    }
-    stream.next().await
 }

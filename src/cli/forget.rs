@@ -7,7 +7,7 @@ use crate::core::layout;
 use crate::core::layout::FsOp;
 use crate::core::name::LineageId;
 use crate::core::spec::Part;
-use crate::ports::{Claim, Key, Shelf};
+use crate::ports::{Claim, Key};
 use crate::wire::Places;
 use crate::wire::{Role, Wired};
 
@@ -31,14 +31,9 @@ pub fn run(places: &Places, forget: &Forget) -> Result<Exit, Stop> {
             print::error(&format!("{id} is being worked on; try again"));
             return Ok(Exit::Busy);
         };
-        let mut numbers = Vec::new();
-        for key in store.list(Shelf::Generations).await.map_err(failed)? {
-            if let Key::Generation(of, number) = &key
-                && *of == id
-            {
-                numbers.push(*number);
-                store.remove(&key).await.map_err(failed)?;
-            }
+        let mut numbers = store.generations(&id).await.map_err(failed)?;
+        for number in &numbers {
+            store.remove(&Key::Generation(id.clone(), *number)).await.map_err(failed)?;
         }
         if forget.with_files {
             let dir = scene.live_dir.join(id.as_str());

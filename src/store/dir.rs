@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::envelope::{self, BODY_MAX, Damage, Envelope, FILE_MAX};
 use super::opening::{DIR_MODE, FILE_MODE, choose, io_error, refusal, version};
 use super::place::{
-    PROBE, SEEN, Shelving, generation_of, keeps_previous, key_of, previous, quarantine_name, shard,
+    PROBE, SEEN, Shelving, generation_number, keeps_previous, key_of, previous, quarantine_name, shard,
 };
 use crate::core::failure::plain;
 use crate::core::layout::{Content, FileRights, FsOp, replace, temporary};
 use crate::core::name::LineageId;
+use crate::core::record::GenerationNumber;
 use crate::core::time::Span;
 use crate::ports::{Claim, Entry, Expect, Glance, Key, Reply, Revision, Shelf, Store, StoreError};
 use crate::sys::clock::Clock;
@@ -289,7 +290,7 @@ impl DirStore {
         let mut plan = Vec::new();
         if let (Key::Generation(id, _), Some(dir)) = (key, file.parent())
             // One that holds a generation was made durable before that came in.
-            && !self.names(dir)?.iter().any(|name| generation_of(id, name).is_some())
+            && self.numbers(id)?.is_empty()
         {
             plan.push(FsOp::MakeDir { path: dir.to_owned(), rights: FileRights::mode(DIR_MODE) });
             plan.push(FsOp::SyncDir { path: self.shelving.dir(Shelf::Generations) });
@@ -330,15 +331,21 @@ impl DirStore {
         let mut keys = Vec::with_capacity(names.len());
         if shelf == Shelf::Generations {
             for id in names.iter().filter_map(|name| LineageId::parse(name).ok()) {
-                let numbers = self.names(&dir.join(id.as_str()))?;
-                keys.extend(numbers.iter().filter_map(|name| generation_of(&id, name)));
+                keys.extend(self.numbers(&id)?.into_iter().map(|number| Key::Generation(id.clone(), number)));
             }
         } else {
             keys.extend(names.iter().filter_map(|name| key_of(shelf, name)));
         }
-        // Names come in order, and a key's order is its name's but for numbers.
         keys.sort_unstable();
         Ok(keys)
+    }
+
+    fn numbers(&self, id: &LineageId) -> Result<Vec<GenerationNumber>, StoreError> {
+        let names = self.names(&self.shelving.dir(Shelf::Generations).join(id.as_str()))?;
+        let mut numbers: Vec<_> = names.iter().filter_map(|name| generation_number(name)).collect();
+        // Names come in order, in which 10 is before 9.
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     fn names(&self, dir: &Path) -> Result<Vec<String>, StoreError> {
@@ -408,6 +415,10 @@ impl Store for DirStore {
 
     fn list(&self, shelf: Shelf) -> Reply<'_, Result<Vec<Key>, StoreError>> {
         Box::pin(async move { self.keys(shelf) })
+    }
+
+    fn generations<'a>(&'a self, id: &'a LineageId) -> Reply<'a, Result<Vec<GenerationNumber>, StoreError>> {
+        Box::pin(async move { self.numbers(id) })
     }
 
     fn remove<'a>(&'a self, key: &'a Key) -> Reply<'a, Result<(), StoreError>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::dir::{DirStore, StoreReport};
 use super::place::{
-    LOCKS, PROBE, QUARANTINE, SHARDS, SHELVES, VERSION, finished, generation_of, key_of, shard,
+    LOCKS, PROBE, QUARANTINE, SHARDS, SHELVES, VERSION, finished, generation_number, key_of, shard,
 };
 use crate::core::layout::{Content, FileRights, FsOp, replace};
 use crate::core::name::LineageId;
@@ -200,7 +200,10 @@ impl DirStore {
     /// every opening is a tenth of a pass that has nothing to do.
     pub(super) async fn sweep_generations(&self, id: &LineageId) -> Result<(), StoreError> {
         let dir = self.shelving.dir(Shelf::Generations).join(id.as_str());
-        self.sweep(self.unfinished_in(&dir, |name| generation_of(id, name))).await
+        self.sweep(
+            self.unfinished_in(&dir, |name| Some(Key::Generation(id.clone(), generation_number(name)?))),
+        )
+        .await
     }
 
     /// Every file that is not whole, and the lock it belongs to; those of generations apart.

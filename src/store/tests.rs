@@ -140,6 +140,8 @@ async fn values_are_told_apart_by_kind_and_listed_in_order() {
     let generations = names(store.list(Shelf::Generations).await.unwrap());
     assert_eq!(generations.len(), 6);
     assert_eq!(generations[2..4], ["generations/a.example/9", "generations/a.example/10"]);
+    assert_eq!(store.generations(&id("a.example")).await.unwrap(), [9, 10]);
+    assert!(store.generations(&id("c.example")).await.unwrap().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
