@@ -226,6 +226,8 @@ impl Lie {
                 is(moment == AtReload)?;
                 match kind {
                     Postfix | Dovecot => lies(&["starttls-refused", "handshake-broken-off"]),
+                    // It looks whether they fit when a session begins.
+                    Proftpd => lies(&["handshake-broken-off", "starttls-refused"]),
                     Caddy => or_returns(&["hook-failed"]),
                     _ => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
                 }
