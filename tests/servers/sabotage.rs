@@ -192,5 +192,6 @@ fn slice() -> (usize, usize) {
 fn the_campaign_is_large_enough() {
     let all = Kind::ALL.into_iter().flat_map(|kind| Reach::ALL.map(|reach| (kind, reach)));
     let number: usize = all.map(|(kind, reach)| cases(kind, reach).len()).sum();
-    assert!(number >= 1000, "{number} cases");
+    println!("sabotage: {number} cases");
+    assert!(number >= 1000);
 }
