@@ -328,6 +328,7 @@ TLSEngine on
 TLSLog @DIR@/log.tls
 TLSECCertificateFile @LIVE@/fullchain.pem
 TLSECCertificateKeyFile @LIVE@/privkey.pem
+TLSCertificateChainFile @LIVE@/chain.pem
 ",
         ),
         ("users", ""),

@@ -215,7 +215,7 @@ impl Server {
 }
 
 /// The text with the directory of PostgreSQL's programs in place of `@PG@`.
-fn with_postgres(text: &str) -> String {
+pub fn with_postgres(text: &str) -> String {
     if !text.contains("@PG@") {
         return text.to_owned();
     }

@@ -1,6 +1,6 @@
 //! The ways in which a server is made to lie, and what `status` must call each.
 
-use super::server::Kind;
+use super::kind::Kind;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lie {
@@ -24,6 +24,20 @@ pub enum Lie {
     SpoiltKey,
     /// The leaf without its intermediate.
     LeafOnly,
+    /// A certificate that begins in some decades.
+    NotYetValid,
+    /// The configuration names the directory that the links led to.
+    Pinned,
+    /// The new chain beside the key of before.
+    HalfCopied,
+    /// Files that are not there.
+    Missing,
+    /// Nobody is let in by this name.
+    Rejects,
+    /// It listens at another port.
+    Moved,
+    /// A reload that says yes, and begins some seconds later.
+    LateReload,
     /// A mistake elsewhere in the configuration.
     Broken,
     /// A reload that says yes and does nothing.
@@ -61,24 +75,41 @@ pub enum Moment {
     After,
 }
 
+/// Which listeners lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    All,
+    /// That of the second name, and the first one tells the truth.
+    OneName,
+    /// That of the second port.
+    OnePort,
+}
+
 /// What may come of it.
 pub struct Outcome {
     /// Codes that `status` may give as the reason of its advice.
     pub codes: &'static [&'static str],
     /// The renewal may also be observed, where an independent look agrees.
     pub may_succeed: bool,
+    /// The earlier generation may be shown again, as its service refused the new one: the check went well
+    /// before the renewal, and not after a reload that failed. Which mistake that was nobody can tell.
+    pub may_return: bool,
 }
 
 const fn lies(codes: &'static [&'static str]) -> Outcome {
-    Outcome { codes, may_succeed: false }
+    Outcome { codes, may_succeed: false, may_return: false }
 }
 
 const fn or_succeeds(codes: &'static [&'static str]) -> Outcome {
-    Outcome { codes, may_succeed: true }
+    Outcome { codes, may_succeed: true, may_return: false }
+}
+
+const fn or_returns(codes: &'static [&'static str]) -> Outcome {
+    Outcome { codes, may_succeed: false, may_return: true }
 }
 
 impl Lie {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 29] = [
         Self::StrangersFiles,
         Self::OtherVhost,
         Self::SelfSigned,
@@ -89,6 +120,13 @@ impl Lie {
         Self::ExpectsProxy,
         Self::SpoiltKey,
         Self::LeafOnly,
+        Self::NotYetValid,
+        Self::Pinned,
+        Self::HalfCopied,
+        Self::Missing,
+        Self::Rejects,
+        Self::Moved,
+        Self::LateReload,
         Self::Broken,
         Self::DeafReload,
         Self::FailingReload,
@@ -103,10 +141,39 @@ impl Lie {
         Self::OldSessions,
     ];
 
+    /// Whether one listener of several can lie so.
+    pub fn reaches(self, kind: Kind, reach: Reach) -> bool {
+        let by_files = matches!(
+            self,
+            Self::StrangersFiles
+                | Self::SelfSigned
+                | Self::Copied
+                | Self::OtherValid
+                | Self::Expired
+                | Self::NotYetValid
+                | Self::Pinned
+                | Self::LeafOnly
+        );
+        match reach {
+            Reach::All => true,
+            Reach::OneName => kind.has_names() && by_files,
+            Reach::OnePort => {
+                let by_door = matches!(
+                    self,
+                    Self::OtherVhost | Self::Rejects | Self::Plain | Self::ExpectsProxy | Self::Moved
+                );
+                kind.has_ports() && (by_files || by_door)
+            }
+        }
+    }
+
     /// What must come of it; `None` where this server can't lie so at this moment.
     pub fn outcome(self, kind: Kind, moment: Moment) -> Option<Outcome> {
+        use Kind::{Apache, Caddy, Dovecot, Haproxy, Nginx, Postfix, Postgres, Proftpd};
         use Moment::{After, AtReload, Before};
         let is = |wanted: bool| wanted.then_some(());
+        // Each connection has a process that reads the files, whatever was reloaded.
+        let reads_anew = matches!(kind, Postfix | Dovecot | Proftpd);
         Some(match self {
             Self::StrangersFiles => lies(&["served-other-name"]),
             Self::OtherVhost => {
@@ -114,58 +181,100 @@ impl Lie {
                 lies(&["served-other-name"])
             }
             Self::SelfSigned => lies(&["served-self-signed"]),
-            Self::Copied => lies(&["served-old"]),
+            Self::Copied | Self::Pinned => lies(&["served-old"]),
             Self::OtherValid => lies(&["served-unmanaged"]),
             Self::Expired => lies(&["served-expired"]),
-            Self::Plain => match kind {
-                Kind::Postfix | Kind::Dovecot => lies(&["starttls-missing"]),
-                _ => lies(&["endpoint-no-tls"]),
-            },
+            Self::NotYetValid => lies(&["served-wrong"]),
+            Self::Rejects => {
+                is(matches!(kind, Nginx | Haproxy))?;
+                // A worker of before may let the first ones in.
+                lies(&["handshake-refused", "some-silent"])
+            }
+            Self::Moved => {
+                // Its port is not a thing that it reads again.
+                is(kind != Postgres)?;
+                lies(&["endpoint-closed"])
+            }
+            Self::Plain => {
+                if kind.starttls().is_some() {
+                    lies(&["starttls-missing"])
+                } else {
+                    lies(&["endpoint-no-tls"])
+                }
+            }
             // Who waits for a header hangs up or goes on waiting.
             Self::ExpectsProxy => {
-                is(kind != Kind::Apache)?;
-                lies(&["handshake-broken-off", "endpoint-silent", "endpoint-no-tls"])
+                is(matches!(kind, Nginx | Haproxy | Postfix | Dovecot))?;
+                // Postfix takes the greeting for a bad header, and says so.
+                lies(&["handshake-broken-off", "endpoint-silent", "endpoint-no-tls", "starttls-refused"])
             }
             // A server that reads its key at a reload keeps the old one, and its check finds it.
             Self::SpoiltKey => match (kind, moment) {
-                (Kind::Postfix, _) => lies(&["starttls-refused"]),
-                (Kind::Dovecot, _) => lies(&["starttls-refused", "handshake-broken-off"]),
+                (Postfix, _) => lies(&["starttls-refused"]),
+                (Dovecot, _) => lies(&["starttls-refused", "handshake-broken-off"]),
+                // Its reload is a request, and says no.
+                (Caddy, AtReload) => or_returns(&["hook-failed"]),
                 // Its check does not read keys, and its reload ends it.
-                (Kind::Apache, Before) => lies(&["endpoint-closed", "check-failed"]),
+                (Apache, Before) => lies(&["endpoint-closed", "check-failed"]),
+                (Postgres, Before) => lies(&["served-old"]),
                 (_, Before) => lies(&["check-failed"]),
+                (_, AtReload) => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
+                (_, After) => return None,
+            },
+            // The check runs before there is a new chain.
+            Self::HalfCopied => {
+                is(moment == AtReload)?;
+                match kind {
+                    Postfix | Dovecot => lies(&["starttls-refused", "handshake-broken-off"]),
+                    // It looks whether they fit when a session begins.
+                    Proftpd => lies(&["handshake-broken-off", "starttls-refused"]),
+                    Caddy => or_returns(&["hook-failed"]),
+                    _ => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
+                }
+            }
+            Self::Missing => match (kind, moment) {
+                (Postfix, _) => lies(&["starttls-refused", "starttls-missing"]),
+                // The check of the one prints names of files and leaves it at that; the other has none.
+                (Dovecot | Postgres, Before) => lies(&["served-old"]),
+                (_, Before) => lies(&["check-failed"]),
+                (Caddy, AtReload) => or_returns(&["hook-failed"]),
+                (Dovecot, AtReload) => {
+                    or_succeeds(&["served-old", "endpoint-silent", "handshake-broken-off"])
+                }
                 (_, AtReload) => lies(&["served-old", "hook-failed", "endpoint-closed", "endpoint-silent"]),
                 (_, After) => return None,
             },
             Self::LeafOnly => or_succeeds(&["chain-incomplete"]),
             Self::Broken => match moment {
+                // It has no check, reports the mistake, and reads the files all the same.
+                Before if kind == Postgres => or_succeeds(&["served-old"]),
                 Before => lies(&["check-failed"]),
                 AtReload => match kind {
                     // Its smtpd reads the new configuration, mistake and all, and does not start.
-                    Kind::Postfix => or_succeeds(&[
+                    Postfix => or_succeeds(&[
                         "served-old",
                         "endpoint-silent",
                         "handshake-broken-off",
                         "starttls-refused",
                         "endpoint-closed",
                     ]),
-                    // It ends rather than reload with a mistake.
-                    Kind::Apache => {
+                    // They end rather than reload with a mistake.
+                    Apache | Proftpd => {
                         lies(&["served-old", "endpoint-closed", "endpoint-silent", "hook-failed"])
                     }
                     // Each login process reads the files anew, whatever the reload says.
-                    Kind::Dovecot => or_succeeds(&["served-old"]),
+                    Dovecot | Postgres => or_succeeds(&["served-old"]),
+                    Caddy => or_returns(&["hook-failed"]),
                     _ => lies(&["served-old", "hook-failed"]),
                 },
                 After => return None,
             },
-            Self::DeafReload => {
+            Self::DeafReload | Self::LateReload => {
                 is(moment == Before)?;
-                match kind {
-                    // Processes that begin after the change read the new files by themselves.
-                    Kind::Postfix | Kind::Dovecot => {
-                        or_succeeds(&["served-old", "served-mixed", "address-behind"])
-                    }
-                    _ => lies(&["served-old"]),
+                if reads_anew {
+                    or_succeeds(&["served-old", "served-mixed", "address-behind"])
+                } else {
+                    lies(&["served-old"])
                 }
             }
             Self::FailingReload => {
@@ -179,28 +288,29 @@ impl Lie {
             Self::FrozenMain => {
                 is(moment != After)?;
                 match kind {
-                    Kind::Postfix | Kind::Dovecot => {
+                    Postfix | Dovecot => {
                         or_succeeds(&["served-old", "endpoint-silent", "some-silent", "address-behind"])
                     }
+                    // One process, or one that begins all others.
+                    Caddy => lies(&["hook-timeout"]),
+                    Proftpd | Postgres => lies(&["endpoint-silent"]),
                     _ => lies(&["served-old"]),
                 }
             }
             Self::FrozenWorkers => {
-                is(moment == After)?;
+                is(moment == After && !matches!(kind, Caddy | Proftpd | Postgres))?;
                 match kind {
                     // The master starts others for those that do not come.
-                    Kind::Postfix | Kind::Dovecot => {
-                        or_succeeds(&["endpoint-silent", "some-silent", "address-behind"])
-                    }
+                    Postfix | Dovecot => or_succeeds(&["endpoint-silent", "some-silent", "address-behind"]),
                     _ => lies(&["endpoint-silent"]),
                 }
             }
             Self::Starved => {
-                is(matches!(kind, Kind::Nginx | Kind::Apache) && moment == Before)?;
+                is(matches!(kind, Nginx | Apache) && moment == Before)?;
                 lies(&["served-old", "endpoint-closed", "endpoint-silent", "hook-failed"])
             }
             Self::Gone => match moment {
-                // The signal of its reload reaches nobody.
+                // The signal or the request of its reload reaches nobody.
                 Before | AtReload => lies(&["hook-failed"]),
                 After => lies(&["endpoint-closed"]),
             },
@@ -210,10 +320,7 @@ impl Lie {
             }
             Self::ForgottenBackend => {
                 is(!kind.shares_its_port() && moment == Before)?;
-                match kind {
-                    Kind::Apache => lies(&["address-behind"]),
-                    _ => or_succeeds(&["address-behind"]),
-                }
+                if reads_anew { or_succeeds(&["address-behind"]) } else { lies(&["address-behind"]) }
             }
             Self::WantsClients => {
                 is(kind.is_web())?;
@@ -229,4 +336,8 @@ impl Lie {
 
 impl Moment {
     pub const ALL: [Self; 3] = [Self::Before, Self::AtReload, Self::After];
+}
+
+impl Reach {
+    pub const ALL: [Self; 3] = [Self::All, Self::OneName, Self::OnePort];
 }
