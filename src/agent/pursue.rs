@@ -226,15 +226,18 @@ impl Agent {
                     return self.fail(scene, spec, world, failure, true).await;
                 }
                 Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
-                    Ok(chain) => match receive(&chain, attempt, &key, self.clock.now()) {
-                        Ok(bundle) => return self.accept(scene, spec, world, attempt, bundle).await,
-                        Err(failure) => {
-                            // The same order delivers the same again. Only time mends a date.
-                            let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
-                            world.record.value.attempt = Some(attempt.clone());
-                            return self.fail(scene, spec, world, failure, over).await;
+                    Ok(chain) => {
+                        match receive(&chain, attempt, &key, self.date_of_issue(&*ca, scale).await) {
+                            Ok(bundle) => return self.accept(scene, spec, world, attempt, bundle).await,
+                            Err(failure) => {
+                                // The same order delivers the same again. Only time mends a date.
+                                let over =
+                                    !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
+                                world.record.value.attempt = Some(attempt.clone());
+                                return self.fail(scene, spec, world, failure, over).await;
+                            }
                         }
-                    },
+                    }
                     Err(failure) => Observation::Failed(failure),
                 },
                 action => {

@@ -8,9 +8,6 @@ use crate::ports::{Ca, Greeting};
 
 /// Most that the two clocks may differ, for lifetimes of a day and more: half of the shortest.
 const APART_MOST: Span = Span::hours(12);
-/// Most that this host may be behind: a CA that dates nothing back issues what is not valid here for that
-/// long, and only the tries of the first two hours meet the end of that with the same order.
-const BEHIND_MOST: Span = Span::minutes(90);
 /// A difference that is never worth stopping for.
 const APART_LEAST: Span = Span::MINUTE;
 
@@ -25,6 +22,18 @@ impl Agent {
         }
     }
 
+    /// The date by which to judge whether what the CA issued is valid yet: the CA's own where this host is
+    /// behind it. Clients can use at once what a host that shows local time for UTC would wait hours for,
+    /// longer than its order lasts, and then order again.
+    pub(super) async fn date_of_issue(&self, ca: &dyn Ca, scale: Backoff) -> Timestamp {
+        let now = self.clock.now();
+        match ca.skew().await {
+            Ok(Some(skew)) if judge(now, now - skew, scale).is_ok() => now.max(now - skew),
+            // A CA that tells no date, or none to go by, leaves ours.
+            _ => now,
+        }
+    }
+
     /// A free look at the CA: it answers, and its date is ours.
     pub(super) async fn greet(&self, ca: &dyn Ca, scale: Backoff) -> Result<Greeting, Failure> {
         let greeting = ca.reachable().await?;
@@ -36,8 +45,8 @@ impl Agent {
 }
 
 fn judge(now: Timestamp, date: Timestamp, scale: Backoff) -> Result<(), Failure> {
-    let least = |most: Span| scale.scaled(most).max(APART_LEAST);
-    if now.since(date) <= least(APART_MOST) && date.since(now) <= least(BEHIND_MOST) {
+    let apart = now.since(date).max(date.since(now));
+    if apart <= scale.scaled(APART_MOST).max(APART_LEAST) {
         Ok(())
     } else {
         Err(Failure::transient(
