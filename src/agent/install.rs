@@ -127,6 +127,26 @@ impl Agent {
         Ok(())
     }
 
+    /// A first certificate that can't be shown is no use yet, and asked for in vain. Renewals are not held
+    /// back: they are kept, and shown once there is a place for them.
+    pub(super) fn showable(&self, scene: &Scene, spec: &LineageSpec, world: &World) -> Result<(), Failure> {
+        if world.record.value.current.is_some() || world.disk.live != Placement::Missing {
+            return Ok(());
+        }
+        let own = scene.live_dir.join(spec.id.as_str());
+        let dir = if self.disk.stat(&own).is_ok() { &own } else { &scene.live_dir };
+        self.disk.may_write(dir).map_err(|error| {
+            Failure::transient(
+                Fault::Host,
+                "install-failed",
+                format!(
+                    "{} can't be written: {error}; no order is placed until the certificate could be shown there",
+                    dir.display()
+                ),
+            )
+        })
+    }
+
     /// Numbers of the generations that lie in `dir`, a lineage's place under `live/`.
     pub(super) fn generations_in(&self, dir: &Path) -> BTreeSet<u64> {
         let names = self.disk.list(dir).unwrap_or_default();

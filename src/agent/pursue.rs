@@ -44,6 +44,7 @@ impl Agent {
         let dropped = self.drop_attempt(world);
         self.rights_known(spec)?;
         self.storable().await?;
+        self.showable(scene, spec, world)?;
         self.provable(scene, spec, world).await?;
         self.foretell(scene, spec, &world.record.value, names, request).await?;
         self.open_bracket(scene, spec, bracket).await;

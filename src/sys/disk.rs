@@ -171,6 +171,14 @@ impl Disk {
         }
     }
 
+    /// Whether rights, and a volume that takes writes, let this process make files in `dir`; nothing is tried.
+    pub fn may_write(&self, dir: &Path) -> io::Result<()> {
+        match &self.0 {
+            Kind::Real => real::may_write(dir),
+            Kind::Model(model) => model.may_write(),
+        }
+    }
+
     /// How many more files an unprivileged process may make on the volume of `path`; `None` where the
     /// volume does not count them.
     pub fn free_files(&self, path: &Path) -> io::Result<Option<u64>> {

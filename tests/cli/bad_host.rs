@@ -110,6 +110,35 @@ async fn f12_on_a_read_only_state_no_order_is_placed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f12_where_the_first_certificate_could_not_be_shown_no_order_is_placed() {
+    if !is_root() {
+        println!("SKIPPED: a place that can't be written: only root can take rights from another user");
+        return;
+    }
+    let nobody = 65_534;
+    let desk = Desk::new();
+    let ca = desk.ca().start().await.unwrap();
+    desk.write("etc/conf.d/live.toml", &format!("[agent]\nlive-dir = \"{}\"\n", desk.show("shown")));
+    desk.configure(&format!("{}{ENTRY}", desk.around(&ca)));
+    for (dir, mode) in [("state", 0o755), ("shown", 0o555)] {
+        std::fs::create_dir(desk.path(dir)).unwrap();
+        std::fs::set_permissions(desk.path(dir), PermissionsExt::from_mode(mode)).unwrap();
+        std::os::unix::fs::chown(desk.path(dir), Some(nobody), Some(nobody)).unwrap();
+    }
+    desk.run_as(nobody, &["renew"]).ends(1).says("install-failed").says(&desk.show("shown"));
+    assert_eq!(orders(&ca), 0);
+    std::fs::set_permissions(desk.path("shown"), PermissionsExt::from_mode(0o755)).unwrap();
+    desk.run_as(nobody, &["renew", "a.example"]).ends(0);
+    // A renewal is worth having, wherever it is shown later.
+    std::fs::set_permissions(desk.path("shown/a.example"), PermissionsExt::from_mode(0o555)).unwrap();
+    desk.run_as(nobody, &["renew", "--force", "a.example"]).ends(1).says("install-failed");
+    assert_eq!(orders(&ca), 2);
+    std::fs::set_permissions(desk.path("shown/a.example"), PermissionsExt::from_mode(0o755)).unwrap();
+    desk.run_as(nobody, &["renew", "a.example"]).ends(0);
+    assert_eq!(orders(&ca), 2, "what was issued is installed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f12_on_a_full_disk_no_order_is_placed() {
     let desk = Desk::new();
     let ca = desk.ca().start().await.unwrap();

@@ -270,6 +270,11 @@ impl Model {
         Ok(if full { 0 } else { Self::FREE })
     }
 
+    /// Its faults strike the steps themselves; asked beforehand, only a power that is off tells.
+    pub(super) fn may_write(&self) -> io::Result<()> {
+        self.powered().map(drop)
+    }
+
     pub(super) fn lock(&self, path: &Path, note: Option<&str>) -> io::Result<Option<u64>> {
         let mut state = self.powered()?;
         let (dir, name) = state.place(None, path)?;

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path};
 
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{self, Access, AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::{FileKind, Stat, Trace, owner};
@@ -343,6 +343,11 @@ fn stat_of(meta: &Metadata) -> Stat {
 pub fn free_space(path: &Path) -> io::Result<u64> {
     let volume = retry_on_intr(|| fs::statvfs(path))?;
     Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
+}
+
+pub fn may_write(dir: &Path) -> io::Result<()> {
+    let wanted = Access::WRITE_OK | Access::EXEC_OK;
+    Ok(retry_on_intr(|| fs::accessat(fs::CWD, dir, wanted, AtFlags::EACCESS))?)
 }
 
 pub fn free_files(path: &Path) -> io::Result<Option<u64>> {
