@@ -102,7 +102,8 @@ impl Points {
 
     /// The host sleeps for `span` while others do not.
     pub fn freeze(&self, span: Span) {
-        self.frozen_until.store((self.truth.now() + span).millis(), Ordering::SeqCst);
+        // Whoever is put to sleep while asleep wakes when the longer sleep ends.
+        self.frozen_until.fetch_max((self.truth.now() + span).millis(), Ordering::SeqCst);
     }
 
     pub fn frozen(&self) -> bool {
