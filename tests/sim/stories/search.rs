@@ -60,7 +60,7 @@ fn s14_clocks_that_are_set_and_hosts_that_sleep_cost_no_certificate() {
 
 /// S14 in full. `cargo test --release --test sim -- --ignored --nocapture ten_thousand_histories`
 #[test]
-#[ignore = "takes half an hour; docs/reliability.md says how it is run"]
+#[ignore = "takes two minutes in release; docs/reliability.md says how it is run"]
 fn s14_ten_thousand_histories_of_clocks_and_sleep() {
     let from = from_environment("NOLAPSE_SIM_SEED", 0);
     let seeds = from_environment("NOLAPSE_SIM_SEEDS", HISTORIES);
