@@ -1,6 +1,7 @@
 //! The floor that acts: gathers what is true, asks the core, does what it says, until nothing is
 //! left to do now. Names no adapter; everything outward goes through a port.
 
+mod accept;
 mod adopt;
 mod book;
 mod bracket;

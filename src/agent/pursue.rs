@@ -5,29 +5,26 @@ use crate::agent::book::{Book, store_failure};
 use crate::agent::bracket::Bracket;
 use crate::agent::clean_up::owe;
 use crate::agent::gather::World;
-use crate::agent::refresh::no_service;
 use crate::agent::{Agent, Scene};
-use crate::codec::bundle::{self, Bundle, Expected};
+use crate::codec::bundle::{Bundle, Expected};
 use crate::core::attempt::{Action, Attempt, Observation, Phase, Sitting, step};
-use crate::core::decide::{Foresight, Request, backoff, renewal_point};
+use crate::core::decide::{Foresight, Request, backoff};
 use crate::core::event::Event;
 use crate::core::failure::{Backoff, Class, Failure, Fault};
 use crate::core::name::{LineageId, SubjectName};
 use crate::core::order::{ChallengeTask, Offer, Terms};
 use crate::core::persist::ABSENT;
-use crate::core::record::{Issued, LineageRecord, Miss, Receipt};
+use crate::core::record::{LineageRecord, Miss, Receipt};
 use crate::core::spec::LineageSpec;
 use crate::core::time::Timestamp;
 use crate::core::trouble::Tried;
 use crate::core::window::last_resort;
-use crate::ports::{Ca, Expect, Key, StoreError};
+use crate::ports::{Ca, Expect, Key};
 use crate::sys::keys::PrivateKey;
 
 pub(super) use crate::ports::PATIENCE as SOLVE_TIMEOUT;
 /// Moves in one sitting: far above what polling for [`Attempt::SITTING`] needs.
 const MOVES_MAX: u32 = 20_000;
-/// Tries to find a free generation number after crashes left some behind.
-const NUMBER_TRIES: u64 = 16;
 
 impl Agent {
     /// Opens a fresh attempt for `names`: the key is in the store before anything goes outward.
@@ -228,16 +225,15 @@ impl Agent {
                 }
                 Action::Download => match ca.download(attempt.order.as_deref().unwrap_or_default()).await {
                     Ok(chain) => {
-                        match receive(&chain, attempt, &key, self.date_of_issue(&*ca, scale).await) {
+                        let date = self.date_of_issue(&*ca, scale).await;
+                        let failure = match receive(&chain, attempt, &key, date) {
                             Ok(bundle) => return self.accept(scene, spec, world, attempt, bundle).await,
-                            Err(failure) => {
-                                // The same order delivers the same again. Only time mends a date.
-                                let over =
-                                    !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
-                                world.record.value.attempt = Some(attempt.clone());
-                                return self.fail(scene, spec, world, failure, over).await;
-                            }
-                        }
+                            Err(failure) => failure,
+                        };
+                        // The same order delivers the same again. Only time mends a date.
+                        let over = !matches!(failure.code.as_str(), "not-yet-valid" | "already-expired");
+                        world.record.value.attempt = Some(attempt.clone());
+                        return self.fail(scene, spec, world, failure, over).await;
                     }
                     Err(failure) => Observation::Failed(failure),
                 },
@@ -380,90 +376,6 @@ impl Agent {
             });
         }
         Ok(Observation::Confirmed { tasks, unseen: kept })
-    }
-
-    /// The swap of the record in here *is* the renewal; everything after it can be repeated.
-    async fn accept(
-        &self,
-        scene: &Scene,
-        spec: &LineageSpec,
-        world: &mut World,
-        attempt: &Attempt,
-        bundle: Bundle,
-    ) -> Result<(), Failure> {
-        let number = self.keep(scene, &world.record.value, &bundle).await?;
-        let has_renewal_info = match scene.ca(&attempt.issuer) {
-            Ok(ca) => ca.has_renewal_info().await,
-            Err(_) => true,
-        };
-        let now = self.clock.now();
-        let leaf = bundle.leaf().clone();
-        let record = &mut world.record.value;
-        let issued = Issued {
-            number,
-            leaf: leaf.clone(),
-            issuer: Some(attempt.issuer.clone()),
-            profile: attempt.profile.as_ref().map(|profile| profile.name.clone()),
-            key_kind: attempt.key_kind,
-            names: attempt.names.clone(),
-            at: now,
-            order: attempt.order.clone().unwrap_or_default(),
-            revoked: false,
-            digests: bundle::digests(&bundle.render()),
-        };
-        record.succeed(issued);
-        record.last_number = record.last_number.max(number);
-        record.attempt = None;
-        // Known without a question: one write less than to find it out in the next round.
-        let ari_id = leaf.ari_id.clone().filter(|_| !has_renewal_info);
-        record.reading = ari_id.map(|ari_id| no_service(ari_id, backoff(record), now));
-        record.point = None;
-        record.point = renewal_point(record);
-        // The old name set being renewed does not end the trouble with the new one.
-        if spec.same_names(&attempt.names) {
-            record.trouble = None;
-        }
-        owe(&mut record.debts, attempt.receipts.clone(), now);
-        // Answers are of no more use, and one write tells of both. Should we die here, the attempt
-        // still has the receipts, and comes back to this place.
-        self.pay_debts(scene, record).await;
-        Book::new(&*self.store).save_record(&mut world.record).await?;
-        self.tell(&Event::Issued { lineage: spec.id.clone(), generation: number, leaf: Box::new(leaf) });
-        // The generation holds the key now; the loose copy is only tidied away.
-        let _ = self.store.remove(&Key::LeafKey(attempt.key)).await;
-        Ok(())
-    }
-
-    /// Stores the generation under the next free number. After a state was restored or lost in
-    /// part, `live/` may show a higher one than the record knows: written over that, readers would
-    /// see old and new files side by side (F60).
-    pub(super) async fn keep(
-        &self,
-        scene: &Scene,
-        record: &LineageRecord,
-        bundle: &Bundle,
-    ) -> Result<u64, Failure> {
-        let shown =
-            self.generations_in(&scene.live_dir.join(record.id.as_str())).last().copied().unwrap_or(0);
-        let last = record.last_number.max(shown);
-        for number in last.saturating_add(1)..=last.saturating_add(NUMBER_TRIES) {
-            let key = Key::Generation(record.id.clone(), number);
-            match self.store.swap(&key, Expect::Absent, bundle.to_content()).await {
-                Ok(_) => return Ok(number),
-                Err(StoreError::Conflict(_)) => {
-                    // A crash between this put and the record's swap left it here.
-                    let there = Book::new(&*self.store).generation(&record.id, number).await?;
-                    if there.is_some_and(|b| b.leaf().fingerprint == bundle.leaf().fingerprint) {
-                        return Ok(number);
-                    }
-                }
-                Err(error) => return Err(store_failure(&error)),
-            }
-        }
-        Err(Failure::broken(
-            "no-generation-number",
-            "the next generation numbers are all taken by unknown generations; look into the state directory",
-        ))
     }
 
     /// Notes a failure and when to try again; `over` ends the attempt.
